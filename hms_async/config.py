@@ -1,0 +1,16 @@
+"""Settings that come from the environment, each with the default that holds without it."""
+
+import os
+from collections.abc import Mapping
+
+DEFAULT_URL = "redis://127.0.0.1:6379/0"
+
+
+def store_url(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the URL to use: the one given, else `HMS_URL`, else the local default."""
+    return given or environ.get("HMS_URL") or DEFAULT_URL
+
+
+def namespace(given: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the namespace to use: the one given, else `HMS_NAMESPACE`, else none."""
+    return given or environ.get("HMS_NAMESPACE", "")

@@ -1,0 +1,29 @@
+"""What happened to a queue and its tasks, as its stream of events tells it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+GAP = "gap"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One entry of a queue's stream.
+
+    Attributes:
+        id: Its place in the stream; give it as `after` to go on from there.
+        type: `done`, `failed`, `cancelled`, `expired`, `retrying`, `rescued`, `requeued`,
+            `bumped`, `paused`, `resumed`, `sla.<rung>`; or `gap` when entries before this one
+            are gone, so that the reader must look at the state again.
+        queue: The queue.
+        task_id: The task, if it is about one.
+        correlation_id: Its case, if any.
+        fields: What else the entry holds.
+    """
+
+    id: str
+    type: str
+    queue: str
+    task_id: str | None = None
+    correlation_id: str | None = None
+    fields: Mapping[str, str]

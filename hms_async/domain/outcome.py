@@ -1,0 +1,69 @@
+"""What an attempt came to."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why an attempt did not succeed.
+
+    Attributes:
+        type: The exception's class name, or a word of ours such as `Failed` or `LeaseLost`.
+        message: One line or more for people; shortened to 2,000 characters.
+        traceback: Where it came from; empty when the handler said `fail` itself.
+    """
+
+    type: str
+    message: str
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        if self.type == "Failed":
+            return self.message
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The task is done.
+
+    Attributes:
+        result: Its result as JSON; `null` when the handler gave none.
+    """
+
+    result: bytes = b"null"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed.
+
+    Attributes:
+        fault: Why.
+        retryable: Whether the queue's retry policy may try again.
+    """
+
+    fault: Fault
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAsked:
+    """The handler asked to be called again; counts as a failed attempt.
+
+    Attributes:
+        delay_ms: When; `None` leaves it to the queue's policy.
+    """
+
+    delay_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBack:
+    """The attempt was not finished and is not counted: the worker stops."""
+
+
+Outcome = Completed | Failed | RetryAsked | HandedBack
+
+Word = Literal["done", "fail", "retry", "release"]

@@ -1,0 +1,205 @@
+"""A queue's settings: what it promises, and what it takes."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hms_async.domain.duration import Duration, to_ms
+from hms_async.domain.retry import RetryPolicy
+from hms_async.domain.sla import DEFAULT_LADDER, Ladder, Rung
+from hms_async.errors import ConfigInvalid, NameInvalid
+
+ALPHABET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+MEBIBYTE = 1_048_576
+SHORTEST_LEASE_MS = 3_000
+
+Priority = Literal["normal", "high"]
+PRIORITIES: frozenset[str] = frozenset({"normal", "high"})
+
+
+def check_name(value: str, *, what: str) -> str:
+    """Return a queue name or task id that fits the alphabet.
+
+    Args:
+        value: What the user gave.
+        what: What it is, for the message: "queue name", "task id".
+
+    Raises:
+        NameInvalid: If it does not fit.
+    """
+    if not isinstance(value, str) or not ALPHABET.fullmatch(value):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise NameInvalid(
+            f"{what} {value!r} is not valid: 1 to 128 of A-Z a-z 0-9 . _ -, "
+            "starting with a letter or digit"
+        )
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """What a queue promises and what it takes; stored with a version.
+
+    Attributes:
+        sla_ms: The promise: how long a task may take from its arrival; `None` for none.
+        ladder: When to say that the promise is in danger, and that it is broken.
+        retry: When a failed attempt is tried again.
+        lease_ms: How long a worker may be silent before its tasks are rescued.
+        max_crashes: Lost leases after which a task is failed instead of rescued.
+        max_depth: Open tasks that the queue takes before it is full; `None` for any number.
+        max_payload_bytes: The largest payload, in bytes of JSON; results have the same limit.
+        window_ms: How long an idempotency key is remembered, at the least.
+        keep_done_ms: How long done, cancelled and expired tasks are kept.
+        keep_done_max: How many of each are kept.
+        keep_failed_ms: How long failed tasks are kept.
+        keep_failed_max: How many of them are kept.
+    """
+
+    sla_ms: int | None = None
+    ladder: Ladder = DEFAULT_LADDER
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    lease_ms: int = 30_000
+    max_crashes: int = 3
+    max_depth: int | None = None
+    max_payload_bytes: int = MEBIBYTE
+    window_ms: int = 86_400_000
+    keep_done_ms: int = 86_400_000
+    keep_done_max: int = 10_000
+    keep_failed_ms: int = 30 * 86_400_000
+    keep_failed_max: int = 100_000
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        sla: Duration | None = None,
+        ladder: Iterable[str] | None = None,
+        retry: RetryPolicy | None = None,
+        lease: Duration = "30s",
+        max_crashes: int = 3,
+        max_depth: int | None = None,
+        max_payload_bytes: int = MEBIBYTE,
+        idempotency_window: Duration = "24h",
+        keep_done: Duration = "24h",
+        keep_done_max: int = 10_000,
+        keep_failed: Duration = "30d",
+        keep_failed_max: int = 100_000,
+    ) -> "QueueSettings":
+        """Check what a user asks of a queue and return it as settings.
+
+        Raises:
+            ConfigInvalid: If a value makes no sense; the message names it.
+        """
+        _check_counts(
+            max_crashes=max_crashes,
+            max_depth=max_depth,
+            max_payload_bytes=max_payload_bytes,
+            keep_done_max=keep_done_max,
+            keep_failed_max=keep_failed_max,
+        )
+        return cls(
+            sla_ms=None if sla is None else to_ms(sla, name="sla", minimum_ms=1),
+            ladder=_ladder(ladder),
+            retry=retry or RetryPolicy(),
+            lease_ms=to_ms(lease, name="lease", minimum_ms=SHORTEST_LEASE_MS),
+            max_crashes=max_crashes,
+            max_depth=max_depth,
+            max_payload_bytes=max_payload_bytes,
+            window_ms=to_ms(idempotency_window, name="idempotency_window", minimum_ms=1_000),
+            keep_done_ms=to_ms(keep_done, name="keep_done", minimum_ms=1_000),
+            keep_done_max=keep_done_max,
+            keep_failed_ms=to_ms(keep_failed, name="keep_failed", minimum_ms=1_000),
+            keep_failed_max=keep_failed_max,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A queue as it is stored.
+
+    Attributes:
+        name: Its name.
+        settings: What it promises and takes.
+        version: Grows with each change of the settings.
+        paused: Whether workers leave its tasks alone; empty reason when not.
+        reason: Why it was paused.
+    """
+
+    name: str
+    settings: QueueSettings
+    version: int
+    paused: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueStats:
+    """One look at a queue, as of the server's clock.
+
+    Attributes:
+        name: The queue.
+        waiting: Tasks that a worker could take now.
+        in_progress: Tasks under a lease.
+        scheduled: Tasks that wait for their ETA.
+        retrying: Tasks that wait for their next attempt.
+        done: Done tasks that are still kept; likewise the three below.
+        failed: Failed tasks.
+        cancelled: Cancelled tasks.
+        expired: Expired tasks.
+        paused: Whether the queue is paused.
+        sla_ms: Its promise, if any.
+        oldest_arrived_ms: Arrival of the task that leads the queue, if one waits.
+        next_due_ms: When the next scheduled or retrying task is due, if there is one.
+        next_rung_ms: When the next SLA rung of any open task is due, if there is one.
+        totals: Counters that only grow: accepted, adopted, requeued, done, failed, ...
+        now_ms: The server's clock at the time.
+    """
+
+    name: str
+    waiting: int
+    in_progress: int
+    scheduled: int
+    retrying: int
+    done: int
+    failed: int
+    cancelled: int
+    expired: int
+    paused: bool
+    sla_ms: int | None
+    oldest_arrived_ms: int | None
+    next_due_ms: int | None
+    next_rung_ms: int | None
+    totals: Mapping[str, int]
+    now_ms: int
+
+    @property
+    def open(self) -> int:
+        """Tasks that have not ended."""
+        return self.waiting + self.in_progress + self.scheduled + self.retrying
+
+    @property
+    def ended(self) -> int:
+        """Endings so far, those of requeued tasks included."""
+        return sum(self.totals.get(state, 0) for state in ("done", "failed", "cancelled", "expired"))
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the books add up: what came in is open or has ended (I1)."""
+        came = sum(self.totals.get(way, 0) for way in ("accepted", "adopted", "requeued"))
+        return came == self.open + self.ended
+
+
+def _ladder(rungs: Iterable[str] | None) -> Ladder:
+    if rungs is None:
+        return DEFAULT_LADDER
+    ladder = tuple(Rung.parse(rung) for rung in rungs)
+    order = [(rung.percent, rung.plus_ms) for rung in ladder]
+    if order != sorted(order):
+        raise ConfigInvalid("the rungs of a ladder must be in the order in which they come due")
+    return ladder
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, value in counts.items():
+        if value is not None and (isinstance(value, bool) or value < 1):
+            raise ConfigInvalid(f"{name}={value!r} is not a whole number from 1")

@@ -1,0 +1,57 @@
+"""ACT's decision: what the outcome of an attempt leads to."""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from hms_async.domain.outcome import Completed, Failed, Fault, HandedBack, Outcome, RetryAsked, Word
+from hms_async.domain.retry import RetryPolicy
+
+_ASKED = Fault("RetryAsked", "the handler asked for another attempt")
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What is sent to the store about one attempt.
+
+    The store has the last word: a `retry` of a task that has used its attempts up
+    fails it there, in the same script, whoever sent it.
+
+    Attributes:
+        word: What happens to the task.
+        delay_ms: For `retry`: how long until the next attempt.
+        result: For `done`: the result as JSON.
+        fault: For `fail` and `retry`: why.
+    """
+
+    word: Word
+    delay_ms: int = 0
+    result: bytes = b""
+    fault: Fault | None = None
+
+
+def decide(
+    outcome: Outcome, *, attempts_used: int, policy: RetryPolicy, jitter: float
+) -> Settlement:
+    """Return what an outcome leads to.
+
+    Args:
+        outcome: What the attempt came to.
+        attempts_used: Attempts that count so far (crashes do not), this one included.
+        policy: The queue's retry policy.
+        jitter: A uniform draw from [0, 1).
+    """
+    match outcome:
+        case Completed(result):
+            return Settlement("done", result=result)
+        case HandedBack():
+            return Settlement("release")
+        case Failed(fault, retryable=False):
+            return Settlement("fail", fault=fault)
+        case Failed(fault):
+            return Settlement("retry", policy.delay_ms(attempts_used, jitter), fault=fault)
+        case RetryAsked(None):
+            return Settlement("retry", policy.delay_ms(attempts_used, jitter), fault=_ASKED)
+        case RetryAsked(delay_ms):
+            return Settlement("retry", delay_ms, fault=_ASKED)
+        case _:
+            assert_never(outcome)

@@ -1,0 +1,54 @@
+"""The promise of a queue: how long a task may take, and when to say that it will be late."""
+
+import re
+from dataclasses import dataclass
+
+from hms_async.domain.duration import to_ms, to_text
+from hms_async.errors import ConfigInvalid
+
+_RUNG = re.compile(r"(\d+(?:\.\d+)?)%\s*(?:\+\s*(\S+)\s+)?\s*([a-z][a-z0-9_]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step of a ladder: at a share of the promise (and a while after), say a word.
+
+    Attributes:
+        percent: Share of the promise that has passed, counted from the task's arrival.
+        plus_ms: A further wait on top of it.
+        name: What the event is called, such as `warn` or `breach`.
+    """
+
+    percent: float
+    plus_ms: int
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Rung":
+        """Read a rung such as "80% warn" or "100%+15m page".
+
+        Raises:
+            ConfigInvalid: If the text is not of that form.
+        """
+        match = _RUNG.fullmatch(text.strip())
+        if match is None:
+            raise ConfigInvalid(
+                f'"{text}" is not a rung: write a share of the SLA and a name, '
+                'such as "80% warn" or "100%+15m page"'
+            )
+        percent, plus, name = match.groups()
+        plus_ms = to_ms(plus, name="rung") if plus else 0
+        return cls(percent=float(percent), plus_ms=plus_ms, name=name)
+
+    def at_ms(self, arrived_ms: int, sla_ms: int) -> int:
+        """Return the instant at which this rung is due for a task."""
+        return arrived_ms + int(sla_ms * self.percent / 100) + self.plus_ms
+
+    def __str__(self) -> str:
+        plus = f"+{to_text(self.plus_ms).replace(' ', '')}" if self.plus_ms else ""
+        return f"{self.percent:g}%{plus} {self.name}"
+
+
+Ladder = tuple[Rung, ...]
+
+DEFAULT_LADDER: Ladder = (Rung(80, 0, "warn"), Rung(100, 0, "breach"))

@@ -1,0 +1,188 @@
+"""A task: one unit of work, as it is stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from hms_async.domain.duration import Duration, ms_to_instant
+from hms_async.domain.queue import Priority
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class TaskState(StrEnum):
+    """Where a task is in its life; it is always in exactly one (I1)."""
+
+    SCHEDULED = "scheduled"
+    WAITING = "waiting"
+    IN_PROGRESS = "in_progress"
+    RETRYING = "retrying"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def ended(self) -> bool:
+        """Whether a task in this state has come to its end."""
+        return self in ENDED
+
+
+OPEN = frozenset(
+    {TaskState.SCHEDULED, TaskState.WAITING, TaskState.IN_PROGRESS, TaskState.RETRYING}
+)
+ENDED = frozenset(TaskState) - OPEN
+
+
+def make_id(now_ms: int, entropy: int) -> str:
+    """Return a task id: 26 characters that sort by the time they were made.
+
+    Args:
+        now_ms: Milliseconds since the Unix epoch, 48 bits of them used.
+        entropy: 80 random bits.
+
+    Source: the ULID specification, https://github.com/ulid/spec.
+    """
+    number = (now_ms & 0xFFFF_FFFF_FFFF) << 80 | entropy
+    return "".join([_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5)])
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """The answer to an enqueue.
+
+    Attributes:
+        id: The task's id; that of the earlier task when there was one.
+        created: False when the id or idempotency key stood for a task already (I7).
+    """
+
+    id: str
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A task to be enqueued with options of its own, as an item of `enqueue_many`.
+
+    Attributes:
+        payload: Any JSON value.
+        id: The caller's own id; one is made when absent.
+        correlation_id: Ties the task to a case, such as a citizen's request.
+        priority: "high" goes to the express lane.
+        delay: How long to wait before the first attempt.
+        eta: The earliest moment of the first attempt, with a time zone.
+        idempotency_key: Two enqueues with one key within the queue's window are one task.
+        sla: This task's own promise instead of the queue's.
+    """
+
+    payload: Any
+    id: str | None = None
+    correlation_id: str | None = None
+    priority: Priority = "normal"
+    delay: Duration | None = None
+    eta: datetime | None = None
+    idempotency_key: str | None = None
+    sla: Duration | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One of the last attempts of a task that did not succeed at once.
+
+    Attributes:
+        number: From 1.
+        worker: Who ran it.
+        started_ms: When it was claimed.
+        finished_ms: When it was settled, or its lease found lost.
+        error_type: The exception's class, or a word of ours.
+        error: Its message.
+        traceback: Where it came from, if anywhere.
+    """
+
+    number: int
+    worker: str
+    started_ms: int
+    finished_ms: int
+    error_type: str
+    error: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRecord:
+    """A task as the store has it: what was asked, and how it goes.
+
+    Attributes:
+        id: Its id.
+        queue: Its queue.
+        state: Where it is.
+        payload: What was asked; `None` when the body cannot be read (see `raw`).
+        correlation_id: The case it belongs to.
+        priority: Its lane.
+        attempt: Claims so far, those that were handed back taken off.
+        crashes: Leases lost so far.
+        arrived_ms: When its SLA clock started; for a scheduled task, when it is due.
+        due_ms: When its promise is broken, if it has one.
+        starts_ms: When a scheduled or retrying task is due.
+        started_ms: When its last attempt was claimed.
+        finished_ms: When it ended.
+        lease_expires_ms: Until when its holder need not be heard of.
+        worker: Who holds it, or held it last.
+        result: What it came to.
+        error: Why it failed, or why its last attempt did.
+        attempts: The last ten attempts that failed.
+        raw: The body as stored, when it cannot be read.
+    """
+
+    id: str
+    queue: str
+    state: TaskState
+    payload: Any = None
+    correlation_id: str | None = None
+    priority: Priority = "normal"
+    attempt: int = 0
+    crashes: int = 0
+    arrived_ms: int = 0
+    due_ms: int | None = None
+    starts_ms: int | None = None
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    lease_expires_ms: int | None = None
+    worker: str | None = None
+    result: Any = None
+    error: Mapping[str, str] | None = None
+    attempts: tuple[Attempt, ...] = field(default=())
+    raw: bytes | None = None
+
+    @property
+    def arrived_at(self) -> datetime:
+        """When the SLA clock started, in UTC."""
+        return ms_to_instant(self.arrived_ms)
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When the promise is broken, in UTC."""
+        return None if self.due_ms is None else ms_to_instant(self.due_ms)
+
+    @property
+    def reason(self) -> str:
+        """Why the task failed, for people; empty when it did not."""
+        if not self.error:
+            return ""
+        kind, message = self.error.get("type", ""), self.error.get("message", "")
+        return message if kind == "Failed" else f"{kind}: {message}"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """Some tasks of a queue in one state.
+
+    Attributes:
+        tasks: Waiting ones in the order of their claim, ended ones newest first.
+        cursor: What to ask for the next page with; `None` at the end.
+    """
+
+    tasks: list[TaskRecord]
+    cursor: str | None

@@ -1,0 +1,347 @@
+"""Every error this package raises, in one tree.
+
+HMSError
+├── ConfigInvalid (ValueError)       a setting cannot be used; raised before any I/O
+│   ├── NameInvalid                  a queue's name, a task's id or a key outside the alphabet
+│   ├── DurationInvalid              not a duration such as "90s"
+│   ├── InstantInvalid               not a moment in time, or one without a time zone
+│   └── HandlerInvalid               not something a worker can call
+├── PayloadInvalid (ValueError)      not JSON; .path says where
+│   └── PayloadTooLarge              over the queue's max_payload_bytes
+├── ResultInvalid (ValueError)       a handler's result is not JSON, or too large
+├── EnvelopeInvalid (ValueError)     a stored task body that this version cannot read
+├── ClientClosed (RuntimeError)      used outside its `async with`
+├── WrongEventLoop (RuntimeError)    used from another event loop than the one that opened it
+├── QueueNotFound (LookupError)      .queue
+├── QueueFull                        .queue .max_depth
+├── EnqueueManyError                 .results, one per item
+├── TaskError                        .task_id
+│   ├── TaskNotFound (LookupError)
+│   ├── TaskFailed                   .state .reason: the task ended, but not in done
+│   ├── ResultTimeout (TimeoutError) the task has not ended yet
+│   ├── IdInUse                      .queue holds a task of that id
+│   ├── AlreadySettled               a second outcome for one attempt
+│   ├── LeaseLost                    somebody else holds the task, or nobody may
+│   ├── WrongState                   .state does not allow what was asked
+│   │   └── TaskInProgress           a worker holds it
+│   └── EnqueueUnknown               the server never answered; repeat with the same id or key
+└── StoreError
+    ├── StoreUnavailable             no connection, or no answer in time; worth trying again
+    ├── StoreFull                    the server is out of memory and refuses new tasks
+    ├── StoreRefused                 wrong password, missing rights, or a server too old
+    └── StoreProtocol                a reply nobody expected: a bug, or a foreign writer
+
+`code` is stable across releases: the command line and the REST API print it.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class HMSError(Exception):
+    """The root of all errors that `hms_async` raises on purpose."""
+
+    code: ClassVar[str] = "HMS-E000"
+
+
+class ConfigInvalid(HMSError, ValueError):
+    """A setting cannot be used. Raised before any I/O, so nothing has happened yet."""
+
+    code = "HMS-E001"
+
+
+class NameInvalid(ConfigInvalid):
+    """A queue name, task id or idempotency key is outside the allowed alphabet."""
+
+    code = "HMS-E002"
+
+
+class DurationInvalid(ConfigInvalid):
+    """A value is not a duration: give "90s", "2h", a `timedelta` or a number of seconds."""
+
+    code = "HMS-E003"
+
+
+class InstantInvalid(ConfigInvalid):
+    """A value is not a moment in time, or is a `datetime` without a time zone."""
+
+    code = "HMS-E005"
+
+
+class HandlerInvalid(ConfigInvalid):
+    """A handler is not callable, takes the wrong arguments, or has no queue."""
+
+    code = "HMS-E006"
+
+
+class PayloadInvalid(HMSError, ValueError):
+    """A payload is not a JSON value.
+
+    Attributes:
+        path: Where the fault is, such as `$.photos[2].size`; `$` is the payload itself.
+    """
+
+    code = "HMS-E010"
+
+    def __init__(self, message: str, *, path: str = "$") -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+
+
+class PayloadTooLarge(PayloadInvalid):
+    """A payload has more bytes of JSON than the queue takes."""
+
+    code = "HMS-E011"
+
+
+class ResultInvalid(HMSError, ValueError):
+    """What a handler returned is not JSON or too large; the task fails at once."""
+
+    code = "HMS-E012"
+
+
+class EnvelopeInvalid(HMSError, ValueError):
+    """A stored task body cannot be read: broken JSON, a missing field, a newer version."""
+
+    code = "HMS-E013"
+
+
+class ClientClosed(HMSError, RuntimeError):
+    """The client is used outside its `async with` block."""
+
+    code = "HMS-E014"
+
+
+class WrongEventLoop(HMSError, RuntimeError):
+    """The client is used from another event loop than the one that opened it."""
+
+    code = "HMS-E015"
+
+
+class QueueNotFound(HMSError, LookupError):
+    """No queue of that name has been created.
+
+    Attributes:
+        queue: The name that was asked for.
+    """
+
+    code = "HMS-E004"
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(
+            f'no queue "{queue}": create it first, with create_queue("{queue}") or '
+            f"`hms queue create {queue}`"
+        )
+        self.queue = queue
+
+
+class QueueFull(HMSError):
+    """The queue holds `max_depth` tasks; try again later.
+
+    Attributes:
+        queue: The queue's name.
+        max_depth: Its limit.
+    """
+
+    code = "HMS-E016"
+
+    def __init__(self, queue: str, max_depth: int) -> None:
+        super().__init__(f'queue "{queue}" is full: it holds {max_depth} tasks, its max_depth')
+        self.queue = queue
+        self.max_depth = max_depth
+
+
+class EnqueueManyError(HMSError):
+    """Some items of an `enqueue_many` were refused; the others are accepted.
+
+    Attributes:
+        results: One for each item, in order: its `Enqueued`, or its error.
+    """
+
+    code = "HMS-E017"
+
+    def __init__(self, results: Sequence[object]) -> None:
+        refused = [result for result in results if isinstance(result, Exception)]
+        super().__init__(
+            f"{len(refused)} of {len(results)} tasks were refused; the first: {refused[0]}"
+        )
+        self.results = list(results)
+
+
+class TaskError(HMSError):
+    """Something about one task.
+
+    Attributes:
+        task_id: The id of the task.
+    """
+
+    code = "HMS-E020"
+
+    def __init__(self, task_id: str, message: str) -> None:
+        super().__init__(message)
+        self.task_id = task_id
+
+
+class TaskNotFound(TaskError, LookupError):
+    """No task of that id is stored: it never was, or its retention has passed."""
+
+    code = "HMS-E021"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            task_id, f'no task "{task_id}": it was never accepted, or its retention has passed'
+        )
+
+
+class TaskFailed(TaskError):
+    """The task ended without a result.
+
+    Attributes:
+        state: `failed`, `cancelled` or `expired`.
+        reason: What the handler, or the supervisor, said about it.
+    """
+
+    code = "HMS-E022"
+
+    def __init__(self, task_id: str, state: str, reason: str) -> None:
+        super().__init__(task_id, f"task {task_id} is {state}: {reason}")
+        self.state = state
+        self.reason = reason
+
+
+class ResultTimeout(TaskError, TimeoutError):
+    """The task has not ended within the time given; it goes on."""
+
+    code = "HMS-E023"
+
+
+class IdInUse(TaskError):
+    """A task of that id exists in another queue; ids are unique in a namespace.
+
+    Attributes:
+        queue: The queue that holds it.
+    """
+
+    code = "HMS-E024"
+
+    def __init__(self, task_id: str, queue: str) -> None:
+        super().__init__(task_id, f'id "{task_id}" is taken by a task of queue "{queue}"')
+        self.queue = queue
+
+
+class AlreadySettled(TaskError):
+    """The attempt has an outcome already; the first one stands."""
+
+    code = "HMS-E025"
+
+
+class LeaseLost(TaskError):
+    """The attempt's lease is gone: the task was rescued, cancelled or settled elsewhere."""
+
+    code = "HMS-E026"
+
+
+class WrongState(TaskError):
+    """The task's state does not allow what was asked.
+
+    Attributes:
+        state: The state it is in.
+    """
+
+    code = "HMS-E027"
+
+    def __init__(self, task_id: str, state: str, message: str) -> None:
+        super().__init__(task_id, message)
+        self.state = state
+
+
+class TaskInProgress(WrongState):
+    """A worker holds the task right now."""
+
+    code = "HMS-E028"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            task_id,
+            "in_progress",
+            f"task {task_id} is in progress: a worker holds it, so it cannot be cancelled now",
+        )
+
+
+class EnqueueUnknown(TaskError):
+    """The server did not answer in time: the task may be accepted or not.
+
+    Repeating the call with `id=error.task_id` (or the same idempotency key) is safe.
+    """
+
+    code = "HMS-E029"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            task_id,
+            f"no answer from the server, so task {task_id} may be accepted or not; "
+            f'enqueue it again with id="{task_id}": that makes it one task either way',
+        )
+
+
+class StoreError(HMSError):
+    """Something about the Redis or Valkey server; the cause is in `__cause__`."""
+
+    code = "HMS-E040"
+
+
+class StoreUnavailable(StoreError):
+    """No connection, no answer in time, or a server that is not ready; worth trying again."""
+
+    code = "HMS-E041"
+
+
+class StoreFull(StoreError):
+    """The server is at its `maxmemory` and refuses new tasks; work goes on draining."""
+
+    code = "HMS-E042"
+
+
+class StoreRefused(StoreError):
+    """The server refuses us: wrong password, missing rights, or too old a version."""
+
+    code = "HMS-E043"
+
+
+class StoreProtocol(StoreError):
+    """The server answered what no script of ours answers: a bug, or a foreign writer."""
+
+    code = "HMS-E044"
+
+__all__ = [
+    "AlreadySettled",
+    "ClientClosed",
+    "ConfigInvalid",
+    "DurationInvalid",
+    "EnqueueManyError",
+    "EnqueueUnknown",
+    "EnvelopeInvalid",
+    "HMSError",
+    "HandlerInvalid",
+    "IdInUse",
+    "InstantInvalid",
+    "LeaseLost",
+    "NameInvalid",
+    "PayloadInvalid",
+    "PayloadTooLarge",
+    "QueueFull",
+    "QueueNotFound",
+    "ResultInvalid",
+    "ResultTimeout",
+    "StoreError",
+    "StoreFull",
+    "StoreProtocol",
+    "StoreRefused",
+    "StoreUnavailable",
+    "TaskError",
+    "TaskFailed",
+    "TaskInProgress",
+    "TaskNotFound",
+    "WrongEventLoop",
+    "WrongState",
+]
