@@ -1,0 +1,1 @@
+"""The only package that speaks Redis: keys, scripts, and one store over them."""

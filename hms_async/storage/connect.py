@@ -1,0 +1,172 @@
+"""From a URL to connections, and from Redis' errors to ours."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+import redis
+import redis.asyncio
+from redis import exceptions
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from hms_async.errors import (
+    ConfigInvalid,
+    StoreError,
+    StoreFull,
+    StoreProtocol,
+    StoreRefused,
+    StoreUnavailable,
+)
+
+if TYPE_CHECKING:
+    from fakeredis import FakeServer
+
+CONNECT_TIMEOUT_S = 5.0
+COMMAND_TIMEOUT_S = 5.0
+_SCHEMES = ("redis", "rediss", "unix", "memory")
+
+_NEVER = (exceptions.AuthenticationError, exceptions.NoPermissionError)
+_NOT_NOW = (
+    exceptions.BusyLoadingError,
+    exceptions.ReadOnlyError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+)
+# Words without a class in redis-py; from inside a script 6.2 puts them into the text.
+_NOT_NOW_WORDS = re.compile(r"\b(MISCONF|NOREPLICAS|BUSY|READONLY|MASTERDOWN|UNKILLABLE)\b")
+_FULL_WORDS = re.compile(r"\bOOM command not allowed\b|used memory > 'maxmemory'")
+
+_memory_servers: dict[str, "FakeServer"] = {}
+
+
+def check_url(url: str) -> str:
+    """Return a store URL that can be used.
+
+    Raises:
+        ConfigInvalid: If it is not one.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES:
+        raise ConfigInvalid(
+            f"{redact(url)!r} is not a store URL: write redis://host:6379/0, rediss://..., "
+            "unix:///path/to.sock or memory://name"
+        )
+    return url
+
+
+def redact(url: str) -> str:
+    """Return a URL without its password, for people and logs."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def is_memory(url: str) -> bool:
+    """Tell whether a URL names a store that lives in this process only."""
+    return urlsplit(url).scheme == "memory"
+
+
+def connect(url: str, *, blocking: bool = False) -> "redis.asyncio.Redis":
+    """Return a client for an event loop; it connects at its first command.
+
+    redis-py's own retries are off: they repeat a command whose answer was lost, and only
+    the caller knows whether that is safe.
+
+    Args:
+        url: Where the server is.
+        blocking: For commands that wait on the server; without a time limit of its own,
+            since one that is shorter than the wait would cut it off.
+    """
+    if is_memory(url):
+        return _memory_client(url)
+    return redis.asyncio.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+        check_url(url),
+        socket_timeout=None if blocking else COMMAND_TIMEOUT_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_keepalive=True,
+        retry=AsyncRetry(NoBackoff(), 0),
+        max_connections=1_000,
+    )
+
+
+def connect_for_thread(url: str) -> "redis.Redis":
+    """Return a client for a thread beside the event loop."""
+    if is_memory(url):
+        from fakeredis import FakeRedis  # noqa: PLC0415  # an extra, for memory:// only
+
+        return FakeRedis(server=_memory_server(url))
+    return redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+        check_url(url),
+        socket_timeout=COMMAND_TIMEOUT_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _memory_client(url: str) -> "redis.asyncio.Redis":
+    from fakeredis import FakeAsyncRedis  # noqa: PLC0415  # an extra, for memory:// only
+
+    return FakeAsyncRedis(server=_memory_server(url))
+
+
+def _memory_server(url: str) -> "FakeServer":
+    try:
+        from fakeredis import FakeServer  # noqa: PLC0415  # an extra, for memory:// only
+    except ImportError as error:
+        raise ConfigInvalid(
+            "memory:// needs an extra: pip install 'hms-async[memory]'"
+        ) from error
+    parts = urlsplit(url)
+    name = (parts.netloc + parts.path) or "default"
+    if name not in _memory_servers:
+        _memory_servers[name] = FakeServer()
+    return _memory_servers[name]
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what redis-py raises into the errors of this package."""
+    try:
+        yield
+    except (exceptions.RedisError, OSError, asyncio.TimeoutError) as error:
+        raise translate(error) from error
+
+
+def translate(error: BaseException) -> StoreError:
+    """Return the error of this package that says what a Redis error means (R11)."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, _NEVER):
+        return StoreRefused(f"the server refuses us: {text}")
+    if isinstance(error, exceptions.OutOfMemoryError) or _FULL_WORDS.search(text):
+        return StoreFull(f"the server is at its maxmemory: {text}")
+    if _is_refusal(error):
+        return StoreUnavailable(text)
+    if isinstance(error, exceptions.ResponseError):
+        return StoreProtocol(f"the server answered: {text}")
+    return StoreUnavailable(text)
+
+
+def is_ambiguous(error: StoreUnavailable) -> bool:
+    """Tell whether the command may have been carried out although no answer came (R11)."""
+    return error.__cause__ is not None and not _is_refusal(error.__cause__)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether the server did nothing, and may do it later."""
+    if isinstance(error, _NOT_NOW):
+        return True
+    # A refused or failed connection has carried nothing over.
+    if isinstance(error, exceptions.ConnectionError) and "connecting to" in str(error):
+        return True
+    return (
+        isinstance(error, exceptions.ResponseError)
+        and _NOT_NOW_WORDS.search(f"{getattr(error, 'status_code', '')} {error}") is not None
+    )

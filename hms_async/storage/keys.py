@@ -1,0 +1,66 @@
+"""Every key name, in one place.
+
+Scripts take one key, the queue's own list, and derive the others from it, so that on a
+cluster all keys of a queue share its slot.
+"""
+
+from hms_async.domain.queue import ALPHABET
+from hms_async.errors import NameInvalid
+
+
+class Keys:
+    """The key names of one namespace.
+
+    Args:
+        namespace: Goes in front of every key; empty for none.
+        cluster: Put queue names in braces, so that a queue's keys share a hash slot.
+
+    Raises:
+        NameInvalid: If the namespace is outside the alphabet of queue names.
+    """
+
+    def __init__(self, namespace: str = "", *, cluster: bool = False) -> None:
+        if namespace and not ALPHABET.fullmatch(namespace):
+            raise NameInvalid(
+                f"namespace {namespace!r} is not valid: 1 to 128 of A-Z a-z 0-9 . _ -, "
+                "starting with a letter or digit"
+            )
+        self._front = f"{namespace}:" if namespace else ""
+        self._cluster = cluster
+        self.queues = f"{self._front}queues"
+        self.workers = f"{self._front}workers"
+
+    def _tag(self, queue: str) -> str:
+        return f"{{{queue}}}" if self._cluster else queue
+
+    def queue(self, queue: str) -> str:
+        """The normal lane: a list of ids, first in, first out."""
+        return f"{self._front}queue:{self._tag(queue)}"
+
+    def part(self, queue: str, part: str) -> str:
+        """One of a queue's further keys: `express`, `bell`, `inflight`, `done`, `config`, ..."""
+        return f"{self.queue(queue)}:{part}"
+
+    def task_prefix(self, queue: str) -> str:
+        """What the three keys of a task begin with."""
+        return f"{self._front}task:{self._tag(queue)}:" if self._cluster else f"{self._front}task:"
+
+    def body(self, queue: str, task_id: str) -> str:
+        """What was asked: the immutable envelope, a string."""
+        return self.task_prefix(queue) + task_id
+
+    def run(self, queue: str, task_id: str) -> str:
+        """How it goes: the record, a hash, and the truth of the task's state."""
+        return f"{self.body(queue, task_id)}:run"
+
+    def attempts(self, queue: str, task_id: str) -> str:
+        """The last ten attempts that failed, a list of JSON."""
+        return f"{self.body(queue, task_id)}:attempts"
+
+    def unique_prefix(self, queue: str) -> str:
+        """What the keys that hold idempotency keys begin with."""
+        return f"{self._front}unique:{self._tag(queue)}:"
+
+    def worker(self, worker_id: str) -> str:
+        """A worker's card in the registry, a hash; nothing depends on it."""
+        return f"{self._front}worker:{worker_id}"

@@ -1,0 +1,20 @@
+-- Move a waiting task to the express lane.
+--
+-- KEYS   1 queue:<q>
+-- ARGV   1 task prefix   2 now_ms   3 id
+-- Reply  'ok' | 'already' (it is there) | 'gone' | the state that does not allow it
+-- Keeps  R4: the old entry stays, is counted as stale, and can never win.
+-- include queue tally
+
+local id = ARGV[3]
+local run = redis.pcall('HMGET', run_key(id), 'state', 'lane')
+if run.err or not run[1] then return 'gone' end
+if run[1] ~= 'waiting' then return run[1] end
+if run[2] == 'express' then return 'already' end
+check_types()
+redis.call('HSET', run_key(id), 'lane', 'express')
+redis.call('RPUSH', EXPRESS, id)
+count_stale(1)
+announce('type', 'bumped', 'id', id)
+ring()
+return 'ok'

@@ -1,0 +1,66 @@
+-- Settle finished attempts and claim new ones, exactly once for each lane and number.
+--
+-- KEYS   1 queue:<q>
+-- ARGV   1 task prefix   2 now_ms   3 queue name   4 worker   5 incarnation   6 lane
+--        7 seq   8 want   9 lease_ms, or '' for the queue's
+--        then five for each settle: id, token, word, argument, body
+--        word: done (body: result) | fail (body: fault) | retry (argument: delay in ms; fault)
+--              | error (argument: jitter in [0, 1); fault: the queue's retry policy) | release
+-- Reply  'no_queue' | 'superseded' | {verdict, now_ms, left, next_due_ms or '', version,
+--        paused, lease_ms, settled, claims}
+--        verdict: 'ok' | 'replayed'
+--        settled: two for each settle: answer (ok | already | stale | gone), state
+--        claims:  seven for each: id, token, attempt, crashes, arrived_ms, due_ms or '', body
+-- Keeps  I3 (tokens: R1, R3), I4, I5, and R2: a number that was answered before claims nothing
+--        new, a lower one does nothing at all.
+-- include queue tally ladder finish promote claim settle
+
+local queue, worker, incarnation, lane = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local seq, want = tonumber(ARGV[7]), math.min(tonumber(ARGV[8]), 250)
+local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'lease_ms', 'sla_ms', 'ladder',
+  'max_attempts', 'base_ms', 'cap_ms', 'keep_done_ms', 'keep_failed_ms', 'window_ms')
+if not config[1] then return 'no_queue' end
+check_types()
+local paused = config[2] == '1'
+local lease = tonumber(ARGV[9]) or tonumber(config[3])
+local policy = {
+  sla = tonumber(config[4]), ladder = config[5], max_attempts = tonumber(config[6]),
+  base = tonumber(config[7]), cap = tonumber(config[8]), keep_done = config[9],
+  keep_failed = config[10], window = tonumber(config[11]),
+}
+
+local lane_key = NORMAL .. ':lane:' .. incarnation .. ':' .. lane
+local record = redis.call('GET', lane_key)
+local last_seq, last_ids = 0, ''
+if record then
+  local head, ids = string.match(record, '^(%d+) ?(.*)$')
+  last_seq, last_ids = tonumber(head), ids
+end
+if seq < last_seq then return 'superseded' end
+local replayed = seq == last_seq
+local token_stem = incarnation .. '-' .. lane .. '-' .. ARGV[7] .. '.'
+
+local settles = read_settles(10)
+begin_draining()
+local settled = write_settles(settles, worker, policy)
+promote(100)
+
+local claims
+if replayed then
+  claims = claim_again(last_ids, token_stem, lease)
+elseif paused or want == 0 then
+  claims = {}
+else
+  claims = claim(want, token_stem, worker, queue, lease, policy)
+end
+if not replayed then
+  redis.call('SET', lane_key, ARGV[7] .. ' ' .. table.concat(claimed_ids, ' '),
+    'PX', math.max(60000, 2 * lease))
+end
+write_ended()
+write_tally()
+
+local left = redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS)
+if left > 0 and not paused then ring() end
+return { replayed and 'replayed' or 'ok', NOW, left, next_due() or '', tonumber(config[1]),
+  paused and 1 or 0, lease, settled, claims }

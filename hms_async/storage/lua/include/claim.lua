@@ -1,0 +1,193 @@
+-- Take tasks from the lanes under a lease (R4, R8, R10, R14). Needs queue, tally, ladder, finish.
+
+local BYTES_A_CALL = 4194304
+local SMALL_BODY = 16384 -- records name the size of bodies above this one only
+local LARGEST_RAW = 65536
+local claimed_ids = {}
+
+local function reader(key, lane)
+  return { key = key, lane = lane, entries = {}, position = 1, taken = 0 }
+end
+
+local function peek(lane, ahead)
+  if lane.position > #lane.entries and not lane.dry then
+    lane.entries = redis.call('LRANGE', lane.key, lane.taken, lane.taken + ahead - 1)
+    lane.position = 1
+    lane.dry = #lane.entries < ahead
+  end
+  return lane.entries[lane.position]
+end
+
+-- A record for an entry that no script of ours put there: it counts as adopted (R5).
+local function adopt(id, body, queue, policy, corr)
+  if body then redis.call('SET', body_key(id), body) end
+  redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'normal', 'queue', queue,
+    'arrived', NOW)
+  if corr then redis.call('HSET', run_key(id), 'corr', corr) end
+  count('adopted')
+  if policy.sla then
+    redis.call('HSET', run_key(id), 'sla', policy.sla, 'due', NOW + policy.sla)
+    local rung = read_ladder(policy.ladder)[1]
+    if rung then redis.call('ZADD', SLA, rung_at(rung, NOW, policy.sla), id) end
+  end
+end
+
+local function fail_at_claim(id, task, policy, kind, message)
+  local fault = cjson.encode({ type = kind, message = message })
+  finish(id, 'failed', task, policy.keep_failed, policy.window, 'error', fault)
+end
+
+local function refuse_entry(id, entry, queue, policy, message)
+  adopt(id, entry, queue, policy)
+  fail_at_claim(id, { arrived = NOW, due = policy.sla and NOW + policy.sla, sla = policy.sla },
+    policy, 'EnvelopeInvalid', message)
+end
+
+local function is_id(text)
+  return #text <= 128 and string.find(text, '^%w[%w._-]*$') ~= nil
+end
+
+-- Returns the id of an adopted JSON object, or nothing when it was refused or dropped.
+local function adopt_json(entry, spare_id, queue, policy)
+  if #entry > LARGEST_RAW then
+    return refuse_entry(spare_id, entry, queue, policy, 'a raw entry over 64 KiB is not read')
+  end
+  local readable, object = pcall(cjson.decode, entry)
+  if not readable or type(object) ~= 'table' or string.sub(entry, 1, 1) ~= '{' then
+    return refuse_entry(spare_id, entry, queue, policy, 'not a JSON object')
+  end
+  if object.v ~= nil and object.v ~= 1 then
+    return refuse_entry(spare_id, entry, queue, policy, 'an envelope of an unknown version')
+  end
+  if object.payload == nil then
+    return refuse_entry(spare_id, entry, queue, policy, 'the field "payload" is missing')
+  end
+  local id = type(object.id) == 'string' and is_id(object.id) and object.id or spare_id
+  if redis.call('EXISTS', body_key(id), run_key(id)) > 0 then
+    count('dropped')
+    return nil
+  end
+  local corr = type(object.correlation_id) == 'string' and object.correlation_id or nil
+  adopt(id, entry, queue, policy, corr)
+  return id
+end
+
+local RUN_FIELDS = { 'state', 'lane', 'attempt', 'crashes', 'arrived', 'ready', 'due', 'size',
+  'sla', 'key', 'corr', 'accepted' }
+
+-- Looks at one entry of a lane and returns the record to claim, or nothing.
+-- Second value: whether the entry was one that a script had left behind.
+local function examine(entry, lane, spare_id, queue, policy, seen)
+  local id = entry
+  if not is_id(entry) then
+    if string.find(entry, '^%s*{') then
+      id = adopt_json(entry, spare_id, queue, policy)
+    else
+      id = refuse_entry(spare_id, entry, queue, policy, 'neither an id nor a JSON object')
+    end
+    if not id then return nil, false end
+    return { id = id, run = redis.call('HMGET', run_key(id), unpack(RUN_FIELDS)) }, false
+  end
+  if seen[id] then return nil, true end
+  local run = redis.pcall('HMGET', run_key(id), unpack(RUN_FIELDS))
+  if run.err then
+    refuse_entry(spare_id, entry, queue, policy, 'the record of this id is not a hash')
+    return nil, false
+  end
+  if not run[1] then
+    adopt(id, nil, queue, policy)
+    fail_at_claim(id, { arrived = NOW, due = policy.sla and NOW + policy.sla, sla = policy.sla },
+      policy, 'BodyLost', 'no record of this id: body_lost')
+    return nil, false
+  end
+  if run[1] ~= 'waiting' or run[2] ~= lane then return nil, true end
+  return { id = id, run = run }, false
+end
+
+-- Chooses up to `want` records. Every fourth claim is the normal lane's while it has any, so
+-- that the express lane starves nobody; the turn goes on from one call to the next.
+local function choose(want, express, normal, token_stem, queue, policy)
+  local picked, seen = {}, {}
+  local stale, examined, bytes = 0, 0, 0
+  local turn = tonumber(redis.call('HGET', COUNTS, 'claimed') or 0)
+  while #picked < want and examined < want + 500 do
+    local ahead = math.max(want - #picked, 8)
+    local first, second = peek(express, ahead), peek(normal, ahead)
+    if not first and not second then break end
+    local lane = express
+    if not first or (second and (turn + #picked) % 4 == 3) then lane = normal end
+    examined = examined + 1
+    local task, left_behind = examine(lane.entries[lane.position], lane.lane,
+      token_stem .. 'x' .. examined, queue, policy, seen)
+    if task then
+      bytes = bytes + (tonumber(task.run[8]) or SMALL_BODY)
+      if #picked > 0 and bytes > BYTES_A_CALL then break end
+      picked[#picked + 1] = task
+      seen[task.id] = true
+    elseif left_behind then
+      stale = stale + 1
+    end
+    lane.position = lane.position + 1
+    lane.taken = lane.taken + 1
+  end
+  return picked, stale
+end
+
+local function claim(want, token_stem, worker, queue, lease, policy)
+  local express, normal = reader(EXPRESS, 'express'), reader(NORMAL, 'normal')
+  local picked, stale = choose(want, express, normal, token_stem, queue, policy)
+  local bodies = {}
+  if #picked > 0 then
+    local keys = {}
+    for i, task in ipairs(picked) do keys[i] = body_key(task.id) end
+    bodies = redis.call('MGET', unpack(keys))
+  end
+  local claims, leases = {}, {}
+  for i, task in ipairs(picked) do
+    local id, run, body = task.id, task.run, bodies[i]
+    if not body then
+      fail_at_claim(id, { arrived = run[5], due = run[7], sla = run[9], key = run[10],
+        corr = run[11], accepted = run[12] }, policy, 'BodyLost', 'the body is gone: body_lost')
+    else
+      local token = token_stem .. (#claimed_ids + 1)
+      local attempt = tonumber(run[3] or 0) + 1
+      redis.call('HSET', run_key(id), 'state', 'in_progress', 'token', token, 'worker', worker,
+        'started', NOW, 'attempt', attempt)
+      observe_since('wait', WAIT_MS, run[6] or run[5])
+      claimed_ids[#claimed_ids + 1] = id
+      leases[#leases + 1] = NOW + lease
+      leases[#leases + 1] = id
+      local n = #claims
+      claims[n + 1], claims[n + 2], claims[n + 3] = id, token, attempt
+      claims[n + 4], claims[n + 5] = tonumber(run[4] or 0), tonumber(run[5] or NOW)
+      claims[n + 6], claims[n + 7] = run[7] or '', body
+    end
+  end
+  -- New place before old place (R8).
+  call_in_slices('ZADD', INFLIGHT, leases)
+  if express.taken > 0 then redis.call('LTRIM', EXPRESS, express.taken, -1) end
+  if normal.taken > 0 then redis.call('LTRIM', NORMAL, normal.taken, -1) end
+  count_stale(-stale)
+  if #claimed_ids > 0 then count('claimed', #claimed_ids) end
+  return claims
+end
+
+-- The same number again: the recorded claims whose token still holds, leases renewed (R2).
+local function claim_again(ids, token_stem, lease)
+  local claims, k = {}, 0
+  for id in string.gmatch(ids, '%S+') do
+    k = k + 1
+    local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'attempt', 'crashes',
+      'arrived', 'due')
+    local token = token_stem .. k
+    local body = redis.call('MGET', body_key(id))[1]
+    if not run.err and run[1] == 'in_progress' and run[2] == token and body then
+      redis.call('ZADD', INFLIGHT, 'XX', NOW + lease, id)
+      local n = #claims
+      claims[n + 1], claims[n + 2], claims[n + 3] = id, token, tonumber(run[3])
+      claims[n + 4], claims[n + 5] = tonumber(run[4] or 0), tonumber(run[5] or NOW)
+      claims[n + 6], claims[n + 7] = run[6] or '', body
+    end
+  end
+  return claims
+end

@@ -1,0 +1,54 @@
+-- The end of a task: its record, its place among the ended, its clock, its key, its event.
+-- Needs queue, tally.
+
+local ended = {}
+local off_the_clock = {}
+
+-- `task` holds what the record said: arrived, due, sla, key, corr, accepted, attempt (any may
+-- be false). `keep` and `window` are in ms. Further arguments are fields for the record.
+local function finish(id, state, task, keep, window, ...)
+  redis.call('HSET', run_key(id), 'state', state, 'finished', NOW, ...)
+  local list = ended[state]
+  if not list then
+    list = {}
+    ended[state] = list
+  end
+  list[#list + 1] = NOW
+  list[#list + 1] = id
+  redis.call('PEXPIRE', run_key(id), keep)
+  redis.call('PEXPIRE', body_key(id), keep)
+  if task.key then
+    -- A key lives until the later of its window and the task's end.
+    local rest = (tonumber(task.accepted or task.arrived) or NOW) + window - NOW
+    redis.call('PEXPIRE', task.key, math.max(rest, 1))
+  end
+  local arrived, due, sla = tonumber(task.arrived), tonumber(task.due), tonumber(task.sla)
+  if due and arrived and sla then
+    off_the_clock[#off_the_clock + 1] = id
+    if state == 'done' or state == 'failed' then
+      count(state == 'done' and NOW <= due and 'met' or 'missed')
+      observe('used', SLA_RATIO, (NOW - arrived) / sla)
+    end
+  end
+  if state == 'done' then observe_since('total', WAIT_MS, arrived) end
+  count(state)
+  if task.corr then
+    announce('type', state, 'id', id, 'corr', task.corr)
+  else
+    announce('type', state, 'id', id)
+  end
+end
+
+local function write_ended()
+  for state, list in pairs(ended) do call_in_slices('ZADD', NORMAL .. ':' .. state, list) end
+  call_in_slices('ZREM', SLA, off_the_clock)
+end
+
+-- One entry of the last ten attempts; `fault` is JSON made by whoever settles.
+local function record_attempt(id, number, worker, started, fault)
+  local key = attempts_key(id)
+  redis.pcall('RPUSH', key, '{"number":' .. number .. ',"worker":' .. cjson.encode(worker or '')
+    .. ',"started_ms":' .. (started or NOW) .. ',"finished_ms":' .. NOW
+    .. ',"fault":' .. fault .. '}')
+  redis.pcall('LTRIM', key, -10, -1)
+end

@@ -1,0 +1,41 @@
+-- Scheduled and retrying tasks whose time has come enter a lane (R12, R14).
+-- Needs queue, tally.
+
+local function promote_from(zset, from_state, limit)
+  local due = redis.call('ZRANGEBYSCORE', zset, '-inf', NOW, 'WITHSCORES', 'LIMIT', 0, limit)
+  local lanes = { normal = {}, express = {} }
+  local ids = {}
+  for i = 1, #due, 2 do
+    local id, at = due[i], due[i + 1]
+    ids[#ids + 1] = id
+    local run = redis.pcall('HMGET', run_key(id), 'state', 'prio')
+    -- The record is the truth: an entry that it does not confirm only leaves the set (R4).
+    if not run.err and run[1] == from_state then
+      local lane = (from_state == 'retrying' or run[2] == 'high') and 'express' or 'normal'
+      redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', lane, 'ready', at)
+      local list = lanes[lane]
+      list[#list + 1] = id
+    end
+  end
+  call_in_slices('RPUSH', NORMAL, lanes.normal)
+  call_in_slices('RPUSH', EXPRESS, lanes.express)
+  call_in_slices('ZREM', zset, ids)
+  return #lanes.normal + #lanes.express, #ids
+end
+
+-- Returns how many entered a lane, and whether more may be due.
+local function promote(limit)
+  local scheduled, seen_scheduled = promote_from(SCHEDULED, 'scheduled', limit)
+  local retried, seen_retrying = promote_from(RETRY, 'retrying', limit)
+  return scheduled + retried, seen_scheduled >= limit or seen_retrying >= limit
+end
+
+-- When the next scheduled or retrying task is due; false when there is none.
+local function next_due()
+  local first = redis.call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')[2]
+  local second = redis.call('ZRANGE', RETRY, 0, 0, 'WITHSCORES')[2]
+  if first and second then
+    return tonumber(first) < tonumber(second) and first or second
+  end
+  return first or second
+end

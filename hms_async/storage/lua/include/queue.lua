@@ -1,0 +1,63 @@
+-- The keys of one queue and its clock. Every script starts with this.
+--
+-- KEYS   1 queue:<q>, the normal lane; all other keys are derived from it, and share its hash tag
+-- ARGV   1 prefix of task keys   2 now_ms, or '' for the server's clock (I9)
+
+local NORMAL = KEYS[1]
+local EXPRESS = NORMAL .. ':express'
+local BELL = NORMAL .. ':bell'
+local SCHEDULED = NORMAL .. ':scheduled'
+local RETRY = NORMAL .. ':retry'
+local INFLIGHT = NORMAL .. ':inflight'
+local SLA = NORMAL .. ':sla'
+local CONFIG = NORMAL .. ':config'
+local COUNTS = NORMAL .. ':counts'
+local EVENTS = NORMAL .. ':events'
+
+local function body_key(id) return ARGV[1] .. id end
+local function run_key(id) return ARGV[1] .. id .. ':run' end
+local function attempts_key(id) return ARGV[1] .. id .. ':attempts' end
+
+local NOW = tonumber(ARGV[2])
+if not NOW then
+  local time = redis.call('TIME')
+  NOW = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local STATS = NORMAL .. ':stats:' .. math.floor(NOW / 60000)
+
+-- `unpack` raises beyond 8,000 values, and an empty variadic call raises too.
+local function call_in_slices(command, key, values)
+  for first = 1, #values, 1000 do
+    redis.call(command, key, unpack(values, first, math.min(first + 999, #values)))
+  end
+end
+
+-- Reads every key that a script may write, so that one of a wrong type raises before
+-- anything has been written: effects before an error would stay (R8).
+local function check_types()
+  redis.call('LLEN', NORMAL)
+  redis.call('LLEN', EXPRESS)
+  redis.call('LLEN', BELL)
+  redis.call('ZCARD', SCHEDULED)
+  redis.call('ZCARD', RETRY)
+  redis.call('ZCARD', INFLIGHT)
+  redis.call('ZCARD', SLA)
+  for _, state in ipairs({ 'done', 'failed', 'cancelled', 'expired' }) do
+    redis.call('ZCARD', NORMAL .. ':' .. state)
+  end
+  redis.call('HLEN', COUNTS)
+  redis.call('HLEN', STATS)
+  redis.call('XLEN', EVENTS)
+end
+
+-- At `maxmemory` a script is refused only if its first write needs memory. Scripts that
+-- drain work begin with this one, which never does (R9).
+local function begin_draining() redis.call('DEL', NORMAL .. ':none') end
+
+-- The bell carries at most one token; whoever leaves work behind rings again (R12).
+local function ring()
+  if redis.call('LLEN', BELL) == 0 then redis.call('RPUSH', BELL, '1') end
+end
+
+-- About the last 200,000 entries stay; `prune` trims by age (R20).
+local function announce(...) redis.call('XADD', EVENTS, 'MAXLEN', '~', 200000, '*', ...) end

@@ -1,0 +1,48 @@
+-- Counters and histograms: collected in the script, written once per field at its end.
+-- `queue:<q>:counts` grows for ever, `queue:<q>:stats:<minute>` lives for 48 hours.
+
+local WAIT_MS = { 50, 100, 250, 500, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 1.2e5, 3e5, 6e5, 1.8e6,
+  3.6e6, 7.2e6, 1.44e7, 2.88e7, 8.64e7 }
+local RUN_MS = { 5, 10, 25, 50, 100, 250, 500, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 1.2e5, 3e5, 6e5,
+  1.8e6, 3.6e6 }
+local SLA_RATIO = { .1, .25, .5, .75, .8, .9, .95, 1, 1.1, 1.25, 1.5, 2, 5 }
+local tallied = {}
+
+local function count(field, n) tallied[field] = (tallied[field] or 0) + (n or 1) end
+
+-- Buckets are numbered from 1; a value beyond the last bound falls into the next number.
+local function observe(name, bounds, value)
+  local bucket = 1
+  while bounds[bucket] and value > bounds[bucket] do bucket = bucket + 1 end
+  count(name .. ':' .. bucket)
+end
+
+-- The time since an instant; an unreadable one counts for nothing (a foreign hand wrote it).
+local function observe_since(name, bounds, instant)
+  instant = tonumber(instant)
+  if not instant then return end
+  local value = math.max(math.floor(NOW - instant), 0)
+  observe(name, bounds, value)
+  count(name .. ':sum_ms', value)
+end
+
+local function write_tally()
+  if next(tallied) == nil then return end
+  for field, n in pairs(tallied) do
+    redis.call('HINCRBY', COUNTS, field, n)
+    redis.call('HINCRBY', STATS, field, n)
+  end
+  redis.call('PEXPIRE', STATS, 172800000)
+end
+
+-- Entries left behind in a lane. A dropped one that was never counted (pushed by a
+-- foreign hand) must not make the number negative (R5).
+local function count_stale(n)
+  if n > 0 then
+    redis.call('HINCRBY', COUNTS, 'stale', n)
+  elseif n < 0 then
+    local drop = math.min(tonumber(redis.call('HGET', COUNTS, 'stale') or 0), -n)
+    -- A negated zero would be sent as "-0", which is no integer to the server.
+    if drop > 0 then redis.call('HINCRBY', COUNTS, 'stale', -drop) end
+  end
+end

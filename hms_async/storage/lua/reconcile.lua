@@ -1,0 +1,53 @@
+-- Hold the indexes of a queue against the records, a bounded chunk a call, and mend them.
+--
+-- KEYS   1 queue:<q>
+-- ARGV   1 task prefix   2 now_ms   3 rank to go on from   4 limit of each index
+-- Reply  'no_queue' | {mended, next rank or 0, stale}
+--        stale: entries left behind in the lanes, recounted when they are few, else -1
+-- Keeps  R4: the record is the truth, an entry that it does not confirm goes; R5.
+-- include queue tally
+
+local from, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
+if redis.call('EXISTS', CONFIG) == 0 then return 'no_queue' end
+check_types()
+begin_draining()
+
+local mended, more = 0, false
+
+local function hold(set, confirms)
+  local ids = redis.call('ZRANGE', set, from, from + limit - 1)
+  local wrong = {}
+  for _, id in ipairs(ids) do
+    local state = redis.pcall('HGET', run_key(id), 'state')
+    if type(state) ~= 'string' or not confirms[state] then wrong[#wrong + 1] = id end
+  end
+  call_in_slices('ZREM', set, wrong)
+  mended = mended + #wrong
+  if #ids >= limit then more = true end
+end
+
+hold(INFLIGHT, { in_progress = true })
+hold(SCHEDULED, { scheduled = true })
+hold(RETRY, { retrying = true })
+hold(SLA, { scheduled = true, waiting = true, in_progress = true, retrying = true })
+
+local stale = -1
+if redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) <= 1000 then
+  stale = 0
+  local seen = {}
+  for lane, key in pairs({ normal = NORMAL, express = EXPRESS }) do
+    for _, id in ipairs(redis.call('LRANGE', key, 0, -1)) do
+      local run = redis.pcall('HMGET', run_key(id), 'state', 'lane')
+      -- Entries without a record are not ours yet: the claim adopts or refuses them.
+      if not run.err and run[1] then
+        if seen[id] or run[1] ~= 'waiting' or run[2] ~= lane then stale = stale + 1 end
+        if run[1] == 'waiting' and run[2] == lane then seen[id] = true end
+      end
+    end
+  end
+  if stale ~= tonumber(redis.call('HGET', COUNTS, 'stale') or 0) then
+    redis.call('HSET', COUNTS, 'stale', stale)
+    mended = mended + 1
+  end
+end
+return { mended, more and from + limit or 0, stale }

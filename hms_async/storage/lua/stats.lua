@@ -1,0 +1,31 @@
+-- One look at a queue; reads only.
+--
+-- KEYS   1 queue:<q>
+-- ARGV   1 task prefix   2 now_ms
+-- Reply  'no_queue' | {now_ms, paused, sla_ms or '', waiting, in_progress, scheduled, retrying,
+--        done, failed, cancelled, expired, oldest_arrived_ms or '', next_due_ms or '',
+--        next_rung_ms or '', totals as field, value, ...}
+-- Keeps  I8: constant work, however long the queue.
+-- include queue promote
+
+local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'sla_ms')
+if not config[1] then return 'no_queue' end
+
+-- The first entries of a lane may be stale; past a few of them the answer is "unknown".
+local function oldest_of(key, lane)
+  for _, id in ipairs(redis.call('LRANGE', key, 0, 9)) do
+    local run = redis.pcall('HMGET', run_key(id), 'state', 'lane', 'arrived')
+    if not run.err and run[1] == 'waiting' and run[2] == lane then return tonumber(run[3]) end
+  end
+end
+
+local first, second = oldest_of(EXPRESS, 'express'), oldest_of(NORMAL, 'normal')
+local oldest = first and second and math.min(first, second) or first or second or ''
+local stale = tonumber(redis.call('HGET', COUNTS, 'stale') or 0)
+local waiting = redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) - stale
+return { NOW, config[2] == '1' and 1 or 0, config[3] or '', waiting,
+  redis.call('ZCARD', INFLIGHT), redis.call('ZCARD', SCHEDULED), redis.call('ZCARD', RETRY),
+  redis.call('ZCARD', NORMAL .. ':done'), redis.call('ZCARD', NORMAL .. ':failed'),
+  redis.call('ZCARD', NORMAL .. ':cancelled'), redis.call('ZCARD', NORMAL .. ':expired'),
+  oldest, next_due() or '', redis.call('ZRANGE', SLA, 0, 0, 'WITHSCORES')[2] or '',
+  redis.call('HGETALL', COUNTS) }

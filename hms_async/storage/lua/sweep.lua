@@ -1,0 +1,112 @@
+-- ACT's round: promote what is due, rescue what a dead worker held, speak up at each rung of
+-- the promise, and ring for work that nobody was woken for.
+--
+-- KEYS   1 queue:<q>
+-- ARGV   1 task prefix   2 now_ms   3 limit of each part
+-- Reply  'no_queue' | {now_ms, promoted, rescued, rungs, more}
+--        rescued: five for each: id, corr or '', worker, state it went to, crashes
+--        rungs:   seven for each: id, corr or '', name, percent, late_by_ms, collapsed, sla_ms
+--        more:    1 when a part was full, so that another call is worth it at once
+-- Keeps  I3 (only an expired lease is reclaimed), I5 (a crash each, `max_crashes`), I6 (a rung
+--        advances and speaks in one step; the lower ones collapse into the highest due).
+-- include queue tally ladder finish promote
+
+local limit = tonumber(ARGV[3])
+local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'ladder', 'max_crashes',
+  'keep_failed_ms', 'window_ms')
+if not config[1] then return 'no_queue' end
+check_types()
+local ladder = read_ladder(config[3])
+begin_draining()
+
+local promoted, more = promote(limit)
+
+local rescued, back, gone = {}, {}, {}
+
+local function rescue(id, run)
+  local crashes = tonumber(run[4] or 0) + 1
+  local message = 'lease lost ' .. crashes .. (crashes == 1 and ' time' or ' times')
+  local fault = cjson.encode({ type = 'LeaseLost', message = message })
+  record_attempt(id, run[3] or 1, run[5], run[6], fault)
+  redis.call('HDEL', run_key(id), 'token')
+  local state = 'waiting'
+  if crashes >= tonumber(config[4]) then
+    state = 'failed'
+    finish(id, 'failed', { arrived = run[7], due = run[8], sla = run[9], key = run[10],
+      corr = run[11], accepted = run[12] }, config[5], tonumber(config[6]),
+      'error', fault, 'crashes', crashes, 'lost_token', run[2])
+    redis.call('PEXPIRE', attempts_key(id), config[5])
+  else
+    redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'express', 'ready', NOW,
+      'crashes', crashes, 'lost_token', run[2])
+    back[#back + 1] = id
+    announce('type', 'rescued', 'id', id, 'worker', run[5] or '')
+  end
+  count('rescued')
+  for _, value in ipairs({ id, run[11] or '', run[5] or '', state, crashes }) do
+    rescued[#rescued + 1] = value
+  end
+end
+
+local expired = redis.call('ZRANGEBYSCORE', INFLIGHT, '-inf', '(' .. NOW, 'LIMIT', 0, limit)
+for _, id in ipairs(expired) do
+  local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'attempt', 'crashes', 'worker',
+    'started', 'arrived', 'due', 'sla', 'key', 'corr', 'accepted')
+  if not run.err and run[1] == 'in_progress' then rescue(id, run) end
+  gone[#gone + 1] = id
+end
+-- The oldest leads: leases expire in the order of their claims, so the last is pushed first.
+local reversed = {}
+for i = #back, 1, -1 do reversed[#reversed + 1] = back[i] end
+call_in_slices('LPUSH', EXPRESS, reversed)
+call_in_slices('ZREM', INFLIGHT, gone)
+more = more or #expired >= limit
+
+local rungs, next_rungs, finished = {}, {}, {}
+
+local function speak(id, run)
+  local arrived, sla = tonumber(run[2]), tonumber(run[3])
+  local first = tonumber(run[4] or 0) + 1
+  local highest = first - 1
+  while ladder[highest + 1] and rung_at(ladder[highest + 1], arrived, sla) <= NOW do
+    highest = highest + 1
+  end
+  if highest >= first then
+    local rung = ladder[highest]
+    local late_by, collapsed = NOW - rung_at(rung, arrived, sla), highest - first
+    redis.call('HSET', run_key(id), 'rung', highest)
+    count('sla.' .. rung[3])
+    announce('type', 'sla.' .. rung[3], 'id', id, 'corr', run[5] or '', 'percent', rung[1],
+      'late_by', late_by, 'collapsed', collapsed)
+    for _, value in ipairs({ id, run[5] or '', rung[3], tostring(rung[1]), late_by, collapsed,
+      sla }) do
+      rungs[#rungs + 1] = value
+    end
+  end
+  local following = ladder[highest + 1]
+  if following then
+    next_rungs[#next_rungs + 1] = rung_at(following, arrived, sla)
+    next_rungs[#next_rungs + 1] = id
+  else
+    finished[#finished + 1] = id
+  end
+end
+
+local OPEN = { scheduled = true, waiting = true, in_progress = true, retrying = true }
+local due = redis.call('ZRANGEBYSCORE', SLA, '-inf', NOW, 'LIMIT', 0, limit)
+for _, id in ipairs(due) do
+  local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'sla', 'rung', 'corr')
+  if not run.err and OPEN[run[1]] and tonumber(run[2]) and tonumber(run[3]) then
+    speak(id, run)
+  else
+    finished[#finished + 1] = id
+  end
+end
+call_in_slices('ZADD', SLA, next_rungs)
+call_in_slices('ZREM', SLA, finished)
+more = more or #due >= limit
+
+write_ended()
+write_tally()
+if config[2] ~= '1' and redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) > 0 then ring() end
+return { NOW, promoted, rescued, rungs, more and 1 or 0 }

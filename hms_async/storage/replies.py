@@ -1,0 +1,220 @@
+"""What goes into the scripts and what comes back, as values."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+_CLAIM_FIELDS = 7
+
+
+class Enqueue(NamedTuple):
+    """One task to accept: id, envelope, and JSON options or nothing."""
+
+    id: str
+    body: bytes
+    options: bytes = b""
+
+
+class Refused(NamedTuple):
+    """Why a task was not created.
+
+    Attributes:
+        word: `exists`, `id_in_use`, `full` or `too_large`.
+        id: The task that stands for it, or its own id.
+        detail: The state it is in, the queue that has it, or the limit that it broke.
+    """
+
+    word: str
+    id: str
+    detail: str
+
+
+class Settle(NamedTuple):
+    """One attempt's end: task id, token, word, its argument (a delay or a jitter), its JSON."""
+
+    id: str
+    token: str
+    word: str
+    argument: str | int | float = ""
+    body: bytes = b""
+
+
+class Settled(NamedTuple):
+    """What became of a settle.
+
+    Attributes:
+        answer: `ok`, `already` (this token settled it before), `stale` (somebody else has
+            the task) or `gone` (it is not stored any more).
+        state: The state that the task is in now.
+    """
+
+    answer: str
+    state: str
+
+
+class Claim(NamedTuple):
+    """A task under a lease.
+
+    Attributes:
+        id: The task.
+        token: The lease's fencing token.
+        attempt: Its number, from 1.
+        crashes: Leases lost so far.
+        arrived_ms: When its SLA clock started.
+        due_ms: When its promise is broken, if it has one.
+        body: The envelope as stored.
+    """
+
+    id: str
+    token: str
+    attempt: int
+    crashes: int
+    arrived_ms: int
+    due_ms: int | None
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """The answer to an exchange.
+
+    Attributes:
+        verdict: `replayed` when this number had been answered before.
+        now_ms: The server's clock.
+        left: Entries that stayed in the lanes.
+        next_due_ms: When the next scheduled or retrying task is due.
+        version: Of the queue's settings.
+        paused: Whether the queue is paused.
+        lease_ms: How long the leases of these claims are.
+        settled: One for each settle, in order.
+        claims: The tasks taken.
+    """
+
+    verdict: Literal["ok", "replayed"]
+    now_ms: int
+    left: int
+    next_due_ms: int | None
+    version: int
+    paused: bool
+    lease_ms: int
+    settled: list[Settled]
+    claims: list[Claim]
+
+    @classmethod
+    def read(cls, reply: list[Any]) -> "Exchanged":
+        """Read the script's reply."""
+        verdict, now_ms, left, next_due, version, paused, lease_ms, settled, flat = reply
+        words = iter(settled)
+        fields = iter(flat)
+        return cls(
+            verdict="ok" if verdict == b"ok" else "replayed",
+            now_ms=now_ms,
+            left=left,
+            next_due_ms=None if next_due == b"" else int(float(next_due)),
+            version=version,
+            paused=paused == 1,
+            lease_ms=lease_ms,
+            settled=[
+                Settled(answer.decode(), state.decode())
+                for answer, state in zip(words, words, strict=True)
+            ],
+            claims=[
+                Claim(
+                    task_id.decode(),
+                    token.decode(),
+                    attempt,
+                    crashes,
+                    arrived,
+                    None if due == b"" else int(due),
+                    body,
+                )
+                for task_id, token, attempt, crashes, arrived, due, body in zip(
+                    *[fields] * _CLAIM_FIELDS, strict=True
+                )
+            ],
+        )
+
+
+class Rescued(NamedTuple):
+    """A task whose worker fell silent.
+
+    Attributes:
+        queue: Its queue.
+        id: The task.
+        correlation_id: Its case, if any.
+        worker: Who held it.
+        state: `waiting` again, or `failed` when it has lost too many leases.
+        crashes: Leases lost so far.
+    """
+
+    queue: str
+    id: str
+    correlation_id: str | None
+    worker: str
+    state: str
+    crashes: int
+
+    @classmethod
+    def read(cls, queue: str, part: list[Any]) -> "Rescued":
+        """Read one entry of the sweep's reply."""
+        task_id, corr, worker, state, crashes = part
+        return cls(
+            queue, task_id.decode(), corr.decode() or None, worker.decode(), state.decode(), crashes
+        )
+
+
+class RungFired(NamedTuple):
+    """A rung of the ladder that a task has reached.
+
+    Attributes:
+        queue: Its queue.
+        id: The task.
+        correlation_id: Its case, if any.
+        name: The rung's name, such as `warn` or `breach`.
+        percent: The rung's share of the promise.
+        late_by_ms: How long after its instant the rung was noticed.
+        collapsed: How many lower rungs it speaks for.
+        sla_ms: The promise.
+    """
+
+    queue: str
+    id: str
+    correlation_id: str | None
+    name: str
+    percent: float
+    late_by_ms: int
+    collapsed: int
+    sla_ms: int
+
+    @classmethod
+    def read(cls, queue: str, part: list[Any]) -> "RungFired":
+        """Read one entry of the sweep's reply."""
+        task_id, corr, name, percent, late_by, collapsed, sla = part
+        return cls(
+            queue,
+            task_id.decode(),
+            corr.decode() or None,
+            name.decode(),
+            float(percent),
+            late_by,
+            collapsed,
+            sla,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one round of the supervisor did to a queue.
+
+    Attributes:
+        now_ms: The server's clock.
+        promoted: Scheduled and retrying tasks that entered a lane.
+        rescued: Tasks taken from workers that fell silent.
+        rungs: Rungs that were due.
+        more: Whether another round is worth it at once.
+    """
+
+    now_ms: int
+    promoted: int
+    rescued: list[Rescued]
+    rungs: list[RungFired]
+    more: bool

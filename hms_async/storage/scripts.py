@@ -1,0 +1,39 @@
+"""The Lua scripts: read from files, joined with what they include, addressed by their hash.
+
+Old and new releases run side by side: a changed script is another script.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+_INCLUDE = re.compile(r"^-- include (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One operation.
+
+    Attributes:
+        name: Its file's name.
+        text: The whole script.
+        sha: What the server knows it by.
+    """
+
+    name: str
+    text: str
+    sha: str
+
+
+@cache
+def load(name: str) -> Script:
+    """Return the script of that name, with its includes in place."""
+    lua = files("hms_async.storage").joinpath("lua")
+    text = lua.joinpath(f"{name}.lua").read_text("utf-8")
+    wanted = _INCLUDE.search(text)
+    if wanted is not None:
+        parts = [lua.joinpath(f"include/{part}.lua").read_text("utf-8") for part in wanted[1].split()]
+        text = _INCLUDE.sub(lambda _: "\n".join(parts), text)
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

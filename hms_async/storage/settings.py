@@ -1,0 +1,67 @@
+"""A queue's settings as the fields of its config hash."""
+
+import json
+from collections.abc import Mapping
+from typing import cast
+
+from hms_async.domain.queue import Queue, QueueSettings
+from hms_async.domain.retry import RetryPolicy
+from hms_async.domain.sla import Rung
+
+_NUMBERS = (
+    "sla_ms",
+    "lease_ms",
+    "max_crashes",
+    "max_depth",
+    "max_payload_bytes",
+    "window_ms",
+    "keep_done_ms",
+    "keep_done_max",
+    "keep_failed_ms",
+    "keep_failed_max",
+)
+
+
+def to_fields(settings: QueueSettings) -> list[str]:
+    """Return the settings as field, value, ...; what is not set is an empty string."""
+    ladder = [[rung.percent, rung.plus_ms, rung.name] for rung in settings.ladder]
+    fields: dict[str, object] = {name: getattr(settings, name) for name in _NUMBERS}
+    fields |= {
+        "ladder": json.dumps(ladder),
+        "max_attempts": settings.retry.max_attempts,
+        "base_ms": settings.retry.base_ms,
+        "cap_ms": settings.retry.cap_ms,
+    }
+    return [
+        part
+        for name, value in fields.items()
+        for part in (name, "" if value is None else str(value))
+    ]
+
+
+def from_fields(name: str, fields: Mapping[bytes, bytes]) -> Queue:
+    """Return the queue that a config hash describes."""
+    text = {key.decode(): value.decode() for key, value in fields.items()}
+    ladder = cast("list[tuple[float, int, str]]", json.loads(text.get("ladder") or "[]"))
+    defaults = QueueSettings()
+    numbers = {
+        number: (int(text[number]) if text[number] else None)
+        for number in _NUMBERS
+        if number in text
+    }
+    settings = QueueSettings(
+        **numbers,  # type: ignore[arg-type]  # only sla_ms and max_depth are ever empty
+        ladder=tuple(Rung(percent, plus, word) for percent, plus, word in ladder),
+        retry=RetryPolicy.from_ms(
+            int(text.get("max_attempts", defaults.retry.max_attempts)),
+            int(text.get("base_ms", defaults.retry.base_ms)),
+            int(text.get("cap_ms", defaults.retry.cap_ms)),
+        ),
+    )
+    return Queue(
+        name=name,
+        settings=settings,
+        version=int(text["version"]),
+        paused=text.get("paused") == "1",
+        reason=text.get("reason", ""),
+    )
