@@ -1,0 +1,493 @@
+"""The client: queues, tasks in, and everything one may ask about them."""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack
+from datetime import datetime
+from typing import Any, Self
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+
+from hms_async import config
+from hms_async.domain.duration import Duration, instant_to_ms, to_ms
+from hms_async.domain.event import Event
+from hms_async.domain.queue import (
+    MEBIBYTE,
+    PRIORITIES,
+    Priority,
+    Queue,
+    QueueSettings,
+    QueueStats,
+    check_name,
+)
+from hms_async.domain.retry import RetryPolicy
+from hms_async.domain.task import Enqueued, NewTask, TaskPage, TaskRecord, TaskState, make_id
+from hms_async.errors import (
+    ClientClosed,
+    ConfigInvalid,
+    EnqueueManyError,
+    HMSError,
+    NameInvalid,
+    TaskInProgress,
+    TaskNotFound,
+    WrongEventLoop,
+    WrongState,
+)
+from hms_async.runtime import results
+from hms_async.runtime.pop import Popper
+from hms_async.runtime.submit import Order, Submitter
+from hms_async.runtime.task import Attempt, Task
+from hms_async.storage import codec
+from hms_async.storage.connect import check_url, redact
+from hms_async.storage.events import EventReader
+from hms_async.storage.replies import Enqueue
+from hms_async.storage.store import Store
+
+_LONGEST_KEY = 512
+_EVENTS_WAIT_MS = 1_000
+
+
+class AsyncOMSClient:
+    """A service's way to its queues. Use it as an async context manager, in one event loop.
+
+    Calls of `enqueue` that are made in one turn of the loop leave together, so plain `enqueue`
+    in a task group is as fast as `enqueue_many`.
+
+    Args:
+        url: Where the server is; `HMS_URL` if not given, else `redis://127.0.0.1:6379/0`.
+            `memory://name` is a store in this process, for tests and trials.
+        namespace: Goes in front of every key; `HMS_NAMESPACE` if not given.
+        store: A store to use instead of a URL; it stays open afterwards.
+
+    Raises:
+        ConfigInvalid: If the URL or the namespace is not valid.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, namespace: str = "", store: Store | None = None
+    ) -> None:
+        self.url = check_url(config.store_url(url)) if store is None else store.url
+        self._namespace = config.namespace(namespace)
+        self._given = store
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._open: tuple[Store, Submitter, Popper, TaskGroup] | None = None
+        self._stack = AsyncExitStack()
+
+    def __repr__(self) -> str:
+        return f"<AsyncOMSClient of {redact(self.url)}>"
+
+    async def __aenter__(self) -> Self:
+        if self._open is not None:
+            raise ClientClosed("this client is open already: one `async with` at a time")
+        self._loop = asyncio.get_running_loop()
+        store = self._given
+        if store is None:
+            store = await self._stack.enter_async_context(
+                Store(self.url, namespace=self._namespace)
+            )
+        submitter = Submitter(store)
+        popper = Popper(store, f"{socket.gethostname()}-{os.getpid()}-client")
+        group = anyio.create_task_group()
+        await group.__aenter__()
+        group.start_soon(submitter.run, name="client-submit")
+        self._open = (store, submitter, popper, group)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._open is None:
+            return
+        group = self._open[3]
+        self._open = None
+        group.cancel_scope.cancel()
+        try:
+            # Without the block's own exception: a group would wrap it, and the caller would
+            # have to look for it inside an ExceptionGroup.
+            await group.__aexit__(None, None, None)
+        finally:
+            await self._stack.aclose()
+
+    def _parts(self) -> tuple[Store, Submitter, Popper, TaskGroup]:
+        if self._open is None:
+            raise ClientClosed(
+                "the client is not open: use it inside `async with AsyncOMSClient() as oms:`"
+            )
+        if asyncio.get_running_loop() is not self._loop:
+            raise WrongEventLoop(
+                "the client was opened in another event loop: open one in each loop"
+            )
+        return self._open
+
+    @property
+    def _store(self) -> Store:
+        return self._parts()[0]
+
+    # Queues.
+
+    async def create_queue(
+        self,
+        name: str,
+        *,
+        sla: Duration | None = None,
+        ladder: Iterable[str] | None = None,
+        retry: RetryPolicy | None = None,
+        lease: Duration = "30s",
+        max_crashes: int = 3,
+        max_depth: int | None = None,
+        max_payload_bytes: int = MEBIBYTE,
+        idempotency_window: Duration = "24h",
+        keep_done: Duration = "24h",
+        keep_done_max: int = 10_000,
+        keep_failed: Duration = "30d",
+        keep_failed_max: int = 100_000,
+    ) -> Queue:
+        """Create a queue, or give an existing one these settings.
+
+        Args:
+            name: Its name: letters, digits, `.`, `_`, `-`.
+            sla: The promise: how long a task may take from its arrival to its end.
+            ladder: When to warn and when to call it broken; `["80% warn", "100% breach"]`.
+            retry: When a failed attempt is tried again.
+            lease: How long a worker may be silent before its tasks are rescued; 3 s or more.
+            max_crashes: Lost leases after which a task fails instead of being rescued.
+            max_depth: Tasks that may wait before `enqueue` raises `QueueFull`.
+            max_payload_bytes: The largest payload, and the largest result, as JSON.
+            idempotency_window: How long an idempotency key is remembered, at the least.
+            keep_done: How long done, cancelled and expired tasks are kept.
+            keep_done_max: How many of each.
+            keep_failed: How long failed tasks are kept.
+            keep_failed_max: How many.
+
+        Raises:
+            ConfigInvalid: If a value makes no sense; the message names it.
+        """
+        check_name(name, what="queue name")
+        settings = QueueSettings.create(
+            sla=sla,
+            ladder=ladder,
+            retry=retry,
+            lease=lease,
+            max_crashes=max_crashes,
+            max_depth=max_depth,
+            max_payload_bytes=max_payload_bytes,
+            idempotency_window=idempotency_window,
+            keep_done=keep_done,
+            keep_done_max=keep_done_max,
+            keep_failed=keep_failed,
+            keep_failed_max=keep_failed_max,
+        )
+        await self._store.configure(name, settings)
+        return await self._store.queue(name)
+
+    async def get_queue(self, name: str) -> Queue:
+        """Return a queue's settings.
+
+        Raises:
+            QueueNotFound: If nobody created it.
+        """
+        return await self._store.queue(check_name(name, what="queue name"))
+
+    async def list_queues(self) -> list[str]:
+        """Return the names of all queues, sorted."""
+        return await self._store.queue_names()
+
+    async def stats(self, queue: str) -> QueueStats:
+        """Return one look at a queue: how many tasks in which state, and its clock.
+
+        Raises:
+            QueueNotFound: If nobody created it.
+        """
+        return await self._store.stats(check_name(queue, what="queue name"))
+
+    async def pause(self, queue: str, *, reason: str = "") -> bool:
+        """Let workers leave the queue's tasks alone; what runs goes on.
+
+        Returns:
+            False when it was paused already.
+        """
+        check_name(queue, what="queue name")
+        return await self._store.pause(queue, paused=True, reason=reason)
+
+    async def resume(self, queue: str) -> bool:
+        """Let workers go on; returns False when the queue was not paused."""
+        return await self._store.pause(check_name(queue, what="queue name"), paused=False)
+
+    # Tasks in.
+
+    async def enqueue(
+        self,
+        queue: str,
+        payload: Any,
+        *,
+        id: str | None = None,  # noqa: A002  # the interface's word
+        correlation_id: str | None = None,
+        priority: Priority = "normal",
+        delay: Duration | None = None,
+        eta: datetime | None = None,
+        idempotency_key: str | None = None,
+        sla: Duration | None = None,
+    ) -> Enqueued:
+        """Drop a task into a queue; when this returns, it is stored.
+
+        Args:
+            queue: The queue's name.
+            payload: Any JSON value.
+            id: Your own id for it, unique in the namespace; one is made if not given.
+            correlation_id: Ties it to a case, such as a citizen's request.
+            priority: "high" goes first.
+            delay: How long to wait before the first attempt.
+            eta: The earliest moment of the first attempt, with a time zone.
+            idempotency_key: Two calls with one key within the queue's window are one task.
+            sla: This task's own promise instead of the queue's.
+
+        Raises:
+            PayloadInvalid: If the payload is not JSON, or too large for the queue.
+            QueueNotFound: If nobody created the queue.
+            QueueFull: If it holds `max_depth` tasks.
+            IdInUse: If the id is taken by a task of another queue.
+            StoreFull: If the server has no memory left.
+            EnqueueUnknown: If the server never answered; repeating with the same id is safe.
+        """
+        task = NewTask(
+            payload, id, correlation_id, priority, delay, eta, idempotency_key, sla
+        )
+        submitter = self._parts()[1]
+        result = (await submitter.submit([_order(queue, task)]))[0]
+        if isinstance(result, HMSError):
+            raise result
+        return result
+
+    async def enqueue_many(self, queue: str, payloads: Iterable[Any]) -> list[Enqueued]:
+        """Drop many tasks into a queue, in order.
+
+        Args:
+            queue: The queue's name.
+            payloads: Payloads, or `NewTask(payload, id=..., ...)` where one has options.
+
+        Raises:
+            EnqueueManyError: If the server refused some; its `results` has one for each item.
+            PayloadInvalid: If any payload is not JSON; nothing has been sent then.
+        """
+        tasks = [item if isinstance(item, NewTask) else NewTask(item) for item in payloads]
+        submitter = self._parts()[1]
+        outcome = await submitter.submit([_order(queue, task) for task in tasks])
+        if any(isinstance(result, HMSError) for result in outcome):
+            raise EnqueueManyError(outcome)
+        return [result for result in outcome if isinstance(result, Enqueued)]
+
+    # Tasks out, by hand.
+
+    async def pop_task(self, queue: str, *, timeout: Duration = 5) -> Task[Any] | None:  # noqa: ASYNC109  # the interface's word; waiting happens on the server
+        """Take one task under a lease; the caller settles it and keeps the lease alive.
+
+        Await `task.complete(...)`, `task.fail(...)` or `task.retry(...)` to settle it, and
+        `task.heartbeat()` now and then before the lease ends.
+
+        Args:
+            queue: The queue's name.
+            timeout: How long to wait for one.
+
+        Returns:
+            `None` when none came in time.
+
+        Raises:
+            QueueNotFound: If nobody created the queue.
+        """
+        check_name(queue, what="queue name")
+        timeout_s = to_ms(timeout, name="timeout") / 1_000
+        _, _, popper, group = self._parts()
+        while True:
+            taken: asyncio.Future[Attempt | None] = asyncio.get_running_loop().create_future()
+            group.start_soon(popper.pop, queue, timeout_s, taken, name=f"pop-{queue}")
+            attempt = await taken
+            if attempt is None:
+                return None
+            if (task := await popper.open(attempt)) is not None:
+                return task
+
+    # Asking and acting.
+
+    async def get_task(self, task_id: str) -> TaskRecord:
+        """Return a task: what was asked, how it goes, and its last attempts.
+
+        Raises:
+            TaskNotFound: If it was never accepted, or its retention has passed.
+        """
+        record = await self._store.task(check_name(task_id, what="task id"))
+        if record is None:
+            raise TaskNotFound(task_id)
+        return record
+
+    async def result(self, task_id: str, *, timeout: Duration) -> Any:  # noqa: ASYNC109  # the interface's word
+        """Wait for a task's end and return its result.
+
+        Raises:
+            TaskFailed: If it ended otherwise than in done.
+            TaskNotFound: If no such task is stored.
+            ResultTimeout: If it has not ended in time; it goes on.
+        """
+        check_name(task_id, what="task id")
+        return await results.result(self._store, task_id, to_ms(timeout, name="timeout") / 1_000)
+
+    async def list_tasks(
+        self, queue: str, state: TaskState | str, cursor: str | None = None, *, limit: int = 50
+    ) -> TaskPage:
+        """Return a page of a queue's tasks in one state.
+
+        Waiting tasks come in the order in which they will be taken, ended ones newest first.
+
+        Args:
+            queue: The queue's name.
+            state: One of `TaskState`, or its word.
+            cursor: That of the page before; the first page without it.
+            limit: How many at most, up to 500.
+
+        Raises:
+            ConfigInvalid: If the state, the cursor or the limit is not valid.
+        """
+        check_name(queue, what="queue name")
+        if not 1 <= limit <= 500:  # noqa: PLR2004  # said in the docstring and in the message
+            raise ConfigInvalid(f"limit={limit!r} is not a number from 1 to 500")
+        try:
+            wanted = TaskState(state)
+        except ValueError:
+            words = ", ".join(TaskState)
+            raise ConfigInvalid(f"{state!r} is not a state: one of {words}") from None
+        return await self._store.tasks(queue, wanted, cursor, limit)
+
+    async def cancel(self, task_id: str) -> None:
+        """Cancel a task that has not started.
+
+        Raises:
+            TaskInProgress: If a worker holds it.
+            WrongState: If it has ended.
+            TaskNotFound: If no such task is stored.
+        """
+        self._answer(task_id, await self._store.cancel(*await self._find(task_id)), "cancelled")
+
+    async def requeue(self, task_id: str, *, reset_clock: bool = False) -> None:
+        """Bring back a task that failed, was cancelled or expired; its attempts restart.
+
+        Args:
+            task_id: The task.
+            reset_clock: Start its SLA clock anew instead of letting it go on.
+
+        Raises:
+            WrongState: If it has not ended, or is done.
+            TaskNotFound: If no such task is stored.
+        """
+        queue, _ = await self._find(task_id)
+        word = await self._store.requeue(queue, task_id, reset_clock=reset_clock)
+        self._answer(task_id, word, "requeued")
+
+    async def bump(self, task_id: str) -> None:
+        """Let a waiting task go before the others.
+
+        Raises:
+            WrongState: If it is not waiting.
+            TaskNotFound: If no such task is stored.
+        """
+        word = await self._store.bump(*await self._find(task_id))
+        self._answer(task_id, "ok" if word == "already" else word, "bumped")
+
+    async def events(self, queue: str, *, after: str | None = None) -> AsyncIterator[Event]:
+        """Follow what happens to a queue and its tasks, for as long as one listens.
+
+        Args:
+            queue: The queue's name.
+            after: The id of the last event seen, to go on from there; `"0-0"` for all that are
+                kept; what comes from now on if not given. An event of type `gap` says that
+                entries in between are gone.
+
+        Raises:
+            QueueNotFound: If nobody created the queue.
+        """
+        await self.get_queue(queue)
+        reader = EventReader(self._store, queue, after)
+        await reader.start()
+        while True:
+            for event in await reader.read(_EVENTS_WAIT_MS):
+                yield event
+
+    async def _find(self, task_id: str) -> tuple[str, str]:
+        queue = await self._store.queue_of(check_name(task_id, what="task id"))
+        if queue is None:
+            raise TaskNotFound(task_id)
+        return queue, task_id
+
+    @staticmethod
+    def _answer(task_id: str, word: str, done: str) -> None:
+        match word:
+            case "ok":
+                return
+            case "gone":
+                raise TaskNotFound(task_id)
+            case "in_progress":
+                if done == "cancelled":
+                    raise TaskInProgress(task_id)
+                raise WrongState(task_id, word, f"task {task_id} is in progress, cannot be {done}")
+            case "body_lost":
+                raise WrongState(task_id, "failed", f"task {task_id} has no body left to run")
+            case state:
+                raise WrongState(task_id, state, f"task {task_id} is {state}, cannot be {done}")
+
+
+class _Options(msgspec.Struct, omit_defaults=True):
+    """What the enqueue script reads beside the envelope."""
+
+    corr: str | None = None
+    prio: str | None = None
+    delay: int | None = None
+    eta: int | None = None
+    key: str | None = None
+    sla: int | None = None
+
+
+_NO_OPTIONS = _Options()
+_encode_options = msgspec.json.Encoder().encode
+
+
+def _order(queue: str, task: NewTask) -> Order:
+    """Check a new task and make it ready to be sent."""
+    check_name(queue, what="queue name")
+    if task.id is None:
+        task_id = make_id(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10)))
+    else:
+        task_id = check_name(task.id, what="task id")
+    options = _options(task)
+    body = codec.encode_envelope(
+        task_id,
+        queue,
+        codec.encode_json(task.payload),
+        correlation_id=options.corr,
+        eta_ms=options.eta,
+    )
+    sent = b"" if options == _NO_OPTIONS else _encode_options(options)
+    return Order(queue, Enqueue(task_id, body, sent), own_id=task.id is None)
+
+
+def _options(task: NewTask) -> _Options:
+    if task.delay is not None and task.eta is not None:
+        raise ConfigInvalid("give either delay or eta, not both")
+    if task.priority not in PRIORITIES:
+        raise ConfigInvalid(f'priority={task.priority!r} is not one of "normal", "high"')
+    return _Options(
+        corr=_text(task.correlation_id, "correlation_id"),
+        prio="high" if task.priority == "high" else None,
+        delay=None if task.delay is None else to_ms(task.delay, name="delay"),
+        eta=None if task.eta is None else instant_to_ms(task.eta, name="eta"),
+        key=_text(task.idempotency_key, "idempotency_key"),
+        sla=None if task.sla is None else to_ms(task.sla, name="sla", minimum_ms=1),
+    )
+
+
+def _text(value: str | None, name: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST_KEY:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise NameInvalid(f"{name}={value!r} is not valid: 1 to {_LONGEST_KEY} characters of text")
+    return value

@@ -1,0 +1,1 @@
+"""What runs inside a worker: exchange, slots, execution, leases, sweeps, shutdown."""

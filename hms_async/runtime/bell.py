@@ -1,0 +1,72 @@
+"""The doorbell: sleeping until there is work, on one connection for all queues.
+
+Only tokens travel here, never tasks, so this is the one wait that may be cancelled (R12, R13).
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+
+import anyio
+from anyio import CancelScope
+
+from hms_async.errors import StoreError
+from hms_async.runtime.exchange import Backoff
+from hms_async.storage.store import Store
+
+WAIT_S = 1.0
+_MARGIN_S = 5.0
+
+
+class Bell:
+    """Listens to the bells of the queues that could be served right now.
+
+    Args:
+        store: Where the bells are.
+        rung: Called with the queue that rang, or `None` when nothing did for a second; returns
+            whether the token is of use. One that is not is rung again for others.
+    """
+
+    def __init__(self, store: Store, rung: Callable[[str | None], bool]) -> None:
+        self._store = store
+        self._rung = rung
+        self._wanted: frozenset[str] = frozenset()
+        self._listening: frozenset[str] = frozenset()
+        self._asked = asyncio.Event()
+        self._scope: CancelScope | None = None
+
+    def listen(self, queues: Collection[str]) -> None:
+        """Listen to these queues from now on, until one rings or a second has passed."""
+        self._wanted = frozenset(queues)
+        if self._wanted <= self._listening:
+            return
+        self._asked.set()
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        backoff = Backoff()
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            self._listening = self._wanted
+            try:
+                with CancelScope() as self._scope:
+                    await self._wait(sorted(self._listening))
+                backoff = Backoff()
+            except StoreError:
+                await backoff.wait()
+                self._rung(None)
+            finally:
+                self._scope = None
+                self._listening = frozenset()
+
+    async def _wait(self, queues: list[str]) -> None:
+        # The connection has no time-out of its own: a half-open one would wait for ever.
+        with anyio.move_on_after(WAIT_S + _MARGIN_S):
+            queue = await self._store.wait_for_bell(queues, WAIT_S)
+            self._listening = frozenset()
+            if not self._rung(queue) and queue is not None:
+                await self._store.ring(queue)
+            return
+        self._rung(None)

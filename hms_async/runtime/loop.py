@@ -1,0 +1,227 @@
+"""The exchange loop: one round trip settles what is finished and claims what is free.
+
+It sleeps only when there is nothing to settle and nothing to claim. It never ends because of
+a lost connection: outcomes wait in their outbox, and the same call is made again until it is
+answered.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import anyio
+from anyio import CancelScope
+
+from hms_async.domain.settle import Settlement
+from hms_async.errors import QueueNotFound, StoreError, StoreProtocol
+from hms_async.runtime.bell import Bell
+from hms_async.runtime.exchange import Backoff, settlement_of, to_settle
+from hms_async.runtime.feed import BATCH, Feed, Finished
+from hms_async.runtime.leases import Held
+from hms_async.runtime.report import Reporter
+from hms_async.runtime.shutdown import Stop
+from hms_async.runtime.slots import Slots
+from hms_async.runtime.task import Attempt
+from hms_async.storage.replies import Exchanged, Settle, Settled
+from hms_async.storage.store import Store
+
+_FAULT_REST_S = 1.0
+
+
+class ExchangeLoop:
+    """Feeds the slots from the queues and takes their outcomes back.
+
+    Args:
+        store: Where the queues are.
+        feeds: The queues, each with its handler.
+        held: The leases of this process.
+        stop: Whether to stop, and how.
+        reporter: Writes the log.
+        polls: Ask a silent queue once a second, for workers without a supervisor: its sweep
+            rings for work that nobody was woken for.
+        burst: End when nothing waits.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        feeds: Sequence[Feed],
+        held: Held,
+        *,
+        stop: Stop,
+        reporter: Reporter,
+        polls: bool,
+        burst: bool = False,
+    ) -> None:
+        self.bell = Bell(store, self._rung)
+        self._store = store
+        self._feeds = list(feeds)
+        self._by_name = {feed.name: feed for feed in feeds}
+        self._held = held
+        self._stop = stop
+        self._reporter = reporter
+        self._polls = polls
+        self._burst = burst
+        self._wake = asyncio.Event()
+        stop.on_change(self._wake.set)
+
+    def finished(self, attempt: Attempt, correlation_id: str | None) -> None:
+        """Take an attempt back from its slot; its outcome leaves with the next exchange."""
+        feed = self._by_name[attempt.queue]
+        feed.running -= 1
+        feed.outbox.append(Finished(attempt, correlation_id))
+        self._wake.set()
+
+    def shortest_lease_s(self) -> float:
+        """Return the shortest lease of the queues served."""
+        return min(feed.queue.settings.lease_ms for feed in self._feeds) / 1_000
+
+    async def run(self, slots: Slots) -> None:
+        """Exchange until stopped and everything is settled or handed back."""
+        while True:
+            self._wake.clear()
+            worked = False
+            for feed in self._rotation():
+                worked = await self._step(feed, slots) or worked
+            if worked:
+                # The slots run before the next round, so that it carries all that they finish.
+                await anyio.lowlevel.checkpoint()
+            elif self._is_done():
+                return
+            else:
+                await self._sleep(slots)
+
+    def _rotation(self) -> list[Feed]:
+        self._feeds.append(self._feeds.pop(0))
+        return list(self._feeds)
+
+    def _is_done(self) -> bool:
+        if len(self._held):
+            return False
+        return self._stop.draining or (self._burst and all(feed.quiet for feed in self._feeds))
+
+    async def _sleep(self, slots: Slots) -> None:
+        if not self._stop.draining:
+            ears = [feed.name for feed in self._feeds if feed.listens(slots.free)]
+            if ears:
+                self.bell.listen(ears)
+        wakes = [at for feed in self._feeds if (at := feed.wakes_at()) is not None]
+        timeout = max(min(wakes) - time.monotonic(), 0.001) if wakes else None
+        with anyio.move_on_after(timeout):
+            await self._wake.wait()
+
+    def _rung(self, queue: str | None) -> bool:
+        """The bell's answer: whether the token is of use here."""
+        self._wake.set()
+        if queue is not None:
+            feed = self._by_name[queue]
+            feed.hungry = True
+            return not self._stop.draining
+        if self._polls:
+            for feed in self._feeds:
+                feed.hungry = True
+        return True
+
+    async def _step(self, feed: Feed, slots: Slots) -> bool:
+        """Exchange with one queue, if there is anything to say; returns whether there was."""
+        batch = feed.outbox[:BATCH]
+        want = 0 if self._stop.draining else feed.want(slots.free)
+        if not batch and not want:
+            return False
+        policy = feed.queue.settings.retry
+        settlements = [settlement_of(finished.attempt, policy) for finished in batch]
+        settles = [
+            to_settle(finished.attempt, settlement)
+            for finished, settlement in zip(batch, settlements, strict=True)
+        ]
+        try:
+            reply = await self._exchange(feed, settles, want)
+        except QueueNotFound as error:
+            self._reporter.queue_gone(feed.name, error)
+            self._close(feed, batch, settlements, [Settled("gone", "")] * len(batch))
+            feed.rest(_FAULT_REST_S)
+            return False
+        except StoreProtocol as error:
+            self._reporter.refused(feed.name, error)
+            await self._settle_one_by_one(feed, batch, settlements, settles)
+            feed.rest(_FAULT_REST_S)
+            return False
+        self._close(feed, batch, settlements, reply.settled)
+        self._take(feed, reply, slots)
+        if reply.version != feed.queue.version:
+            await self._reload(feed)
+        return True
+
+    async def _exchange(self, feed: Feed, settles: list[Settle], want: int) -> Exchanged:
+        """Exchange once, however long the server stays away."""
+        backoff = Backoff()
+        send = feed.lane.exchange
+        while True:
+            try:
+                # Shielded, and followed by nothing that waits: a claim whose answer is thrown
+                # away would sit in nobody's hands until its lease ends.
+                with CancelScope(shield=True):
+                    reply = await send(settles, want)
+            except (QueueNotFound, StoreProtocol):
+                raise
+            except StoreError as error:
+                self._reporter.store_down(error)
+            else:
+                self._reporter.store_up()
+                return reply
+            # The same number again; a stop takes back the wish for more.
+            send = feed.lane.again
+            want = 0 if self._stop.draining else want
+            await backoff.wait()
+
+    async def _settle_one_by_one(
+        self, feed: Feed, batch: list[Finished], settlements: list[Settlement], settles: list[Settle]
+    ) -> None:
+        """A script failed: find the attempt that it fails for, settle the others (R11)."""
+        for finished, settlement, settle in zip(batch, settlements, settles, strict=True):
+            for attempted in (settle, Settle(settle.id, settle.token, "release")):
+                try:
+                    reply = await self._exchange(feed, [attempted], 0)
+                except (QueueNotFound, StoreProtocol) as error:
+                    self._reporter.refused(feed.name, error, task_id=settle.id)
+                    settled = Settled("gone", "")
+                else:
+                    settled = reply.settled[0]
+                    break
+            else:
+                settled = Settled("gone", "")
+            self._close(feed, [finished], [settlement], [settled])
+
+    def _close(
+        self,
+        feed: Feed,
+        batch: list[Finished],
+        settlements: list[Settlement],
+        settled: list[Settled],
+    ) -> None:
+        """Let go of attempts whose end the store knows."""
+        del feed.outbox[: len(batch)]
+        for finished, settlement, answer in zip(batch, settlements, settled, strict=True):
+            self._held.drop(finished.attempt)
+            self._reporter.finished(finished, settlement, answer)
+
+    def _take(self, feed: Feed, reply: Exchanged, slots: Slots) -> None:
+        for claim in reply.claims:
+            attempt = Attempt(
+                claim,
+                feed.name,
+                server_ms=reply.now_ms,
+                max_result_bytes=feed.queue.settings.max_payload_bytes,
+            )
+            self._held.add(attempt)
+            feed.running += 1
+            slots.give(attempt, feed.handler)
+        feed.learn(reply)
+
+    async def _reload(self, feed: Feed) -> None:
+        try:
+            feed.queue = await self._store.queue(feed.name)
+        except StoreError:
+            return  # the next exchange says it again
+        except QueueNotFound as error:
+            self._reporter.queue_gone(feed.name, error)

@@ -1,0 +1,186 @@
+"""Coalescing: `enqueue` calls made in one turn of the event loop leave as one script call."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hms_async.domain.task import Enqueued
+from hms_async.errors import (
+    EnqueueUnknown,
+    HMSError,
+    IdInUse,
+    PayloadTooLarge,
+    QueueFull,
+    StoreProtocol,
+    StoreUnavailable,
+)
+from hms_async.runtime.exchange import Backoff
+from hms_async.storage.connect import is_ambiguous
+from hms_async.storage.replies import Enqueue, Refused
+from hms_async.storage.store import Store
+
+ENQUEUE_TIMEOUT_S = 10.0
+_ITEMS_A_CALL = 500
+_BYTES_A_CALL = 4 * 1_048_576
+
+Result = Enqueued | HMSError
+
+
+@dataclass(slots=True)
+class Order:
+    """One task on its way.
+
+    Attributes:
+        queue: Where it goes.
+        item: What is sent.
+        own_id: Whether this call made the id, so that an earlier send of it is ours.
+    """
+
+    queue: str
+    item: Enqueue
+    own_id: bool
+
+
+@dataclass(slots=True)
+class _Call:
+    """One caller's orders. A caller that was cancelled leaves a cancelled future behind."""
+
+    future: "asyncio.Future[list[Result]]"
+    results: list[Result | None]
+    missing: int
+
+
+@dataclass(slots=True)
+class _Waiting:
+    order: Order
+    call: _Call
+    index: int
+    deadline: float
+    maybe_sent: bool = field(default=False)
+
+    def answer(self, result: Result) -> None:
+        self.call.results[self.index] = result
+        self.call.missing -= 1
+        if not self.call.missing and not self.call.future.done():
+            self.call.future.set_result([r for r in self.call.results if r is not None])
+
+
+class Submitter:
+    """Sends orders, many at a time, and repeats what got no answer (R7).
+
+    Args:
+        store: Where they go.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: dict[str, list[_Waiting]] = {}
+        self._wanted = asyncio.Event()
+
+    async def submit(self, orders: Sequence[Order]) -> list[Result]:
+        """Send orders and wait for what became of each, in order.
+
+        A caller that is cancelled stops waiting; its orders go out all the same.
+        """
+        if not orders:
+            return []
+        future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
+        call = _Call(future, [None] * len(orders), len(orders))
+        deadline = time.monotonic() + ENQUEUE_TIMEOUT_S
+        for index, order in enumerate(orders):
+            waiting = _Waiting(order, call, index, deadline)
+            self._waiting.setdefault(order.queue, []).append(waiting)
+        self._wanted.set()
+        return await future
+
+    async def run(self) -> None:
+        """Send what is submitted, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._waiting:
+                by_queue, self._waiting = self._waiting, {}
+                for queue, waiting in by_queue.items():
+                    for chunk in _chunks(waiting):
+                        await self._send(queue, chunk)
+
+    async def _send(self, queue: str, chunk: list[_Waiting]) -> None:
+        backoff = Backoff()
+        while chunk:
+            try:
+                answers = await self._store.enqueue(queue, [w.order.item for w in chunk])
+            except StoreUnavailable as error:
+                if is_ambiguous(error):
+                    for waiting in chunk:
+                        waiting.maybe_sent = True
+                chunk = _give_up_on_the_late(chunk, error)
+                if chunk:
+                    await backoff.wait()
+            except StoreProtocol as error:
+                if len(chunk) == 1:
+                    chunk[0].answer(error)
+                    return
+                for waiting in chunk:
+                    await self._send(queue, [waiting])
+                return
+            except HMSError as error:
+                for waiting in chunk:
+                    waiting.answer(error)
+                return
+            else:
+                for waiting, refused in zip(chunk, answers, strict=True):
+                    waiting.answer(_result(waiting, refused))
+                return
+
+
+def _give_up_on_the_late(chunk: list[_Waiting], error: StoreUnavailable) -> list[_Waiting]:
+    now = time.monotonic()
+    left: list[_Waiting] = []
+    for waiting in chunk:
+        if now < waiting.deadline:
+            left.append(waiting)
+        elif waiting.maybe_sent:
+            unknown = EnqueueUnknown(waiting.order.item.id)
+            unknown.__cause__ = error
+            waiting.answer(unknown)
+        else:
+            waiting.answer(error)
+    return left
+
+
+def _result(waiting: _Waiting, refused: Refused | None) -> Result:
+    order = waiting.order
+    task_id = order.item.id
+    if refused is None:
+        return Enqueued(task_id, created=True)
+    match refused.word:
+        case "exists":
+            # Our own id, sent before without an answer: it was created then.
+            ours = waiting.maybe_sent and order.own_id and refused.id == task_id
+            return Enqueued(refused.id, created=ours)
+        case "id_in_use":
+            return IdInUse(task_id, refused.detail)
+        case "full":
+            return QueueFull(order.queue, int(refused.detail))
+        case "too_large":
+            return PayloadTooLarge(
+                f'queue "{order.queue}" takes at most {refused.detail} bytes of JSON: keep the '
+                "data elsewhere and send where it is, or raise max_payload_bytes"
+            )
+        case word:
+            return StoreProtocol(f"enqueue answered {word!r}")
+
+
+def _chunks(waiting: list[_Waiting]) -> list[list[_Waiting]]:
+    """Split by number and by size, so that no call keeps the server busy for long."""
+    chunks: list[list[_Waiting]] = []
+    size = _BYTES_A_CALL
+    for one in waiting:
+        length = len(one.order.item.body)
+        if not chunks or size + length > _BYTES_A_CALL or len(chunks[-1]) >= _ITEMS_A_CALL:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(one)
+        size += length
+    return chunks

@@ -1,0 +1,247 @@
+"""The handle that a handler gets: what to do, and how to say what came of it."""
+
+import time
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from hms_async.domain.duration import Duration, ms_to_instant, to_ms
+from hms_async.domain.outcome import Completed, Failed, Fault, Outcome, RetryAsked
+from hms_async.errors import AlreadySettled, ConfigInvalid, LeaseLost, PayloadInvalid, ResultInvalid
+from hms_async.storage.codec import encode_json
+from hms_async.storage.replies import Claim
+
+P = TypeVar("P")
+
+
+class Attempt:
+    """One attempt at one task, while this process holds its lease.
+
+    Attributes:
+        claim: What the store handed over.
+        queue: The queue it came from.
+        max_result_bytes: The largest result that the queue takes.
+        outcome: What it came to; the first one recorded stands.
+        result: The result as a Python value, for the log.
+        lost: Whether the lease is known to be lost.
+        claimed: When the claim was received, on the monotonic clock.
+    """
+
+    __slots__ = ("_server_ms", "claim", "claimed", "lost", "max_result_bytes", "outcome", "queue",
+                 "result")
+
+    def __init__(self, claim: Claim, queue: str, *, server_ms: int, max_result_bytes: int) -> None:
+        self.claim = claim
+        self.queue = queue
+        self.max_result_bytes = max_result_bytes
+        self.outcome: Outcome | None = None
+        self.result: Any = None
+        self.lost = False
+        self.claimed = time.monotonic()
+        self._server_ms = server_ms
+
+    def now_ms(self) -> int:
+        """Return the server's time, as far as it can be known here: workers' clocks differ."""
+        return self._server_ms + int((time.monotonic() - self.claimed) * 1_000)
+
+    def record(self, outcome: Outcome) -> None:
+        """Keep an outcome.
+
+        Raises:
+            LeaseLost: If it would be refused anyway.
+            AlreadySettled: If there is one.
+        """
+        task_id = self.claim.id
+        if self.lost:
+            raise LeaseLost(
+                task_id, f"the lease of task {task_id} is lost: another worker may have it"
+            )
+        if self.outcome is not None:
+            raise AlreadySettled(task_id, f"task {task_id} has an outcome; the first one stands")
+        self.outcome = outcome
+
+    def complete(self, result: Any) -> None:
+        """Keep a result.
+
+        Raises:
+            ResultInvalid: If it is not JSON or too large. The attempt is failed with it then:
+                another try would only do the work again, and fail again.
+        """
+        try:
+            data = encode_json(result)
+            if len(data) > self.max_result_bytes:
+                raise ResultInvalid(
+                    f"the result has {len(data)} bytes of JSON, the queue takes "
+                    f"{self.max_result_bytes}: keep it elsewhere and return where it is"
+                )
+        except (PayloadInvalid, ResultInvalid) as error:
+            self.record(Failed(Fault("ResultInvalid", str(error)), retryable=False))
+            raise ResultInvalid(str(error)) from error
+        self.record(Completed(data))
+        self.result = result
+
+
+class Task(Generic[P]):
+    """A task under a lease, as its handler sees it.
+
+    Annotate the handler's argument as `Task[YourStruct]` (a msgspec Struct or a dataclass) and
+    `payload` is one; a payload that does not fit fails the task before the handler is called.
+
+    Attributes:
+        payload: What was asked.
+        id: The task's id.
+        queue: The queue it came from.
+        correlation_id: The case it belongs to, if any.
+        attempt: Number of this attempt, from 1.
+        arrived_at: When its SLA clock started.
+        due_at: When its promise is broken, if it has one.
+        resources: What the worker's `lifespan` gave.
+    """
+
+    __slots__ = ("_attempt", "_extend", "_settle", "correlation_id", "payload", "resources")
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        payload: P,
+        *,
+        correlation_id: str | None = None,
+        resources: Any = None,
+        extend: Callable[[Attempt], Awaitable[None]],
+        settle: Callable[[Attempt], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
+        self._attempt = attempt
+        self._extend = extend
+        self._settle = settle
+        self.payload = payload
+        self.correlation_id = correlation_id
+        self.resources = resources
+
+    def __repr__(self) -> str:
+        return f"<Task {self.id} of {self.queue}, attempt {self.attempt}>"
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        return self._attempt.claim.id
+
+    @property
+    def queue(self) -> str:
+        """The queue it came from."""
+        return self._attempt.queue
+
+    @property
+    def attempt(self) -> int:
+        """Number of this attempt, from 1; attempts that crashed count too."""
+        return self._attempt.claim.attempt
+
+    @property
+    def arrived_at(self) -> datetime:
+        """When its SLA clock started."""
+        return ms_to_instant(self._attempt.claim.arrived_ms)
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When its promise is broken; `None` when it has none."""
+        due_ms = self._attempt.claim.due_ms
+        return None if due_ms is None else ms_to_instant(due_ms)
+
+    def time_left(self) -> timedelta | None:
+        """Return how long until the promise is broken; negative afterwards, `None` without one."""
+        due_ms = self._attempt.claim.due_ms
+        if due_ms is None:
+            return None
+        return timedelta(milliseconds=due_ms - self._attempt.now_ms())
+
+    def complete(self, result: Any = None) -> "Settling":
+        """Say that the task is done.
+
+        Args:
+            result: Any JSON value; its `note`, if it has one, is shown in the log.
+
+        Raises:
+            ResultInvalid: If the result is not JSON or too large; the task is failed with it.
+            AlreadySettled: If the attempt has an outcome.
+            LeaseLost: If the lease is known to be lost.
+        """
+        self._attempt.complete(result)
+        return Settling(self._attempt, self._settle)
+
+    def fail(self, reason: str, retryable: bool = False) -> "Settling":  # noqa: FBT001, FBT002
+        """Say that the task failed.
+
+        Args:
+            reason: Why, for people.
+            retryable: Let the queue's retry policy try again; final otherwise.
+
+        Raises:
+            AlreadySettled: If the attempt has an outcome.
+            LeaseLost: If the lease is known to be lost.
+        """
+        self._attempt.record(Failed(Fault("Failed", str(reason)), retryable=retryable))
+        return Settling(self._attempt, self._settle)
+
+    def retry(self, delay: Duration | None = None) -> "Settling":
+        """Ask for another attempt; counts as a failed one.
+
+        Args:
+            delay: When; the queue's policy decides if not given.
+
+        Raises:
+            DurationInvalid: If the delay is not one.
+            AlreadySettled: If the attempt has an outcome.
+            LeaseLost: If the lease is known to be lost.
+        """
+        delay_ms = None if delay is None else to_ms(delay, name="delay")
+        self._attempt.record(RetryAsked(delay_ms))
+        return Settling(self._attempt, self._settle)
+
+    async def heartbeat(self) -> None:
+        """Renew the lease now. A worker does so by itself; after `pop_task` the caller does.
+
+        Raises:
+            LeaseLost: If somebody else has the task.
+        """
+        await self._extend(self._attempt)
+
+
+class Settling:
+    """What `complete`, `fail` and `retry` return: the outcome is recorded, await it or not.
+
+    In a worker the outcome leaves with the next exchange, and awaiting only returns. On a task
+    from `pop_task` awaiting is what settles it.
+    """
+
+    __slots__ = ("_attempt", "_settle")
+
+    def __init__(
+        self, attempt: Attempt, settle: Callable[[Attempt], Coroutine[Any, Any, None]] | None
+    ) -> None:
+        self._attempt = attempt
+        self._settle = settle
+
+    def __await__(self) -> Generator[Any, None, None]:
+        settle, self._settle = self._settle, None
+        if settle is not None:
+            yield from settle(self._attempt).__await__()
+
+    def __del__(self) -> None:
+        if self._settle is not None:
+            warnings.warn(
+                f"the outcome of task {self._attempt.claim.id} was never awaited, so it is not "
+                "settled: write `await task.complete(...)`",
+                ResourceWarning,
+                stacklevel=2,
+            )
+
+
+def check_concurrency(value: int, name: str = "concurrency") -> int:
+    """Return a number of slots.
+
+    Raises:
+        ConfigInvalid: If it is not a whole number from 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigInvalid(f"{name}={value!r} is not a whole number from 1")
+    return value

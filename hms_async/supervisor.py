@@ -1,0 +1,126 @@
+"""ACT: watches the clocks of every queue, and acts."""
+
+from collections.abc import Sequence
+
+import anyio
+
+from hms_async import config
+from hms_async.domain.queue import check_name
+from hms_async.runtime import sweeps
+from hms_async.runtime.periodic import run_every
+from hms_async.runtime.sweeps import Report
+from hms_async.storage.connect import redact
+from hms_async.storage.replies import RungFired
+from hms_async.storage.store import Store
+from hms_async.telemetry.logs import get_logger
+
+log = get_logger("hms_async.act")
+
+SWEEP_EVERY_S = 1.0
+TIDY_EVERY_S = 30.0
+
+
+class Supervisor:
+    """Promotes, rescues, warns, escalates and tidies up; any number may run.
+
+    Args:
+        url: Where the server is; `HMS_URL` if not given.
+        namespace: Goes in front of every key; `HMS_NAMESPACE` if not given.
+        queues: Which queues to watch; all that exist if not given, new ones included.
+        store: A store to use instead of a URL; it stays open afterwards.
+
+    Raises:
+        ConfigInvalid: If the URL or a name is not valid.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        namespace: str = "",
+        queues: Sequence[str] | None = None,
+        store: Store | None = None,
+    ) -> None:
+        self._store = store
+        self._url = config.store_url(url)
+        self._namespace = config.namespace(namespace)
+        self._queues = None if queues is None else [check_name(q, what="queue name") for q in queues]
+
+    async def run(self) -> None:
+        """Watch until cancelled; a server that is away is waited for."""
+        if self._store is None:
+            async with Store(self._url, namespace=self._namespace) as store:
+                await self._watch(store)
+        else:
+            await self._watch(self._store)
+
+    async def check_sla(self) -> Report:
+        """Make one round of all clocks now, and say what was due.
+
+        Raises:
+            StoreError: If the server cannot be asked.
+        """
+        if self._store is not None:
+            return await self._sweep(self._store)
+        async with Store(self._url, namespace=self._namespace) as store:
+            return await self._sweep(store)
+
+    async def escalate(self, event: RungFired) -> None:
+        """Carry out what a rung of the promise asks for: say it where operators look."""
+        if event.percent < 100:  # noqa: PLR2004  # below the whole promise it is a warning
+            left_s = event.sla_ms * (100 - event.percent) / 100_000 - event.late_by_ms / 1_000
+            log.warning("sla.milestone", left_s=round(left_s, 3), **_fields(event))
+        else:
+            log.error("sla.milestone", **_fields(event))
+
+    async def _watch(self, store: Store) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._sweep_on, store, name="act-sweep")
+            group.start_soon(self._tidy_on, store, name="act-tidy")
+
+    async def _sweep_on(self, store: Store) -> None:
+        async def step() -> bool:
+            return (await self._sweep(store)).more
+
+        await run_every(SWEEP_EVERY_S, step, name="sweep")
+
+    async def _tidy_on(self, store: Store) -> None:
+        async def step() -> bool:
+            return (await sweeps.tidy(store, await self._names(store))).more
+
+        await run_every(TIDY_EVERY_S, step, name="tidy")
+
+    async def _sweep(self, store: Store) -> Report:
+        report = await sweeps.sweep(store, await self._names(store))
+        for task in report.rescued:
+            log.warning(
+                "supervisor.rescued",
+                task_id=task.id,
+                corr_id=task.correlation_id,
+                queue=task.queue,
+                from_worker=task.worker,
+                crashes=task.crashes,
+                state=task.state,
+            )
+        for event in report.rungs:
+            await self.escalate(event)
+        return report
+
+    async def _names(self, store: Store) -> Sequence[str]:
+        return await store.queue_names() if self._queues is None else self._queues
+
+    def __repr__(self) -> str:
+        return f"<Supervisor of {redact(self._url)}>"
+
+
+def _fields(event: RungFired) -> dict[str, object]:
+    return {
+        "task_id": event.id,
+        "corr_id": event.correlation_id,
+        "queue": event.queue,
+        "milestone": event.name,
+        "percent": event.percent,
+        "late_by_s": round(event.late_by_ms / 1_000, 3),
+        "collapsed": event.collapsed,
+        "promise_s": event.sla_ms / 1_000,
+    }

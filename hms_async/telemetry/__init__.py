@@ -1,0 +1,1 @@
+"""What the runtime tells people and machines about itself."""

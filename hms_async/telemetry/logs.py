@@ -1,0 +1,196 @@
+"""Logging: structlog events with constant dotted names, as JSON or as lines for people.
+
+Modules take a logger with `get_logger`; only the command line and `run_forever()` call
+`configure`, because a library that configures logging takes it away from its application.
+"""
+
+import functools
+import logging
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, MutableMapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TextIO, cast, get_args
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from hms_async.errors import ConfigInvalid
+from hms_async.telemetry import text
+
+Format = Literal["auto", "text", "json"]
+
+LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+
+_LONGEST_ERROR: Final = 2_000
+_loggers: dict[str, FilteringBoundLogger] = {}
+
+
+def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
+    """Configure logging for this process.
+
+    Args:
+        fmt: `auto` is text on a terminal, else JSON.
+        level: The least level that is written, such as "info".
+        stream: Where to; by default whatever `sys.stdout` is when a line is written.
+
+    Raises:
+        ConfigInvalid: If the format or the level is not one of ours.
+    """
+    fmt, level = _checked(fmt, level, "log format", "log level")
+    if fmt == "auto":
+        fmt = "text" if _is_terminal(stream or sys.stdout) else "json"
+    renderer = _as_json if fmt == "json" else functools.partial(_as_text, level == "debug")
+    # Re-entrant, because a finaliser may log while this very thread is writing.
+    lock = threading.RLock()
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        context_class=dict,
+        logger_factory=lambda *args: _Writer(stream, lock, *args[:1]),
+        cache_logger_on_first_use=True,
+    )
+    # structlog keeps what a logger was first used with in its `bind`; without this a second
+    # configuration, as in tests of the command line, would reach only some of the loggers.
+    for logger in _loggers.values():
+        vars(logger).pop("bind", None)
+
+
+def from_env(environ: Mapping[str, str] = os.environ) -> tuple[Format, str]:
+    """Return format and level from `HMS_LOG_FORMAT` (auto) and `HMS_LOG_LEVEL` (info).
+
+    Raises:
+        ConfigInvalid: If one of them holds another word.
+    """
+    return _checked(
+        environ.get("HMS_LOG_FORMAT") or "auto",
+        environ.get("HMS_LOG_LEVEL") or "info",
+        "HMS_LOG_FORMAT",
+        "HMS_LOG_LEVEL",
+    )
+
+
+def is_configured() -> bool:
+    """Return whether somebody has configured logging, be it structlog or the standard library."""
+    return structlog.is_configured() or bool(logging.getLogger().handlers)
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """Return the logger of that name; it looks at the configuration when it is first used.
+
+    The name travels as the factory's argument, so that an application which has configured
+    structlog upon `logging` finds our events under that name there.
+    """
+    if name not in _loggers:
+        _loggers[name] = structlog.get_logger(name)
+    return _loggers[name]
+
+
+def _checked(fmt: str, level: str, fmt_name: str, level_name: str) -> tuple[Format, str]:
+    if fmt.lower() not in get_args(Format):
+        raise ConfigInvalid(f'{fmt_name}="{fmt}" is not a format: give auto, text or json')
+    if level.lower() not in LEVELS:
+        raise ConfigInvalid(f'{level_name}="{level}" is not a level: give {", ".join(LEVELS)}')
+    return cast("Format", fmt.lower()), level.lower()
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+class _Writer:
+    """The end of the chain: writes whole lines, and never raises.
+
+    A worker outlives the reader of its log: a closed pipe or a full disk costs the line only.
+    """
+
+    def __init__(
+        self, stream: TextIO | None, lock: AbstractContextManager[bool], name: str | None = None
+    ) -> None:
+        self._stream = stream
+        self._lock = lock
+        self.name = name
+
+    def msg(self, line: str) -> None:
+        stream = self._stream or sys.stdout
+        with self._lock:
+            try:
+                self._write(stream, line + "\n")
+            except (OSError, ValueError, RuntimeError, AttributeError):
+                return
+
+    debug = info = warning = error = critical = msg
+
+    @staticmethod
+    def _write(stream: TextIO, line: str) -> None:
+        try:
+            stream.write(line)
+        except UnicodeEncodeError as error:
+            stream.write(line.encode(error.encoding, "backslashreplace").decode(error.encoding))
+        stream.flush()
+
+
+def _as_json(writer: object, level: str, fields: MutableMapping[str, Any]) -> str:
+    event = _prepare(fields)
+    if "result" in fields:
+        # Its short form: of one type for whoever indexes it, and never a megabyte.
+        fields["result"] = text.summary(fields["result"])
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    head = {
+        "ts": now.removesuffix("+00:00") + "Z",
+        "level": level,
+        "event": event,
+        "logger": getattr(writer, "name", None),
+        "hms": _version(),
+    }
+    # Twice: first for the order, last so that a field cannot pass for one of these.
+    return text.to_json(head | dict(fields) | head)
+
+
+def _as_text(
+    verbose: bool,  # noqa: FBT001  # bound by `partial`
+    _writer: object,
+    level: str,
+    fields: MutableMapping[str, Any],
+) -> str:
+    return text.render(_prepare(fields), level, fields, verbose=verbose)
+
+
+def _prepare(fields: MutableMapping[str, Any]) -> str:
+    """Take the event out of the fields, and bring these into their final form."""
+    event = text.as_text(fields.pop("event", ""))
+    # A payload belongs to the service that sent it, whoever tries to log it.
+    fields.pop("payload", None)
+    if fields.get("error") is not None:
+        fields["error"] = text.as_text(fields["error"])[:_LONGEST_ERROR]
+    trace = _traceback(fields.pop("exc_info", None))
+    if trace:
+        fields["exc"] = trace
+    return event
+
+
+def _traceback(exc_info: object) -> str | None:
+    """Return the traceback of what `exc_info` takes: `True`, an exception, or a triple."""
+    if isinstance(exc_info, tuple):
+        exc_info = cast("tuple[object, ...]", exc_info)[1]
+    error = exc_info if isinstance(exc_info, BaseException) else None
+    if error is None and exc_info:
+        error = sys.exception()
+    return None if error is None else "".join(traceback.format_exception(error)).rstrip()
+
+
+@functools.cache
+def _version() -> str:
+    # Here, because this import costs more than all of logging, and text needs none of it.
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
+    try:
+        return version("hms-async")
+    except PackageNotFoundError:
+        return "0"
