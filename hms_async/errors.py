@@ -313,6 +313,7 @@ class StoreProtocol(StoreError):
 
     code = "HMS-E044"
 
+
 __all__ = [
     "AlreadySettled",
     "ClientClosed",

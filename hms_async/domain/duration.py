@@ -2,17 +2,19 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from math import inf, nan
 
 from hms_async.errors import DurationInvalid, InstantInvalid
 
 Duration = str | timedelta | int | float
-
 """What an argument that is a duration takes: "90s", "2h", a `timedelta`, a number of seconds."""
 
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern}\s*)+")
-_LONGEST_MS = 100 * 366 * 86_400_000
+_LONGEST_MS = 100 * 366 * _UNIT_MS["d"]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def to_ms(value: Duration, *, name: str = "duration", minimum_ms: int = 0) -> int:
@@ -27,7 +29,13 @@ def to_ms(value: Duration, *, name: str = "duration", minimum_ms: int = 0) -> in
         DurationInvalid: If the value is none of these, negative, not finite, shorter than
             the minimum, or longer than a century.
     """
-    milliseconds = _read(value, name)
+    exact = _read(value)
+    if not 0 <= exact < inf:  # false for NaN as well
+        raise DurationInvalid(
+            f'{name}={value!r} is not a duration: give "90s", "15m", "2h", "1h30m", '
+            "a timedelta, or a number of seconds, from 0 on"
+        )
+    milliseconds = round(exact)
     if milliseconds < minimum_ms:
         raise DurationInvalid(
             f"{name}={value!r} is too short: at least {to_text(minimum_ms)} is needed"
@@ -37,51 +45,49 @@ def to_ms(value: Duration, *, name: str = "duration", minimum_ms: int = 0) -> in
     return milliseconds
 
 
-def _read(value: Duration, name: str) -> int:
-    wrong = DurationInvalid(
-        f'{name}={value!r} is not a duration: give "90s", "15m", "2h", "1h30m", '
-        "a timedelta, or a number of seconds"
-    )
+def _read(value: object) -> float:
+    """Return milliseconds; NaN for what is no duration."""
     match value:
         case bool():
-            raise wrong
+            return nan
         case timedelta():
-            milliseconds = value / timedelta(milliseconds=1)
+            return value / _MILLISECOND
         case int() | float():
-            milliseconds = value * 1_000
-        case str():
-            if not _WHOLE.fullmatch(value.strip()):
-                raise wrong
-            milliseconds = sum(
-                float(number) * _UNIT_MS[unit] for number, unit in _PART.findall(value)
-            )
-        case _:  # pyright: ignore[reportUnnecessaryComparison]  # callers without types
-            raise wrong
-    # The comparison is false for NaN as well.
-    if not 0 <= milliseconds < float("inf"):
-        raise wrong
-    return round(milliseconds)
+            return value * 1_000
+        case str() if _WHOLE.fullmatch(value.strip()):
+            return sum(float(number) * _UNIT_MS[unit] for number, unit in _PART.findall(value))
+        case _:
+            return nan
 
 
 def to_text(milliseconds: float) -> str:
     """Return a duration for people, in its two largest units: "2h", "1h 30m", "1.2s", "250ms"."""
     if milliseconds < 0:
         return "-" + to_text(-milliseconds)
-    if milliseconds < 1_000:
+    if milliseconds < _UNIT_MS["s"]:
         return f"{round(milliseconds)}ms"
-    if milliseconds < 60_000:
+    if milliseconds < _UNIT_MS["m"]:
         return f"{milliseconds / 1_000:.1f}".removesuffix(".0") + "s"
+    return " ".join(_split(round(milliseconds / 1_000) * 1_000)[:2])
+
+
+def to_exact_text(milliseconds: int) -> str:
+    """Return a duration as `to_ms` reads it back unchanged: "2h", "1h30m5s", "1s250ms"."""
+    return "".join(_split(milliseconds)) or "0s"
+
+
+def _split(milliseconds: int) -> list[str]:
     parts: list[str] = []
-    rest = round(milliseconds / 1_000) * 1_000
-    for unit in ("d", "h", "m", "s"):
+    rest = milliseconds
+    for unit in ("d", "h", "m", "s", "ms"):
         count, rest = divmod(rest, _UNIT_MS[unit])
         if count:
             parts.append(f"{count}{unit}")
-    return " ".join(parts[:2])
+    return parts
 
 
 def instant_to_ms(value: datetime, *, name: str) -> int:
-    """Return a moment as milliseconds since the Unix epoch.
+    """Return a moment as whole milliseconds since the Unix epoch, rounded down.
 
     Raises:
         InstantInvalid: If the value is not a `datetime`, or has no time zone: guessing the
@@ -93,12 +99,12 @@ def instant_to_ms(value: datetime, *, name: str) -> int:
         raise InstantInvalid(
             f"{name}={value!r} has no time zone: give one, such as datetime.now(UTC)"
         )
-    return round(value.timestamp() * 1_000)
+    return (value - _EPOCH) // _MILLISECOND
 
 
 def ms_to_instant(milliseconds: int) -> datetime:
     """Return milliseconds since the Unix epoch as a moment in UTC."""
-    return datetime.fromtimestamp(milliseconds / 1_000, UTC)
+    return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def ms_to_rfc3339(milliseconds: int) -> str:

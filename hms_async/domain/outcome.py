@@ -21,7 +21,7 @@ class Fault:
     def __str__(self) -> str:
         if self.type == "Failed":
             return self.message
-        return f"{self.type}: {self.message}" if self.message else self.type
+        return ": ".join(part for part in (self.type, self.message) if part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hms_async.domain.count import check_count
 from hms_async.domain.duration import Duration, to_ms
 from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.sla import DEFAULT_LADDER, Ladder, Rung
@@ -12,13 +13,14 @@ from hms_async.errors import ConfigInvalid, NameInvalid
 
 ALPHABET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 MEBIBYTE = 1_048_576
+DAY_MS = 86_400_000
 SHORTEST_LEASE_MS = 3_000
 
 Priority = Literal["normal", "high"]
 PRIORITIES: frozenset[str] = frozenset({"normal", "high"})
 
 
-def check_name(value: str, *, what: str) -> str:
+def check_name(value: object, *, what: str) -> str:
     """Return a queue name or task id that fits the alphabet.
 
     Args:
@@ -28,7 +30,7 @@ def check_name(value: str, *, what: str) -> str:
     Raises:
         NameInvalid: If it does not fit.
     """
-    if not isinstance(value, str) or not ALPHABET.fullmatch(value):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(value, str) or not ALPHABET.fullmatch(value):
         raise NameInvalid(
             f"{what} {value!r} is not valid: 1 to 128 of A-Z a-z 0-9 . _ -, "
             "starting with a letter or digit"
@@ -46,7 +48,7 @@ class QueueSettings:
         retry: When a failed attempt is tried again.
         lease_ms: How long a worker may be silent before its tasks are rescued.
         max_crashes: Lost leases after which a task is failed instead of rescued.
-        max_depth: Open tasks that the queue takes before it is full; `None` for any number.
+        max_depth: Tasks that may wait, scheduled and retrying ones too, before the queue is full.
         max_payload_bytes: The largest payload, in bytes of JSON; results have the same limit.
         window_ms: How long an idempotency key is remembered, at the least.
         keep_done_ms: How long done, cancelled and expired tasks are kept.
@@ -62,10 +64,10 @@ class QueueSettings:
     max_crashes: int = 3
     max_depth: int | None = None
     max_payload_bytes: int = MEBIBYTE
-    window_ms: int = 86_400_000
-    keep_done_ms: int = 86_400_000
+    window_ms: int = DAY_MS
+    keep_done_ms: int = DAY_MS
     keep_done_max: int = 10_000
-    keep_failed_ms: int = 30 * 86_400_000
+    keep_failed_ms: int = 30 * DAY_MS
     keep_failed_max: int = 100_000
 
     @classmethod
@@ -90,26 +92,20 @@ class QueueSettings:
         Raises:
             ConfigInvalid: If a value makes no sense; the message names it.
         """
-        _check_counts(
-            max_crashes=max_crashes,
-            max_depth=max_depth,
-            max_payload_bytes=max_payload_bytes,
-            keep_done_max=keep_done_max,
-            keep_failed_max=keep_failed_max,
-        )
+        sla_ms = None if sla is None else to_ms(sla, name="sla", minimum_ms=1)
         return cls(
-            sla_ms=None if sla is None else to_ms(sla, name="sla", minimum_ms=1),
-            ladder=_ladder(ladder),
-            retry=retry or RetryPolicy(),
+            sla_ms=sla_ms,
+            ladder=_ladder(ladder, sla_ms),
+            retry=_retry(retry),
             lease_ms=to_ms(lease, name="lease", minimum_ms=SHORTEST_LEASE_MS),
-            max_crashes=max_crashes,
-            max_depth=max_depth,
-            max_payload_bytes=max_payload_bytes,
+            max_crashes=check_count(max_crashes, name="max_crashes"),
+            max_depth=None if max_depth is None else check_count(max_depth, name="max_depth"),
+            max_payload_bytes=check_count(max_payload_bytes, name="max_payload_bytes"),
             window_ms=to_ms(idempotency_window, name="idempotency_window", minimum_ms=1_000),
             keep_done_ms=to_ms(keep_done, name="keep_done", minimum_ms=1_000),
-            keep_done_max=keep_done_max,
+            keep_done_max=check_count(keep_done_max, name="keep_done_max"),
             keep_failed_ms=to_ms(keep_failed, name="keep_failed", minimum_ms=1_000),
-            keep_failed_max=keep_failed_max,
+            keep_failed_max=check_count(keep_failed_max, name="keep_failed_max"),
         )
 
 
@@ -180,26 +176,38 @@ class QueueStats:
     @property
     def ended(self) -> int:
         """Endings so far, those of requeued tasks included."""
-        return sum(self.totals.get(state, 0) for state in ("done", "failed", "cancelled", "expired"))
+        return self._total("done", "failed", "cancelled", "expired")
 
     @property
     def balanced(self) -> bool:
         """Whether the books add up: what came in is open or has ended (I1)."""
-        came = sum(self.totals.get(way, 0) for way in ("accepted", "adopted", "requeued"))
-        return came == self.open + self.ended
+        return self._total("accepted", "adopted", "requeued") == self.open + self.ended
+
+    def _total(self, *names: str) -> int:
+        return sum(self.totals.get(name, 0) for name in names)
 
 
-def _ladder(rungs: Iterable[str] | None) -> Ladder:
+def _ladder(rungs: Iterable[str] | None, sla_ms: int | None) -> Ladder:
     if rungs is None:
         return DEFAULT_LADDER
     ladder = tuple(Rung.parse(rung) for rung in rungs)
-    order = [(rung.percent, rung.plus_ms) for rung in ladder]
-    if order != sorted(order):
-        raise ConfigInvalid("the rungs of a ladder must be in the order in which they come due")
+    # Tasks may bring a promise where the queue has none: a day stands for theirs.
+    due = [rung.at_ms(0, sla_ms or DAY_MS) for rung in ladder]
+    if due != sorted(due):
+        steps = ", ".join(str(rung) for rung in ladder)
+        raise ConfigInvalid(
+            f"ladder={steps!r} is out of order: put the rung that comes due first in front"
+        )
     return ladder
 
 
-def _check_counts(**counts: int | None) -> None:
-    for name, value in counts.items():
-        if value is not None and (isinstance(value, bool) or value < 1):
-            raise ConfigInvalid(f"{name}={value!r} is not a whole number from 1")
+def _retry(policy: object) -> RetryPolicy:
+    match policy:
+        case None:
+            return RetryPolicy()
+        case RetryPolicy():
+            return policy
+        case _:
+            raise ConfigInvalid(
+                f"retry={policy!r} is not a retry policy: give RetryPolicy(max_attempts=5)"
+            )

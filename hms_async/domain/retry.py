@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from hms_async.domain.count import check_count
 from hms_async.domain.duration import Duration, to_ms
-from hms_async.errors import ConfigInvalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +18,13 @@ class RetryPolicy:
     """
 
     max_attempts: int = 5
-    base: Duration = "1s"
-    cap: Duration = "5m"
-    base_ms: int = field(init=False, repr=False, compare=False)
-    cap_ms: int = field(init=False, repr=False, compare=False)
+    base: Duration = field(default="1s", compare=False)
+    cap: Duration = field(default="5m", compare=False)
+    base_ms: int = field(init=False, repr=False)
+    cap_ms: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_attempts, bool) or self.max_attempts < 1:
-            raise ConfigInvalid(
-                f"max_attempts={self.max_attempts!r} is not a whole number from 1"
-            )
+        check_count(self.max_attempts, name="max_attempts")
         object.__setattr__(self, "base_ms", to_ms(self.base, name="retry.base"))
         object.__setattr__(self, "cap_ms", to_ms(self.cap, name="retry.cap"))
 

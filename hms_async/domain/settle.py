@@ -49,9 +49,8 @@ def decide(
             return Settlement("fail", fault=fault)
         case Failed(fault):
             return Settlement("retry", policy.delay_ms(attempts_used, jitter), fault=fault)
-        case RetryAsked(None):
-            return Settlement("retry", policy.delay_ms(attempts_used, jitter), fault=_ASKED)
         case RetryAsked(delay_ms):
-            return Settlement("retry", delay_ms, fault=_ASKED)
+            wait_ms = policy.delay_ms(attempts_used, jitter) if delay_ms is None else delay_ms
+            return Settlement("retry", wait_ms, fault=_ASKED)
         case _:
             assert_never(outcome)

@@ -3,10 +3,10 @@
 import re
 from dataclasses import dataclass
 
-from hms_async.domain.duration import to_ms, to_text
+from hms_async.domain.duration import to_exact_text, to_ms
 from hms_async.errors import ConfigInvalid
 
-_RUNG = re.compile(r"(\d+(?:\.\d+)?)%\s*(?:\+\s*(\S+)\s+)?\s*([a-z][a-z0-9_]*)")
+_RUNG = re.compile(r"(\d{1,6}(?:\.\d{1,4})?)%\s*(?:\+\s*(\S+)\s+)?\s*([a-z][a-z0-9_]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +24,16 @@ class Rung:
     name: str
 
     @classmethod
-    def parse(cls, text: str) -> "Rung":
+    def parse(cls, text: object) -> "Rung":
         """Read a rung such as "80% warn" or "100%+15m page".
 
         Raises:
             ConfigInvalid: If the text is not of that form.
         """
-        match = _RUNG.fullmatch(text.strip())
+        match = _RUNG.fullmatch(text.strip()) if isinstance(text, str) else None
         if match is None:
             raise ConfigInvalid(
-                f'"{text}" is not a rung: write a share of the SLA and a name, '
+                f"{text!r} is not a rung: write a share of the SLA and a name, "
                 'such as "80% warn" or "100%+15m page"'
             )
         percent, plus, name = match.groups()
@@ -45,10 +45,10 @@ class Rung:
         return arrived_ms + int(sla_ms * self.percent / 100) + self.plus_ms
 
     def __str__(self) -> str:
-        plus = f"+{to_text(self.plus_ms).replace(' ', '')}" if self.plus_ms else ""
-        return f"{self.percent:g}%{plus} {self.name}"
+        plus = f"+{to_exact_text(self.plus_ms)}" if self.plus_ms else ""
+        return f"{self.percent:.10g}%{plus} {self.name}"
 
 
 Ladder = tuple[Rung, ...]
 
-DEFAULT_LADDER: Ladder = (Rung(80, 0, "warn"), Rung(100, 0, "breach"))
+DEFAULT_LADDER: Ladder = (Rung(80.0, 0, "warn"), Rung(100.0, 0, "breach"))

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from hms_async.domain.duration import Duration, ms_to_instant
+from hms_async.domain.outcome import Fault
 from hms_async.domain.queue import Priority
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -171,8 +172,7 @@ class TaskRecord:
         """Why the task failed, for people; empty when it did not."""
         if not self.error:
             return ""
-        kind, message = self.error.get("type", ""), self.error.get("message", "")
-        return message if kind == "Failed" else f"{kind}: {message}"
+        return str(Fault(self.error.get("type", ""), self.error.get("message", "")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,35 @@
 """Between Python values and the bytes in Redis."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from hms_async.domain.duration import ms_to_rfc3339
 from hms_async.domain.outcome import Fault
 from hms_async.domain.task import Attempt, TaskRecord, TaskState
-from hms_async.errors import EnvelopeInvalid, PayloadInvalid
+from hms_async.errors import EnvelopeInvalid, PayloadInvalid, StoreProtocol
 
 DEEPEST = 200
+_LARGEST = 10**1_000
+_JSON_TYPES = frozenset({str, int, float, bool, type(None), list, tuple, dict})
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _MESSAGE_LIMIT = 2_000
 _TRACEBACK_LIMIT = 8_000
 
 _encode = msgspec.json.Encoder().encode
+# Exact types decide: what was a subclass would come back as something else.
+_kind: Callable[[Any], Any] = type
 
 
 def encode_json(value: Any) -> bytes:
     """Return a JSON value as bytes.
 
     Only what JSON can carry back unchanged is taken: exact `str`, `int`, finite `float`,
-    `bool`, `None`, and `list`, `tuple` and `dict` of them with `str` keys.
+    `bool`, `None`, and `list`, `tuple` (which comes back as a list) and `dict` of them with
+    `str` keys.
 
     Raises:
         PayloadInvalid: If something else is inside; its `path` says where.
@@ -32,66 +38,86 @@ def encode_json(value: Any) -> bytes:
     if _is_sound(value, 0):
         try:
             return _encode(value)
-        except (UnicodeEncodeError, ValueError, OverflowError):
-            pass  # a lone surrogate, most likely: the search below names the place
+        except UnicodeEncodeError:
+            pass  # a lone surrogate: the search below names the place
     path, message = _find_fault(value, "$", 0) or ("$", "cannot be written as JSON")
     raise PayloadInvalid(message, path=path)
 
 
 def _is_sound(value: Any, depth: int) -> bool:
-    kind = type(value)
-    if kind is str or kind is int or value is None or kind is bool:
+    kind = _kind(value)
+    if kind is str or value is None or kind is bool:
         return True
-    if kind is float:
-        return isfinite(value)
+    if kind is int or kind is float:
+        return bool(-_LARGEST < value < _LARGEST)  # false for NaN and infinity as well
     if depth >= DEEPEST:
         return False
     if kind is dict:
-        for key, item in cast("dict[Any, Any]", value).items():
+        for key, item in value.items():
             if type(key) is not str or not _is_sound(item, depth + 1):
                 return False
         return True
     if kind is list or kind is tuple:
-        return all(_is_sound(item, depth + 1) for item in cast("list[Any]", value))
+        return all(_is_sound(item, depth + 1) for item in value)
     return False
 
 
 def _find_fault(value: Any, path: str, depth: int) -> tuple[str, str] | None:
-    match value:
-        case str():
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                return path, "a string with a lone surrogate is not valid Unicode"
-        case float() if not isfinite(value):
-            return path, f"{value} is not a JSON number"
-        case dict() | list() | tuple() if depth >= DEEPEST:
-            return path, f"nested deeper than {DEEPEST} levels"
-        case dict():
-            for key, item in cast("dict[Any, Any]", value).items():
-                if type(key) is not str:
-                    return path, f"the key {key!r} is not a string"
-                if fault := _find_fault(key, path, 0) or _find_fault(
-                    item, f"{path}.{key}", depth + 1
-                ):
-                    return fault
-        case list() | tuple():
-            for index, item in enumerate(cast("Sequence[Any]", value)):
-                if fault := _find_fault(item, f"{path}[{index}]", depth + 1):
-                    return fault
-        case _:
-            pass
-    if type(value) in (str, int, float, bool, type(None), dict, list, tuple):
-        return None
-    name = type(value).__name__
-    return path, f"a value of type {name} is not JSON: convert it to text, number, list or dict"
+    if message := _fault_of(value, depth):
+        return path, message
+    for step, item in _parts(value):
+        if fault := _find_fault(item, path + step, depth + 1):
+            return fault
+    return None
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    kind = _kind(value)
+    if kind is dict:
+        yield from ((f".{key}", item) for key, item in value.items())
+    elif kind is list or kind is tuple:
+        yield from ((f"[{index}]", item) for index, item in enumerate(value))
+
+
+def _fault_of(value: Any, depth: int) -> str | None:
+    """Return what is wrong with a value itself, whatever is inside it."""
+    kind = _kind(value)
+    if kind not in _JSON_TYPES:
+        return (
+            f"a value of type {kind.__name__} is not JSON: convert it to text, number, list or dict"
+        )
+    if kind is str and not _is_unicode(value):
+        return "a string with a lone surrogate is not valid Unicode"
+    if kind is int and not -_LARGEST < value < _LARGEST:
+        return "a number of more than 1,000 digits cannot be read back: write it as text"
+    if kind is float and not isfinite(value):
+        return f"{value} is not a JSON number: write null or text instead"
+    if kind in (list, tuple, dict) and depth >= DEEPEST:
+        return f"nested deeper than {DEEPEST} levels, or a list or dict that holds itself"
+    if kind is dict:
+        return next(filter(None, map(_fault_of_key, value)), None)
+    return None
+
+
+def _fault_of_key(key: Any) -> str | None:
+    if type(key) is not str:
+        return f"the key {key!r} is of type {type(key).__name__}, not a plain str"
+    return None if _is_unicode(key) else f"the key {key!r} has a lone surrogate: not valid Unicode"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def decode_json(data: bytes) -> Any:
     """Return the JSON value that these bytes are; `None` for bytes that are none."""
     try:
         return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return None
 
 
@@ -152,8 +178,10 @@ def decode_envelope(body: bytes) -> Envelope:
         raise EnvelopeInvalid(f"the body is not an envelope: {error}") from error
     except RecursionError as error:
         raise EnvelopeInvalid("the body is nested too deeply to be read") from error
-    if read.v != 1 or isinstance(read.v, bool):
-        raise EnvelopeInvalid(f"version {read.v!r} of the envelope is unknown, this release reads 1")
+    if type(read.v) is not int or read.v != 1:
+        raise EnvelopeInvalid(
+            f"version {read.v!r} of the envelope is unknown: this release reads 1"
+        )
     if read.payload is msgspec.UNSET:
         raise EnvelopeInvalid('the field "payload" is missing')
     correlation = read.correlation_id
@@ -162,7 +190,10 @@ def decode_envelope(body: bytes) -> Envelope:
 
 def encode_fault(fault: Fault) -> bytes:
     """Return why an attempt failed, as the JSON that is kept of it; long texts are cut."""
-    fields = {"type": fault.type, "message": _clean(fault.message, _MESSAGE_LIMIT)}
+    fields = {
+        "type": _clean(fault.type, _MESSAGE_LIMIT),
+        "message": _clean(fault.message, _MESSAGE_LIMIT),
+    }
     if fault.traceback:
         # The end of a traceback says what happened, its beginning only how it got there.
         fields["traceback"] = _clean(fault.traceback[-_TRACEBACK_LIMIT:], _TRACEBACK_LIMIT)
@@ -175,10 +206,11 @@ def _clean(text: str, limit: int) -> str:
 
 def decode_fault(data: bytes) -> dict[str, str]:
     """Return a kept fault; whatever a foreign writer left there is shown as its message."""
-    value = decode_json(data)
-    if isinstance(value, dict):
-        return {str(key): str(item) for key, item in cast("dict[Any, Any]", value).items()}
-    return {"type": "Unreadable", "message": data[:_MESSAGE_LIMIT].decode(errors="replace")}
+    try:
+        fields = msgspec.json.decode(data, type=dict[str, Any])
+    except _UNREADABLE:
+        return {"type": "Unreadable", "message": data[:_MESSAGE_LIMIT].decode(errors="replace")}
+    return {name: str(value) for name, value in fields.items()}
 
 
 def decode_record(
@@ -190,7 +222,11 @@ def decode_record(
     starts_ms: int | None = None,
     lease_expires_ms: int | None = None,
 ) -> TaskRecord:
-    """Return a task from its keys; what cannot be read stays as raw bytes."""
+    """Return a task from its keys; what cannot be read stays as raw bytes.
+
+    Raises:
+        StoreProtocol: If the record has a state that this release does not know.
+    """
     raw, payload, correlation = body, None, _text(run.get(b"corr"))
     if body is not None:
         try:
@@ -205,7 +241,7 @@ def decode_record(
     return TaskRecord(
         id=task_id,
         queue=_text(run.get(b"queue")) or "",
-        state=TaskState(run[b"state"].decode()),
+        state=_state(task_id, run.get(b"state")),
         payload=payload,
         correlation_id=correlation,
         priority="high" if run.get(b"prio") == b"high" else "normal",
@@ -225,18 +261,38 @@ def decode_record(
     )
 
 
+def _state(task_id: str, value: bytes | None) -> TaskState:
+    try:
+        return TaskState(_text(value) or "")
+    except ValueError as error:
+        raise StoreProtocol(f"task {task_id} is in an unknown state: {value!r}") from error
+
+
+class _Attempt(msgspec.Struct, frozen=True):
+    number: int = 0
+    worker: str = ""
+    started_ms: int = 0
+    finished_ms: int = 0
+    fault: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_attempt_decoder = msgspec.json.Decoder(_Attempt)
+
+
 def _attempt(entry: bytes) -> Attempt:
-    value = decode_json(entry)
-    fields: dict[str, Any] = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-    fault = cast("dict[str, Any]", fields.get("fault") or {})
+    try:
+        read = _attempt_decoder.decode(entry)
+    except _UNREADABLE:
+        read = _Attempt(fault=msgspec.Raw(entry))
+    fault = decode_fault(bytes(read.fault))
     return Attempt(
-        number=int(fields.get("number") or 0),
-        worker=str(fields.get("worker") or ""),
-        started_ms=int(fields.get("started_ms") or 0),
-        finished_ms=int(fields.get("finished_ms") or 0),
-        error_type=str(fault.get("type") or ""),
-        error=str(fault.get("message") or ""),
-        traceback=str(fault.get("traceback") or ""),
+        number=read.number,
+        worker=read.worker,
+        started_ms=read.started_ms,
+        finished_ms=read.finished_ms,
+        error_type=fault.get("type", ""),
+        error=fault.get("message", ""),
+        traceback=fault.get("traceback", ""),
     )
 
 
@@ -247,5 +303,5 @@ def _text(value: bytes | None) -> str | None:
 def _number(value: bytes | None) -> int | None:
     try:
         return None if value is None else int(float(value))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

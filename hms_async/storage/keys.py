@@ -4,8 +4,7 @@ Scripts take one key, the queue's own list, and derive the others from it, so th
 cluster all keys of a queue share its slot.
 """
 
-from hms_async.domain.queue import ALPHABET
-from hms_async.errors import NameInvalid
+from hms_async.domain.queue import check_name
 
 
 class Keys:
@@ -20,11 +19,8 @@ class Keys:
     """
 
     def __init__(self, namespace: str = "", *, cluster: bool = False) -> None:
-        if namespace and not ALPHABET.fullmatch(namespace):
-            raise NameInvalid(
-                f"namespace {namespace!r} is not valid: 1 to 128 of A-Z a-z 0-9 . _ -, "
-                "starting with a letter or digit"
-            )
+        if namespace:
+            check_name(namespace, what="namespace")
         self._front = f"{namespace}:" if namespace else ""
         self._cluster = cluster
         self.queues = f"{self._front}queues"
