@@ -1,8 +1,7 @@
 """From a URL to connections, and from Redis' errors to ours."""
 
-import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -121,22 +120,29 @@ def _memory_server(url: str) -> "FakeServer":
     try:
         from fakeredis import FakeServer  # noqa: PLC0415  # an extra, for memory:// only
     except ImportError as error:
-        raise ConfigInvalid(
-            "memory:// needs an extra: pip install 'hms-async[memory]'"
-        ) from error
-    parts = urlsplit(url)
-    name = (parts.netloc + parts.path) or "default"
+        raise ConfigInvalid("memory:// needs an extra: pip install 'hms-async[memory]'") from error
+    name = _memory_name(url)
     if name not in _memory_servers:
         _memory_servers[name] = FakeServer()
     return _memory_servers[name]
 
 
+def _memory_name(url: str) -> str:
+    parts = urlsplit(url)
+    return (parts.netloc + parts.path) or "default"
+
+
+def forget_memory(url: str) -> None:
+    """Drop what a `memory://` URL stands for; whoever connects next finds it empty."""
+    _memory_servers.pop(_memory_name(url), None)
+
+
 @contextmanager
-def translated() -> Iterator[None]:
+def translated() -> Generator[None]:
     """Turn what redis-py raises into the errors of this package."""
     try:
         yield
-    except (exceptions.RedisError, OSError, asyncio.TimeoutError) as error:
+    except (exceptions.RedisError, OSError) as error:
         raise translate(error) from error
 
 

@@ -40,11 +40,8 @@ class EventReader:
         self._resumes = False
         with connect.translated():
             reply = await self._redis.xread({self._key: self._after}, count=PAGE, block=wait_ms)
-        # redis-py gives a list of streams or a mapping, by protocol; there is only one stream.
-        streams = list(reply.values()) if isinstance(reply, dict) else [part[1] for part in reply]
-        for entries in streams:
-            for entry_id, fields in entries[0] if _is_nested(entries) else entries:
-                events.append(self._event(entry_id, fields))
+        for _, entries in reply:
+            events += [self._event(entry_id, fields) for entry_id, fields in entries]
         if events:
             self._after = events[-1].id
         return events
@@ -59,9 +56,7 @@ class EventReader:
         return [Event(id=str(self._after), type=GAP, queue=self._queue, fields={})]
 
     def _event(self, entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
-        text = {
-            key.decode(): value.decode(errors="replace") for key, value in (fields or {}).items()
-        }
+        text = {key.decode(): value.decode(errors="replace") for key, value in fields.items()}
         return Event(
             id=entry_id.decode(),
             type=text.pop("type", ""),
@@ -76,6 +71,3 @@ def _place(entry_id: str) -> tuple[int, int]:
     milliseconds, _, number = entry_id.partition("-")
     return int(milliseconds), int(number or 0)
 
-
-def _is_nested(entries: Any) -> bool:
-    return bool(entries) and isinstance(entries[0], list)

@@ -34,6 +34,6 @@ def load(name: str) -> Script:
     text = lua.joinpath(f"{name}.lua").read_text("utf-8")
     wanted = _INCLUDE.search(text)
     if wanted is not None:
-        parts = [lua.joinpath(f"include/{part}.lua").read_text("utf-8") for part in wanted[1].split()]
-        text = _INCLUDE.sub(lambda _: "\n".join(parts), text)
+        included = [lua.joinpath("include", f"{part}.lua") for part in wanted[1].split()]
+        text = _INCLUDE.sub(lambda _: "\n".join(part.read_text("utf-8") for part in included), text)
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

@@ -1,6 +1,6 @@
 """One method for each operation; everything that happens in Redis happens here."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, cast
 
@@ -74,7 +74,7 @@ class Store:
         return reply
 
     async def _command(self, *args: str | bytes | float) -> Any:
-        return await self._redis.execute_command(*args)  # pyright: ignore[reportUnknownMemberType]
+        return await cast("Any", self._redis).execute_command(*args)
 
     async def _ask(self, *args: str | bytes | float) -> Any:
         with connect.translated():
@@ -89,10 +89,10 @@ class Store:
         if connect.is_memory(self.url):
             return {}
         reply = await self._ask("INFO")
-        if isinstance(reply, dict):
-            return {str(key): str(value) for key, value in cast("dict[Any, Any]", reply).items()}
-        lines = cast("bytes", reply).decode().splitlines()
-        return dict(line.split(":", 1) for line in lines if ":" in line)
+        if isinstance(reply, bytes):
+            lines = reply.decode().splitlines()
+            return dict(line.split(":", 1) for line in lines if ":" in line)
+        return {str(key): str(value) for key, value in reply.items()}
 
     # Queues.
 
@@ -191,7 +191,7 @@ class Store:
         Returns:
             `None` when a higher number of this lane was seen already.
         """
-        args: list[str | bytes | int] = [queue, worker, incarnation, lane, seq, want]
+        args: list[str | bytes | float] = [queue, worker, incarnation, lane, seq, want]
         args.append("" if lease_ms is None else lease_ms)
         for settle in settles:
             args += (settle.id, settle.token, settle.word, settle.argument, settle.body)
@@ -238,7 +238,7 @@ class Store:
     async def reconcile(
         self, queue: str, start: int = 0, limit: int = SWEEP_LIMIT
     ) -> tuple[int, int]:
-        """Hold indexes against records from a rank on; returns the number mended and the next rank."""
+        """Hold indexes against records from a rank on; returns how many it mended, and the next."""
         mended, following, _ = await self._run("reconcile", queue, start, limit)
         return mended, following
 
@@ -249,7 +249,7 @@ class Store:
         return _str(await self._run("cancel", queue, task_id))
 
     async def requeue(self, queue: str, task_id: str, *, reset_clock: bool = False) -> str:
-        """Bring back a task that ended without being done: `ok`, `gone`, `body_lost`, or its state."""
+        """Bring back an ended task that is not done: `ok`, `gone`, `body_lost`, or its state."""
         return _str(await self._run("requeue", queue, task_id, "1" if reset_clock else "0"))
 
     async def bump(self, queue: str, task_id: str) -> str:
@@ -305,8 +305,8 @@ class Store:
         async with self._pipeline() as pipe:
             if state is TaskState.WAITING:
                 lane = lane or "express"
-                key = self.keys.part(queue, "express") if lane == "express" else self.keys.queue(queue)
-                pipe.lrange(key, start, start + limit - 1)
+                normal, express = self.keys.queue(queue), self.keys.part(queue, "express")
+                pipe.lrange(express if lane == "express" else normal, start, start + limit - 1)
             else:
                 key = self.keys.part(queue, _SETS[state])
                 pipe.execute_command(
@@ -334,13 +334,13 @@ class Store:
         return [
             codec.decode_record(task_id, run, body)
             for task_id, run, body in zip(ids, replies[::2], replies[1::2], strict=True)
-            if isinstance(run, dict)
+            if not isinstance(run, Exception)
             and run.get(b"state") == state.encode()
             and (not lane or run.get(b"lane") == lane.encode())
         ]
 
     @asynccontextmanager
-    async def _pipeline(self) -> AsyncIterator[Any]:
+    async def _pipeline(self) -> AsyncGenerator[Any]:
         with connect.translated():
             async with self._redis.pipeline(transaction=False) as pipe:
                 yield pipe

@@ -7,8 +7,8 @@
 -- include queue tally
 
 local id = ARGV[3]
-local run = redis.pcall('HMGET', run_key(id), 'state', 'lane')
-if run.err or not run[1] then return 'gone' end
+local run = redis.pcall('HMGET', run_key(id), 'state', 'lane', 'queue')
+if run.err or not run[1] or run[3] ~= QUEUE then return 'gone' end
 if run[1] ~= 'waiting' then return run[1] end
 if run[2] == 'express' then return 'already' end
 check_types()

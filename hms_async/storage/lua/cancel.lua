@@ -10,15 +10,14 @@
 local id = ARGV[3]
 local config = redis.call('HMGET', CONFIG, 'keep_done_ms', 'window_ms')
 local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'due', 'sla', 'key', 'corr',
-  'accepted')
-if run.err or not run[1] or not config[1] then return 'gone' end
+  'accepted', 'queue')
+if run.err or not run[1] or not config[1] or run[8] ~= QUEUE then return 'gone' end
 local state = run[1]
 if state ~= 'waiting' and state ~= 'scheduled' and state ~= 'retrying' then return state end
 check_types()
 begin_draining()
 finish(id, 'cancelled', { arrived = run[2], due = run[3], sla = run[4], key = run[5],
   corr = run[6], accepted = run[7] }, config[1], tonumber(config[2]))
-redis.call('PEXPIRE', attempts_key(id), config[1])
 if state == 'waiting' then
   count_stale(1)
 else

@@ -48,7 +48,8 @@ local function consider(id, body, options)
     if keys_here[key] then return { 'exists', keys_here[key], 'waiting' } end
     local holder = redis.pcall('GET', key)
     if type(holder) == 'string' then
-      return { 'exists', holder, redis.call('HGET', run_key(holder), 'state') or 'done' }
+      local state = redis.pcall('HGET', run_key(holder), 'state')
+      return { 'exists', holder, type(state) == 'string' and state or 'done' }
     end
   end
   if ids_here[id] then return { 'exists', id, 'waiting' } end
@@ -61,20 +62,33 @@ local function consider(id, body, options)
   return 'created'
 end
 
--- Whole numbers only: a fraction would break a counter after the first write (R8).
-local function whole(options, name)
+-- Anything else than whole numbers and texts would break a command after the first write (R8).
+local function whole(options, name, most)
   local value = tonumber(options[name])
-  options[name] = value and math.floor(value)
+  if value and value == value then
+    options[name] = math.floor(math.max(math.min(value, most), 0))
+  else
+    options[name] = nil
+  end
+end
+
+local function text(options, name)
+  if type(options[name]) ~= 'string' then options[name] = nil end
 end
 
 local NO_OPTIONS = {}
 for i = 5, #ARGV, 3 do
+  if not is_id(ARGV[i]) then error('an id outside the alphabet') end
   local options = NO_OPTIONS
   if ARGV[i + 2] ~= '' then
-    options = cjson.decode(ARGV[i + 2])
-    whole(options, 'delay')
-    whole(options, 'eta')
-    whole(options, 'sla')
+    local readable, object = pcall(cjson.decode, ARGV[i + 2])
+    if not readable or type(object) ~= 'table' then error('options are not a JSON object') end
+    options = object
+    whole(options, 'delay', LONGEST_MS)
+    whole(options, 'eta', NOW + LONGEST_MS)
+    whole(options, 'sla', LONGEST_MS)
+    text(options, 'corr')
+    text(options, 'key')
   end
   replies[#replies + 1] = consider(ARGV[i], ARGV[i + 1], options)
 end

@@ -13,7 +13,7 @@
 --        claims:  seven for each: id, token, attempt, crashes, arrived_ms, due_ms or '', body
 -- Keeps  I3 (tokens: R1, R3), I4, I5, and R2: a number that was answered before claims nothing
 --        new, a lower one does nothing at all.
--- include queue tally ladder finish promote claim settle
+-- include queue tally ladder finish front promote claim settle
 
 local queue, worker, incarnation, lane = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local seq, want = tonumber(ARGV[7]), math.min(tonumber(ARGV[8]), 250)
@@ -43,7 +43,7 @@ local token_stem = incarnation .. '-' .. lane .. '-' .. ARGV[7] .. '.'
 local settles = read_settles(10)
 begin_draining()
 local settled = write_settles(settles, worker, policy)
-promote(100)
+promote(100, policy.keep_failed, policy.window)
 
 local claims
 if replayed then

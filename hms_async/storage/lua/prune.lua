@@ -31,8 +31,8 @@ local function forget(set, state, entries)
   if #ids >= limit then more = true end
 end
 
-for _, state in ipairs({ 'done', 'failed', 'cancelled', 'expired' }) do
-  local set = NORMAL .. ':' .. state
+for i, state in ipairs({ 'done', 'failed', 'cancelled', 'expired' }) do
+  local set = ENDED[i]
   local keep, most = config[2], tonumber(config[3])
   if state == 'failed' then keep, most = config[4], tonumber(config[5]) end
   forget(set, state, redis.call('ZRANGEBYSCORE', set, '-inf', NOW - keep, 'WITHSCORES', 'LIMIT',

@@ -19,7 +19,11 @@ local function hold(set, confirms)
   local wrong = {}
   for _, id in ipairs(ids) do
     local state = redis.pcall('HGET', run_key(id), 'state')
-    if type(state) ~= 'string' or not confirms[state] then wrong[#wrong + 1] = id end
+    -- Without a record only the clock lets go: the sweep fails such a task when it is due.
+    local unknown = type(state) ~= 'string'
+    if unknown and set == SLA or not unknown and not confirms[state] then
+      wrong[#wrong + 1] = id
+    end
   end
   call_in_slices('ZREM', set, wrong)
   mended = mended + #wrong
@@ -34,18 +38,22 @@ hold(SLA, { scheduled = true, waiting = true, in_progress = true, retrying = tru
 local stale = -1
 if redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) <= 1000 then
   stale = 0
-  local seen = {}
+  local unknown, seen = 0, {}
   for lane, key in pairs({ normal = NORMAL, express = EXPRESS }) do
     for _, id in ipairs(redis.call('LRANGE', key, 0, -1)) do
       local run = redis.pcall('HMGET', run_key(id), 'state', 'lane')
-      -- Entries without a record are not ours yet: the claim adopts or refuses them.
-      if not run.err and run[1] then
+      if run.err or not run[1] then
+        -- A stranger's, or left behind by a task that has been forgotten.
+        if is_id(id) then unknown = unknown + 1 end
+      else
         if seen[id] or run[1] ~= 'waiting' or run[2] ~= lane then stale = stale + 1 end
         if run[1] == 'waiting' and run[2] == lane then seen[id] = true end
       end
     end
   end
-  if stale ~= tonumber(redis.call('HGET', COUNTS, 'stale') or 0) then
+  local counted = tonumber(redis.call('HGET', COUNTS, 'stale') or 0)
+  stale = math.min(math.max(counted, stale), stale + unknown)
+  if stale ~= counted then
     redis.call('HSET', COUNTS, 'stale', stale)
     mended = mended + 1
   end

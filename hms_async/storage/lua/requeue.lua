@@ -8,8 +8,8 @@
 
 local id = ARGV[3]
 local config = redis.call('HMGET', CONFIG, 'version', 'ladder')
-local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'sla', 'rung', 'key')
-if run.err or not run[1] or not config[1] then return 'gone' end
+local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'sla', 'rung', 'key', 'queue')
+if run.err or not run[1] or not config[1] or run[6] ~= QUEUE then return 'gone' end
 local state = run[1]
 if state ~= 'failed' and state ~= 'cancelled' and state ~= 'expired' then return state end
 if redis.call('EXISTS', body_key(id)) == 0 then return 'body_lost' end

@@ -25,7 +25,7 @@ local stale = tonumber(redis.call('HGET', COUNTS, 'stale') or 0)
 local waiting = redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) - stale
 return { NOW, config[2] == '1' and 1 or 0, config[3] or '', waiting,
   redis.call('ZCARD', INFLIGHT), redis.call('ZCARD', SCHEDULED), redis.call('ZCARD', RETRY),
-  redis.call('ZCARD', NORMAL .. ':done'), redis.call('ZCARD', NORMAL .. ':failed'),
-  redis.call('ZCARD', NORMAL .. ':cancelled'), redis.call('ZCARD', NORMAL .. ':expired'),
+  redis.call('ZCARD', ENDED[1]), redis.call('ZCARD', ENDED[2]), redis.call('ZCARD', ENDED[3]),
+  redis.call('ZCARD', ENDED[4]),
   oldest, next_due() or '', redis.call('ZRANGE', SLA, 0, 0, 'WITHSCORES')[2] or '',
   redis.call('HGETALL', COUNTS) }

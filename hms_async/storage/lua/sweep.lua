@@ -9,7 +9,7 @@
 --        more:    1 when a part was full, so that another call is worth it at once
 -- Keeps  I3 (only an expired lease is reclaimed), I5 (a crash each, `max_crashes`), I6 (a rung
 --        advances and speaks in one step; the lower ones collapse into the highest due).
--- include queue tally ladder finish promote
+-- include queue tally ladder finish front promote
 
 local limit = tonumber(ARGV[3])
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'ladder', 'max_crashes',
@@ -19,7 +19,8 @@ check_types()
 local ladder = read_ladder(config[3])
 begin_draining()
 
-local promoted, more = promote(limit)
+local keep_failed, window = config[5], tonumber(config[6])
+local promoted, more = promote(limit, keep_failed, window)
 
 local rescued, back, gone = {}, {}, {}
 
@@ -33,13 +34,12 @@ local function rescue(id, run)
   if crashes >= tonumber(config[4]) then
     state = 'failed'
     finish(id, 'failed', { arrived = run[7], due = run[8], sla = run[9], key = run[10],
-      corr = run[11], accepted = run[12] }, config[5], tonumber(config[6]),
+      corr = run[11], accepted = run[12] }, keep_failed, window,
       'error', fault, 'crashes', crashes, 'lost_token', run[2])
-    redis.call('PEXPIRE', attempts_key(id), config[5])
   else
     redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'express', 'ready', NOW,
       'crashes', crashes, 'lost_token', run[2])
-    back[#back + 1] = id
+    back[#back + 1] = place_of(id, run[7], run[6], run[2])
     announce('type', 'rescued', 'id', id, 'worker', run[5] or '')
   end
   count('rescued')
@@ -52,13 +52,14 @@ local expired = redis.call('ZRANGEBYSCORE', INFLIGHT, '-inf', '(' .. NOW, 'LIMIT
 for _, id in ipairs(expired) do
   local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'attempt', 'crashes', 'worker',
     'started', 'arrived', 'due', 'sla', 'key', 'corr', 'accepted')
-  if not run.err and run[1] == 'in_progress' then rescue(id, run) end
+  if run.err or not run[1] then
+    end_without_record(id, keep_failed, window)
+  elseif run[1] == 'in_progress' then
+    rescue(id, run)
+  end
   gone[#gone + 1] = id
 end
--- The oldest leads: leases expire in the order of their claims, so the last is pushed first.
-local reversed = {}
-for i = #back, 1, -1 do reversed[#reversed + 1] = back[i] end
-call_in_slices('LPUSH', EXPRESS, reversed)
+put_in_front(back)
 call_in_slices('ZREM', INFLIGHT, gone)
 more = more or #expired >= limit
 

@@ -24,6 +24,7 @@ local function adopt(id, body, queue, policy, corr)
   redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'normal', 'queue', queue,
     'arrived', NOW)
   if corr then redis.call('HSET', run_key(id), 'corr', corr) end
+  if body and #body > SMALL_BODY then redis.call('HSET', run_key(id), 'size', #body) end
   count('adopted')
   if policy.sla then
     redis.call('HSET', run_key(id), 'sla', policy.sla, 'due', NOW + policy.sla)
@@ -43,17 +44,13 @@ local function refuse_entry(id, entry, queue, policy, message)
     policy, 'EnvelopeInvalid', message)
 end
 
-local function is_id(text)
-  return #text <= 128 and string.find(text, '^%w[%w._-]*$') ~= nil
-end
-
 -- Returns the id of an adopted JSON object, or nothing when it was refused or dropped.
 local function adopt_json(entry, spare_id, queue, policy)
   if #entry > LARGEST_RAW then
     return refuse_entry(spare_id, entry, queue, policy, 'a raw entry over 64 KiB is not read')
   end
   local readable, object = pcall(cjson.decode, entry)
-  if not readable or type(object) ~= 'table' or string.sub(entry, 1, 1) ~= '{' then
+  if not readable or type(object) ~= 'table' or not string.find(entry, '^%s*{') then
     return refuse_entry(spare_id, entry, queue, policy, 'not a JSON object')
   end
   if object.v ~= nil and object.v ~= 1 then
@@ -73,13 +70,31 @@ local function adopt_json(entry, spare_id, queue, policy)
 end
 
 local RUN_FIELDS = { 'state', 'lane', 'attempt', 'crashes', 'arrived', 'ready', 'due', 'size',
-  'sla', 'key', 'corr', 'accepted' }
+  'sla', 'key', 'corr', 'accepted', 'queue' }
+
+-- An id without a record. Returns whether it is what was left behind by a task that has moved
+-- on, or that has been forgotten since; else it ends in failed: one of ours that lost its record,
+-- or a stranger's.
+local function is_left_behind(id, queue, policy, stale)
+  for _, set in ipairs({ SCHEDULED, RETRY, INFLIGHT, unpack(ENDED) }) do
+    if redis.call('ZSCORE', set, id) then return true end
+  end
+  if redis.call('EXISTS', body_key(id), run_key(id)) > 0 then
+    end_without_record(id, policy.keep_failed, policy.window)
+    return false
+  end
+  if stale > 0 then return true end
+  adopt(id, nil, queue, policy)
+  fail_at_claim(id, { arrived = NOW, due = policy.sla and NOW + policy.sla, sla = policy.sla },
+    policy, 'BodyLost', 'no record of this id: body_lost')
+  return false
+end
 
 -- Looks at one entry of a lane and returns the record to claim, or nothing.
 -- Second value: whether the entry was one that a script had left behind.
-local function examine(entry, lane, spare_id, queue, policy, seen)
+local function examine(entry, raw, lane, spare_id, queue, policy, seen, stale)
   local id = entry
-  if not is_id(entry) then
+  if raw then
     if string.find(entry, '^%s*{') then
       id = adopt_json(entry, spare_id, queue, policy)
     else
@@ -90,14 +105,9 @@ local function examine(entry, lane, spare_id, queue, policy, seen)
   end
   if seen[id] then return nil, true end
   local run = redis.pcall('HMGET', run_key(id), unpack(RUN_FIELDS))
-  if run.err then
-    refuse_entry(spare_id, entry, queue, policy, 'the record of this id is not a hash')
-    return nil, false
-  end
-  if not run[1] then
-    adopt(id, nil, queue, policy)
-    fail_at_claim(id, { arrived = NOW, due = policy.sla and NOW + policy.sla, sla = policy.sla },
-      policy, 'BodyLost', 'no record of this id: body_lost')
+  if run.err or not run[1] then return nil, is_left_behind(id, queue, policy, stale) end
+  if run[13] ~= queue then
+    count('dropped') -- a foreign hand pushed the id of another queue's task
     return nil, false
   end
   if run[1] ~= 'waiting' or run[2] ~= lane then return nil, true end
@@ -109,16 +119,21 @@ end
 local function choose(want, express, normal, token_stem, queue, policy)
   local picked, seen = {}, {}
   local stale, examined, bytes = 0, 0, 0
-  local turn = tonumber(redis.call('HGET', COUNTS, 'claimed') or 0)
+  local counts = redis.call('HMGET', COUNTS, 'claimed', 'stale')
+  local turn, stale_before = tonumber(counts[1] or 0), tonumber(counts[2] or 0)
   while #picked < want and examined < want + 500 do
     local ahead = math.max(want - #picked, 8)
     local first, second = peek(express, ahead), peek(normal, ahead)
     if not first and not second then break end
     local lane = express
     if not first or (second and (turn + #picked) % 4 == 3) then lane = normal end
+    local entry = lane.entries[lane.position]
+    local raw = not is_id(entry)
+    -- Adopting writes, so there must be room for the body before.
+    if raw and #picked > 0 and bytes + math.max(#entry, SMALL_BODY) > BYTES_A_CALL then break end
     examined = examined + 1
-    local task, left_behind = examine(lane.entries[lane.position], lane.lane,
-      token_stem .. 'x' .. examined, queue, policy, seen)
+    local task, left_behind = examine(entry, raw, lane.lane, token_stem .. 'x' .. examined, queue,
+      policy, seen, stale_before - stale)
     if task then
       bytes = bytes + (tonumber(task.run[8]) or SMALL_BODY)
       if #picked > 0 and bytes > BYTES_A_CALL then break end
@@ -150,7 +165,7 @@ local function claim(want, token_stem, worker, queue, lease, policy)
         corr = run[11], accepted = run[12] }, policy, 'BodyLost', 'the body is gone: body_lost')
     else
       local token = token_stem .. (#claimed_ids + 1)
-      local attempt = tonumber(run[3] or 0) + 1
+      local attempt = (tonumber(run[3]) or 0) + 1
       redis.call('HSET', run_key(id), 'state', 'in_progress', 'token', token, 'worker', worker,
         'started', NOW, 'attempt', attempt)
       observe_since('wait', WAIT_MS, run[6] or run[5])
@@ -159,7 +174,7 @@ local function claim(want, token_stem, worker, queue, lease, policy)
       leases[#leases + 1] = id
       local n = #claims
       claims[n + 1], claims[n + 2], claims[n + 3] = id, token, attempt
-      claims[n + 4], claims[n + 5] = tonumber(run[4] or 0), tonumber(run[5] or NOW)
+      claims[n + 4], claims[n + 5] = tonumber(run[4]) or 0, tonumber(run[5]) or NOW
       claims[n + 6], claims[n + 7] = run[7] or '', body
     end
   end
@@ -185,7 +200,7 @@ local function claim_again(ids, token_stem, lease)
       redis.call('ZADD', INFLIGHT, 'XX', NOW + lease, id)
       local n = #claims
       claims[n + 1], claims[n + 2], claims[n + 3] = id, token, tonumber(run[3])
-      claims[n + 4], claims[n + 5] = tonumber(run[4] or 0), tonumber(run[5] or NOW)
+      claims[n + 4], claims[n + 5] = tonumber(run[4]) or 0, tonumber(run[5]) or NOW
       claims[n + 6], claims[n + 7] = run[6] or '', body
     end
   end

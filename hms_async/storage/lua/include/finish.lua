@@ -17,10 +17,14 @@ local function finish(id, state, task, keep, window, ...)
   list[#list + 1] = id
   redis.call('PEXPIRE', run_key(id), keep)
   redis.call('PEXPIRE', body_key(id), keep)
+  redis.call('PEXPIRE', attempts_key(id), keep)
   if task.key then
-    -- A key lives until the later of its window and the task's end.
+    -- A key lives until the later of its window and the task's end. After a requeue it may
+    -- stand for a later task: then it is not ours to end.
     local rest = (tonumber(task.accepted or task.arrived) or NOW) + window - NOW
-    redis.call('PEXPIRE', task.key, math.max(rest, 1))
+    if redis.pcall('GET', task.key) == id then
+      redis.call('PEXPIRE', task.key, math.max(rest, 1))
+    end
   end
   local arrived, due, sla = tonumber(task.arrived), tonumber(task.due), tonumber(task.sla)
   if due and arrived and sla then
@@ -37,6 +41,16 @@ local function finish(id, state, task, keep, window, ...)
   else
     announce('type', state, 'id', id)
   end
+end
+
+-- The record of a task of ours is gone, or is no hash any more: what is left ends in failed,
+-- so that nothing that was accepted vanishes (I2).
+local function end_without_record(id, keep, window)
+  redis.call('DEL', run_key(id))
+  redis.call('HSET', run_key(id), 'queue', QUEUE, 'arrived', NOW)
+  off_the_clock[#off_the_clock + 1] = id
+  finish(id, 'failed', {}, keep, window, 'error',
+    '{"type":"BodyLost","message":"the record of this task is gone: body_lost"}')
 end
 
 local function write_ended()

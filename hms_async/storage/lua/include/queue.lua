@@ -4,15 +4,23 @@
 -- ARGV   1 prefix of task keys   2 now_ms, or '' for the server's clock (I9)
 
 local NORMAL = KEYS[1]
+local QUEUE = string.match(NORMAL, '([^:{}]+)}?$')
 local EXPRESS = NORMAL .. ':express'
 local BELL = NORMAL .. ':bell'
 local SCHEDULED = NORMAL .. ':scheduled'
 local RETRY = NORMAL .. ':retry'
 local INFLIGHT = NORMAL .. ':inflight'
 local SLA = NORMAL .. ':sla'
+local ENDED = { NORMAL .. ':done', NORMAL .. ':failed', NORMAL .. ':cancelled',
+  NORMAL .. ':expired' }
 local CONFIG = NORMAL .. ':config'
 local COUNTS = NORMAL .. ':counts'
 local EVENTS = NORMAL .. ':events'
+
+-- What an id is made of; anything else in a lane is a raw entry.
+local function is_id(text)
+  return #text <= 128 and string.find(text, '^%w[%w._-]*$') ~= nil
+end
 
 local function body_key(id) return ARGV[1] .. id end
 local function run_key(id) return ARGV[1] .. id .. ':run' end
@@ -24,6 +32,9 @@ if not NOW then
   NOW = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 local STATS = NORMAL .. ':stats:' .. math.floor(NOW / 60000)
+
+-- A century: no delay or promise is longer.
+local LONGEST_MS = 3162240000000
 
 -- `unpack` raises beyond 8,000 values, and an empty variadic call raises too.
 local function call_in_slices(command, key, values)
@@ -42,9 +53,7 @@ local function check_types()
   redis.call('ZCARD', RETRY)
   redis.call('ZCARD', INFLIGHT)
   redis.call('ZCARD', SLA)
-  for _, state in ipairs({ 'done', 'failed', 'cancelled', 'expired' }) do
-    redis.call('ZCARD', NORMAL .. ':' .. state)
-  end
+  for _, set in ipairs(ENDED) do redis.call('ZCARD', set) end
   redis.call('HLEN', COUNTS)
   redis.call('HLEN', STATS)
   redis.call('XLEN', EVENTS)

@@ -1,14 +1,20 @@
--- Outcomes of attempts (R3, I5). Needs queue, tally, finish.
+-- Outcomes of attempts (R3, I5). Needs queue, tally, finish, front.
 -- All records are read before the first write, so a broken one cannot stop half way (R8).
+
+local WORDS = { done = true, fail = true, retry = true, error = true, release = true }
 
 local function read_settles(first)
   local settles, seen = {}, {}
+  if #ARGV - first + 1 > 1250 then error('at most 250 settles a call') end -- R10
   for i = first, #ARGV, 5 do
     local id, token = ARGV[i], ARGV[i + 1]
+    if not ARGV[i + 4] then error('a settle has five parts') end
+    if not WORDS[ARGV[i + 2]] then error('no outcome is called ' .. ARGV[i + 2]) end
     local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'settled_by', 'attempt',
-      'crashes', 'arrived', 'due', 'sla', 'started', 'key', 'corr', 'accepted')
+      'crashes', 'arrived', 'due', 'sla', 'started', 'key', 'corr', 'accepted',
+      'queue')
     local answer = 'stale'
-    if run.err or not run[1] then
+    if run.err or not run[1] or run[13] ~= QUEUE then
       answer = 'gone'
     elseif token ~= '' and run[3] == token or seen[token] then
       answer = 'already'
@@ -33,7 +39,7 @@ local released = {}
 -- Applies one outcome and returns the state it leads to.
 local function apply(settle, worker, policy)
   local id, run, word = settle.id, settle.run, settle.word
-  local attempt, crashes = tonumber(run[4] or 1), tonumber(run[5] or 0)
+  local attempt, crashes = tonumber(run[4]) or 1, tonumber(run[5]) or 0
   local task = { arrived = run[6], due = run[7], sla = run[8], key = run[10], corr = run[11],
     accepted = run[12] }
   observe_since('run', RUN_MS, run[9])
@@ -47,7 +53,7 @@ local function apply(settle, worker, policy)
     redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'express', 'ready', NOW,
       'attempt', math.max(attempt - 1, 0), 'settled_by', settle.token)
     redis.call('HDEL', run_key(id), 'token')
-    released[#released + 1] = { tonumber(run[6] or 0), #released, id }
+    released[#released + 1] = place_of(id, run[6], run[9], settle.token)
     count('released')
     return 'waiting'
   end
@@ -57,18 +63,18 @@ local function apply(settle, worker, policy)
   if word == 'fail' or used >= policy.max_attempts then
     finish(id, 'failed', task, policy.keep_failed, policy.window, 'error', fault,
       'settled_by', settle.token)
-    redis.call('PEXPIRE', attempts_key(id), policy.keep_failed)
     redis.call('HDEL', run_key(id), 'token')
     return 'failed'
   end
-  local delay = tonumber(settle.arg) or 0
+  local delay = tonumber(settle.arg)
+  if not delay or delay ~= delay then delay = 0 end
   if word == 'error' then
     local doublings = math.min(math.max(used, 1) - 1, 62)
     delay = math.floor(math.min(policy.cap, policy.base * 2 ^ doublings) * delay)
   end
   redis.call('HSET', run_key(id), 'state', 'retrying', 'settled_by', settle.token)
   redis.call('HDEL', run_key(id), 'token')
-  redis.call('ZADD', RETRY, NOW + math.max(math.floor(delay), 0), id)
+  redis.call('ZADD', RETRY, NOW + math.min(math.max(math.floor(delay), 0), LONGEST_MS), id)
   count('retried')
   if task.corr then
     announce('type', 'retrying', 'id', id, 'corr', task.corr)
@@ -76,17 +82,6 @@ local function apply(settle, worker, policy)
     announce('type', 'retrying', 'id', id)
   end
   return 'retrying'
-end
-
--- The oldest must lead the express lane, so the newest is pushed first (R14).
-local function put_back(tasks)
-  table.sort(tasks, function(a, b)
-    if a[1] ~= b[1] then return a[1] > b[1] end
-    return a[2] > b[2]
-  end)
-  local ids = {}
-  for i, task in ipairs(tasks) do ids[i] = task[3] end
-  call_in_slices('LPUSH', EXPRESS, ids)
 end
 
 local function write_settles(settles, worker, policy)
@@ -99,7 +94,7 @@ local function write_settles(settles, worker, policy)
     replies[#replies + 1] = settle.answer
     replies[#replies + 1] = settle.state
   end
-  put_back(released)
+  put_in_front(released)
   call_in_slices('ZREM', INFLIGHT, gone)
   return replies
 end

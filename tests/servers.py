@@ -1,0 +1,101 @@
+"""The servers that tests run on, and a bare look into them."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from hms_async.storage.connect import connect_for_thread
+
+VALKEY = pytest.param("valkey")
+REDIS = pytest.param("redis", marks=pytest.mark.redis_server)
+EVERY_BACKEND = [pytest.param("memory"), VALKEY, REDIS]
+
+# For tests whose subject fakeredis does not have, such as `maxmemory`.
+on_real_servers = pytest.mark.parametrize("store_url", [VALKEY, REDIS], indirect=True)
+
+
+@contextmanager
+def machines_redis() -> Generator[str]:
+    """Run the machine's redis-server without persistence, or skip and say why."""
+    binary = shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("redis_server: no redis-server on PATH; apt-get install redis-server")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
+        try:
+            assert server.stdout is not None
+            if not any("Ready to accept connections" in line for line in server.stdout):
+                raise RuntimeError("redis-server died at its start")
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            server.terminate()
+
+
+class Raw:
+    """A server's keys as they are, past the store."""
+
+    def __init__(self, url: str) -> None:
+        self._client: Any = connect_for_thread(url)
+
+    def __call__(self, *command: str | bytes | float) -> Any:
+        return self._client.execute_command(*command)
+
+    def pipeline(self) -> Any:
+        """Many commands in one round trip."""
+        return self._client.pipeline(transaction=False)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def names(self) -> set[str]:
+        return {key.decode() for key in self._client.keys("*")}
+
+    def kind(self, key: str) -> str:
+        return str(self._client.type(key).decode())
+
+    def fields(self, key: str) -> dict[str, str]:
+        return {
+            field.decode(): value.decode(errors="replace")
+            for field, value in self._client.hgetall(key).items()
+        }
+
+    def entries(self, key: str) -> list[str]:
+        return [entry.decode(errors="replace") for entry in self._client.lrange(key, 0, -1)]
+
+    def scores(self, key: str) -> dict[str, int]:
+        pairs = self._client.zrange(key, 0, -1, withscores=True)
+        return {member.decode(): int(score) for member, score in pairs}
+
+    def string(self, key: str) -> bytes | None:
+        value: bytes | None = self._client.get(key)
+        return value
+
+    def stream(self, key: str) -> list[dict[str, str]]:
+        return [
+            {field.decode(): value.decode() for field, value in fields.items()}
+            for _, fields in self._client.xrange(key)
+        ]
+
+    def snapshot(self) -> dict[str, object]:
+        """Everything that is stored, comparable."""
+        return {key: self.content(key) for key in sorted(self.names())}
+
+    def content(self, key: str) -> object:
+        kind = self.kind(key)
+        readers: dict[str, Any] = {
+            "hash": self.fields,
+            "list": self.entries,
+            "zset": self.scores,
+            "string": self.string,
+            "stream": self.stream,
+        }
+        if kind not in readers:
+            return kind
+        return kind, readers[kind](key)

@@ -1,0 +1,203 @@
+"""What a queue must be like after whatever was sent to it, held against what it is."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from hms_async.domain.task import ENDED, OPEN
+from hms_async.storage.keys import Keys
+from hms_async.storage.replies import Exchanged, Settle, Settled
+from tests.servers import Raw
+
+QUEUE = "q"
+LEASE_MS = 30_000
+MAX_ATTEMPTS = 3
+MAX_CRASHES = 2
+RUNGS = 2
+_SETS = ("scheduled", "retry", "inflight", "done", "failed", "cancelled", "expired", "sla")
+_PLACE = {"in_progress": "inflight", "retrying": "retry"}
+
+
+class Request(NamedTuple):
+    """An exchange as a worker sends it, once or again."""
+
+    lane: int
+    seq: int
+    settles: tuple[Settle, ...]
+    want: int
+
+
+@dataclass(slots=True)
+class LaneModel:
+    """What a lane has answered last."""
+
+    next_seq: int = 1
+    answered: int = 0
+    claims: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(slots=True)
+class View:
+    """All that is stored of the queue."""
+
+    runs: dict[str, dict[str, str]]
+    lanes: dict[str, list[str]]
+    sets: dict[str, dict[str, int]]
+    counts: dict[str, int]
+
+    @classmethod
+    def take(cls, raw: Raw, keys: Keys) -> "View":
+        prefix = keys.task_prefix(QUEUE)
+        names = [name for name in raw.names() if name.startswith(prefix) and name.endswith(":run")]
+        ids = [name.removeprefix(prefix).removesuffix(":run") for name in names]
+        pipe = raw.pipeline()
+        for name in names:
+            pipe.hgetall(name)
+        pipe.lrange(keys.queue(QUEUE), 0, -1)
+        pipe.lrange(keys.part(QUEUE, "express"), 0, -1)
+        for part in _SETS:
+            pipe.zrange(keys.part(QUEUE, part), 0, -1, withscores=True)
+        pipe.hgetall(keys.part(QUEUE, "counts"))
+        *runs, normal, express, r1, r2, r3, r4, r5, r6, r7, r8, counts = pipe.execute()
+        sets = (r1, r2, r3, r4, r5, r6, r7, r8)
+        return cls(
+            runs={
+                task_id: {name.decode(): value.decode() for name, value in run.items()}
+                for task_id, run in zip(ids, runs, strict=True)
+            },
+            lanes={
+                "normal": [entry.decode(errors="replace") for entry in normal],
+                "express": [entry.decode(errors="replace") for entry in express],
+            },
+            sets={
+                part: {member.decode(): int(score) for member, score in pairs}
+                for part, pairs in zip(_SETS, sets, strict=True)
+            },
+            counts={name.decode(): int(value) for name, value in counts.items()},
+        )
+
+    def state(self, task_id: str) -> str:
+        return self.runs.get(task_id, {}).get("state", "gone")
+
+    def in_state(self, *states: str) -> set[str]:
+        return {task_id for task_id, run in self.runs.items() if run["state"] in states}
+
+
+@dataclass(slots=True)
+class Model:
+    """The oracle: which tokens live, until when, and what each lane was told.
+
+    Attributes:
+        live: Tokens whose lease has not ended, each with its task.
+        expires_ms: When the leases of the held tasks expire.
+        settled_by: Which token ended the last attempt of a task.
+        strangers: Ids that a foreign hand pushed since the last reconcile: each may stand in
+            a lane beside the books.
+    """
+
+    lanes: list[LaneModel]
+    live: dict[str, str] = field(default_factory=dict[str, str])
+    expires_ms: dict[str, int] = field(default_factory=dict[str, int])
+    settled_by: dict[str, str] = field(default_factory=dict[str, str])
+    tokens: set[str] = field(default_factory=set[str])
+    keys: dict[str, str] = field(default_factory=dict[str, str])
+    paused: bool = False
+    strangers: int = 0
+
+    def answers(self, settles: tuple[Settle, ...], before: View) -> list[str]:
+        """What these settles must be answered; takes note of those that count."""
+        answers, settled_by = list[str](), dict(self.settled_by)
+        for settle in settles:
+            latest = self.settled_by.get(settle.id)
+            if settle.id not in before.runs:
+                answers.append("gone")
+            elif settle.token in (latest, settled_by.get(settle.id)):
+                answers.append("already")
+            elif self.live.get(settle.token) == settle.id:
+                self.end(settle.token)
+                self.settled_by[settle.id] = settle.token
+                answers.append("ok")
+            else:
+                answers.append("stale")
+        return answers
+
+    def end(self, token: str) -> None:
+        del self.expires_ms[self.live.pop(token)]
+
+    def after_exchange(
+        self, request: Request, reply: Exchanged, before: View, now_ms: int
+    ) -> None:
+        """Hold the answer to an exchange that was not superseded against R2 and R3."""
+        lane = self.lanes[request.lane]
+        assert [settled.answer for settled in reply.settled] == self.answers(
+            request.settles, before
+        )
+        self._check_states(reply.settled)
+        claims = {claim.id: claim.token for claim in reply.claims}
+        assert len(claims) == len(reply.claims), "one id twice in a batch"
+        if request.seq == lane.answered:
+            held = {i: token for i, token in lane.claims.items() if self.live.get(token) == i}
+            assert (reply.verdict, claims) == ("replayed", held)
+        else:
+            assert reply.verdict == "ok"
+            assert len(claims) <= (0 if self.paused else request.want)
+            assert reply.paused or len(claims) == request.want or reply.left == 0
+            assert not self.tokens & set(claims.values()), "a token came twice"
+            assert not set(self.live.values()) & set(claims), "a task with two live tokens"
+            self.tokens |= set(claims.values())
+            self.live |= {token: task_id for task_id, token in claims.items()}
+            lane.answered, lane.claims = request.seq, claims
+        self.expires_ms |= dict.fromkeys(claims, now_ms + LEASE_MS)
+
+    @staticmethod
+    def _check_states(settled: list[Settled]) -> None:
+        for answer, state in settled:
+            assert (state == "") == (answer == "gone")
+
+    def check(self, view: View) -> None:
+        """Hold the whole queue against the model (I1, I3, I5, R4, R5)."""
+        self._check_places(view)
+        self._check_leases(view)
+        self._check_books(view)
+
+    def _check_places(self, view: View) -> None:
+        for state in (OPEN | ENDED) - {"waiting"}:
+            place = _PLACE.get(state, str(state))
+            assert set(view.sets[place]) == view.in_state(state), f"{place} and the records differ"
+        for task_id in view.in_state("waiting"):
+            lane = view.runs[task_id]["lane"]
+            assert task_id in view.lanes[lane], f"{task_id} waits in no lane"
+        on_the_clock = {
+            task_id
+            for task_id in view.in_state(*OPEN)
+            if int(view.runs[task_id].get("rung", 0)) < RUNGS
+        }
+        assert set(view.sets["sla"]) == on_the_clock
+
+    def _check_leases(self, view: View) -> None:
+        held = {run["token"]: task_id for task_id, run in view.runs.items() if "token" in run}
+        assert held == self.live
+        assert set(held.values()) == view.in_state("in_progress")
+        assert view.sets["inflight"] == self.expires_ms
+        for run in view.runs.values():
+            attempt, crashes = int(run.get("attempt", 0)), int(run.get("crashes", 0))
+            assert 0 <= crashes <= MAX_CRASHES
+            assert 0 <= attempt - crashes + (run["state"] == "failed") <= MAX_ATTEMPTS + 1
+            assert attempt - crashes <= MAX_ATTEMPTS
+
+    def _check_books(self, view: View) -> None:
+        counts = Counter(view.counts)
+        assert min(view.counts.values(), default=0) >= 0
+        came = counts["accepted"] + counts["adopted"] + counts["requeued"]
+        ended = sum(counts[str(state)] for state in ENDED)
+        assert came == len(view.in_state(*OPEN)) + ended
+        extra, unknown = left_behind(view)
+        assert extra - self.strangers <= counts["stale"] <= extra + unknown
+
+
+def left_behind(view: View) -> tuple[int, int]:
+    """Entries in the lanes that stand for no waiting task, and ids there without a record."""
+    entries = view.lanes["normal"] + view.lanes["express"]
+    known = sum(entry in view.runs for entry in entries)
+    unknown = sum(entry not in view.runs and entry.isalnum() for entry in entries)
+    return known - len(view.in_state("waiting")), unknown

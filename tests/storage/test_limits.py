@@ -1,0 +1,284 @@
+"""R9 and R10: a full server lets work drain, and every call is bounded."""
+
+import pytest
+
+from hms_async.errors import StoreFull, StoreProtocol
+from hms_async.storage import codec
+from hms_async.storage.replies import Enqueue, Settle, Settled
+from hms_async.testing import ManualClock
+from tests.servers import on_real_servers
+from tests.storage.driver import FAULT, Driver
+
+MEBIBYTE = 1_048_576
+
+
+@pytest.fixture
+async def full(driver: Driver, clock: ManualClock) -> Driver:
+    """A queue with a task in each place, on a server at its `maxmemory`."""
+    await driver.create(sla="1m", keep_done_max=1)
+    for _ in range(2):
+        await driver.push("gone-1", "gone-2")
+        for task_id in ("gone-1", "gone-2"):
+            await driver.store.cancel("q", task_id)
+    await driver.push("held", "settled", "released", "retried", "waiting", "victim")
+    claims = await driver.claim(4)
+    assert [claim.id for claim in claims] == ["held", "settled", "released", "retried"]
+    await driver.push("scheduled", delay=5_000)
+    clock.advance("1s")
+    driver.raw("CONFIG", "SET", "maxmemory", "1")
+    return driver
+
+
+def _token(driver: Driver, task_id: str) -> str:
+    return driver.run(task_id)["token"]
+
+
+@on_real_servers
+async def test_r9_enqueue_is_refused_whole(full: Driver) -> None:
+    before = full.raw.snapshot()
+
+    for options in ({}, {"delay": 1_000}, {"prio": "high", "key": "k", "sla": 1_000}):
+        with pytest.raises(StoreFull):
+            await full.push("new-1", "new-2", **options)
+
+    assert full.raw.snapshot() == before
+
+
+@on_real_servers
+async def test_r9_exchange_goes_on(full: Driver, clock: ManualClock) -> None:
+    clock.advance("5s")
+
+    reply = await full.exchange(
+        Settle("settled", _token(full, "settled"), "done", "", b"1" * 1_000),
+        Settle("released", _token(full, "released"), "release"),
+        Settle("retried", _token(full, "retried"), "error", 0.5, FAULT),
+        want=10,
+    )
+
+    assert {settled.answer for settled in reply.settled} == {"ok"}
+    assert {claim.id for claim in reply.claims} == {"released", "waiting", "victim", "scheduled"}
+    await full.stats()
+
+
+@on_real_servers
+async def test_r9_extend_sweep_cancel_prune_and_reconcile_go_on(
+    full: Driver, clock: ManualClock
+) -> None:
+    now = clock.advance("5s")
+
+    assert await full.store.extend("q", [("held", _token(full, "held"))]) == set()
+    assert full.zset("inflight")["held"] == now + 30_000
+    assert await full.store.cancel("q", "victim") == "ok"
+    assert (await full.store.prune("q"))[0] == 2
+    clock.advance("2m")
+    swept = await full.store.sweep("q")
+    assert len(swept.rescued) == 4
+    assert swept.promoted == 1
+    assert swept.rungs
+    await full.store.reconcile("q")
+    await full.stats()
+
+
+@on_real_servers
+async def test_r9_acts_that_can_wait_are_refused_whole(full: Driver) -> None:
+    before = full.raw.snapshot()
+
+    with pytest.raises(StoreFull):
+        await full.store.requeue("q", "gone-2")
+    with pytest.raises(StoreFull):
+        await full.store.bump("q", "waiting")
+
+    assert full.raw.snapshot() == before
+
+
+async def test_r10_at_most_250_claims_a_call(driver: Driver) -> None:
+    await driver.push(*[f"t{number}" for number in range(300)])
+
+    reply = await driver.exchange(want=1_000)
+
+    assert (len(reply.claims), reply.left) == (250, 50)
+    await driver.stats()
+
+
+async def test_r10_at_most_250_settles_a_call(driver: Driver) -> None:
+    ids = [f"t{number}" for number in range(251)]
+    await driver.push(*ids)
+    claims = [*await driver.claim(250), *await driver.claim(1)]
+    settles = [Settle(claim.id, claim.token, "done") for claim in claims]
+    before = driver.raw.snapshot()
+
+    with pytest.raises(StoreProtocol, match="250"):
+        await driver.exchange(*settles)
+
+    assert driver.raw.snapshot() == before
+    reply = await driver.exchange(*settles[:250])
+    assert reply.settled == [Settled("ok", "done")] * 250
+    await driver.stats()
+
+
+@pytest.mark.parametrize("settle", [("a", "ab-0-1.1", "Done"), ("a", "ab-0-1.1", "")])
+async def test_r10_an_unknown_outcome_is_refused_before_anything_is_written(
+    driver: Driver, settle: tuple[str, str, str]
+) -> None:
+    await driver.push("a", "b")
+    claims = await driver.claim(2)
+    before = driver.raw.snapshot()
+
+    with pytest.raises(StoreProtocol, match="outcome"):
+        await driver.exchange(Settle("b", claims[1].token, "done"), Settle(*settle))
+
+    assert driver.raw.snapshot() == before
+
+
+async def test_r10_bodies_of_a_call_stay_within_4_mib(driver: Driver) -> None:
+    sizes = {"big-1": 2.5, "big-2": 1.0, "big-3": 1.0, "small": 0}
+    await driver.create(max_payload_bytes=10 * MEBIBYTE)
+    for task_id, size in sizes.items():
+        await driver.store.enqueue("q", [Enqueue(task_id, _body(int(size * MEBIBYTE)))])
+
+    first, second = await driver.claim(10), await driver.claim(10)
+
+    assert [claim.id for claim in first] == ["big-1", "big-2"]
+    assert [claim.id for claim in second] == ["big-3", "small"]
+    await driver.stats()
+
+
+async def test_r10_a_body_over_4_mib_is_claimed_alone(driver: Driver) -> None:
+    await driver.create(max_payload_bytes=10 * MEBIBYTE)
+    body = _body(5 * MEBIBYTE)
+    await driver.store.enqueue("q", [Enqueue("huge", body), Enqueue("small", _body(1))])
+
+    first, second = await driver.claim(10), await driver.claim(10)
+
+    assert [(claim.id, claim.body) for claim in first] == [("huge", body)]
+    assert [claim.id for claim in second] == ["small"]
+
+
+async def test_r10_raw_entries_that_do_not_fit_stay_for_the_next_call(driver: Driver) -> None:
+    entries = [b'{"id":"r%d","payload":"%s"}' % (k, b"x" * 60_000) for k in range(80)]
+    driver.raw("RPUSH", driver.key(), *entries)
+
+    first, second = await driver.claim(250), await driver.claim(250)
+
+    assert 60 < len(first) < 80
+    assert [claim.id for claim in first + second] == [f"r{k}" for k in range(80)]
+    assert sum(len(claim.body) for claim in first) <= 4 * MEBIBYTE
+    stats = await driver.stats()
+    assert (stats.in_progress, stats.totals["adopted"]) == (80, 80)
+
+
+async def test_r10_a_raw_entry_over_64_kib_is_failed_unread_with_its_bytes_kept(
+    driver: Driver,
+) -> None:
+    entry = b'{"id":"a","payload":"%s"}' % (b"x" * 65_536)
+    driver.raw("RPUSH", driver.key(), entry)
+    await driver.push("next")
+
+    claims = await driver.claim(5)
+
+    assert [claim.id for claim in claims] == ["next"]
+    (failed,) = driver.zset("failed")
+    assert driver.raw.string(f"task:{failed}") == entry
+    assert "64 KiB" in driver.run(failed)["error"]
+    await driver.stats()
+
+
+async def test_r10_more_than_8000_entries_of_a_set_move_in_one_sweep(
+    driver: Driver, clock: ManualClock
+) -> None:
+    ids = [f"t{number}" for number in range(8_500)]
+    await driver.push(*ids, delay=1_000)
+    clock.advance("1s")
+
+    swept = await driver.store.sweep("q", limit=9_000)
+
+    assert (swept.promoted, swept.more) == (8_500, False)
+    assert len(driver.lane_of()) == 8_500
+    await driver.stats()
+
+
+async def test_r10_a_sweep_takes_its_limit_and_says_that_there_is_more(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.push(*[f"t{number}" for number in range(25)], delay=1_000)
+    clock.advance("1s")
+
+    swept = [await driver.store.sweep("q", limit=10) for _ in range(3)]
+
+    assert [part.promoted for part in swept] == [10, 10, 5]
+    assert [part.more for part in swept] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        (b"\xff\xfe\x00garbage", "neither"),
+        (b"", "neither"),
+        (b"two words", "neither"),
+        (b"x" * 129, "neither"),
+        (b"[1,2]", "neither"),
+        (b'{"id":"a","payload":', "not a JSON object"),
+        (b"{" * 5_000, "not a JSON object"),
+        (b'{"v":2,"id":"a","payload":1}', "version"),
+        (b'{"id":"a"}', "payload"),
+    ],
+)
+async def test_r5_an_unreadable_entry_ends_in_failed_with_its_bytes(
+    driver: Driver, entry: bytes, reason: str
+) -> None:
+    driver.raw("RPUSH", driver.key(), entry)
+    await driver.push("next")
+
+    assert [claim.id for claim in await driver.claim(5)] == ["next"]
+
+    (failed,) = driver.zset("failed")
+    record = await driver.store.task(failed)
+    assert record is not None
+    assert driver.raw.string(f"task:{failed}") == entry
+    assert reason in record.reason
+    stats = await driver.stats()
+    assert (stats.totals["adopted"], stats.totals["failed"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("entry", "task_id"),
+    [
+        (b'{"id":"REQ-1","payload":{"a":1},"correlation_id":"CASE"}', "REQ-1"),
+        (b'  {"id":"REQ-1","payload":null,"correlation_id":"CASE","v":1}', "REQ-1"),
+        (b'{"payload":1,"correlation_id":"CASE"}', "ab-0-1.x1"),
+        (b'{"id":"two words","payload":1,"correlation_id":"CASE"}', "ab-0-1.x1"),
+        (b'{"id":7,"payload":1,"correlation_id":"CASE"}', "ab-0-1.x1"),
+    ],
+)
+async def test_r5_a_raw_json_object_is_adopted_and_its_clock_starts(
+    driver: Driver, clock: ManualClock, entry: bytes, task_id: str
+) -> None:
+    await driver.create(sla="1m")
+    driver.raw("RPUSH", driver.key(), entry)
+
+    (claim,) = await driver.claim(5)
+
+    assert (claim.id, claim.body, claim.attempt) == (task_id, entry, 1)
+    assert (claim.arrived_ms, claim.due_ms) == (clock(), clock() + 60_000)
+    assert driver.zset("sla") == {task_id: clock() + 48_000}
+    assert codec.decode_envelope(claim.body).correlation_id == driver.run(task_id)["corr"] == "CASE"
+    await driver.settle(claim, "done")
+    stats = await driver.stats()
+    assert (stats.totals["adopted"], stats.done) == (1, 1)
+
+
+async def test_r5_a_raw_json_object_with_an_id_that_exists_is_dropped_and_counted(
+    driver: Driver,
+) -> None:
+    await driver.push("a")
+    driver.raw("RPUSH", driver.key(), b'{"id":"a","payload":2}', b'{"id":"b","payload":2}')
+    driver.raw("RPUSH", driver.key(), b'{"id":"b","payload":3}')
+
+    assert [claim.id for claim in await driver.claim(5)] == ["a", "b"]
+
+    totals = (await driver.stats()).totals
+    assert (totals["dropped"], totals["adopted"]) == (2, 1)
+
+
+def _body(size: int) -> bytes:
+    return b'{"payload":"%s"}' % (b"x" * size)

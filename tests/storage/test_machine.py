@@ -1,0 +1,289 @@
+"""Any order of anything: late and duplicate exchanges, acts in any state, foreign hands."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from hms_async.domain.queue import QueueSettings
+from hms_async.domain.retry import RetryPolicy
+from hms_async.storage import codec
+from hms_async.storage.replies import Enqueue, Settle
+from hms_async.storage.store import Store
+from hms_async.testing import ManualClock
+from tests.servers import Raw
+from tests.storage.model import (
+    LEASE_MS,
+    MAX_ATTEMPTS,
+    MAX_CRASHES,
+    QUEUE,
+    LaneModel,
+    Model,
+    Request,
+    View,
+    left_behind,
+)
+
+WORKERS = [("ab", 0), ("ab", 1), ("cd", 0)]
+IDS = st.sampled_from([f"t{number}" for number in range(8)])
+LANES = st.integers(0, len(WORKERS) - 1)
+# Which attempt is meant: counted back from the latest claim.
+PICKS = st.integers(0, 11)
+SETTLES = st.lists(
+    st.tuples(PICKS, st.sampled_from(["done", "fail", "retry", "error", "release"])), max_size=4
+)
+T = TypeVar("T")
+RAW = st.sampled_from(["json", "json-known", "garbage", "unknown", "known", "half"])
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Workers, supervisors, operators and strangers at one queue."""
+
+    url: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.clock = ManualClock()
+        self.raw = Raw(self.url)
+        self.raw("FLUSHALL")
+        self.store = Store(self.url, clock=self.clock)
+        self.model = Model([LaneModel() for _ in WORKERS])
+        self.claims: list[tuple[str, str]] = [("t0", "ab-0-99.1")]
+        self.sent: list[Request] = []
+        self.numbers = 0
+        self.view = View({}, {"normal": [], "express": []}, {}, {})
+        settings = QueueSettings.create(
+            sla="1m",
+            retry=RetryPolicy(max_attempts=MAX_ATTEMPTS, base="10s", cap="1m"),
+            lease=LEASE_MS / 1_000,
+            max_crashes=MAX_CRASHES,
+            keep_done_max=2,
+            keep_failed_max=2,
+        )
+        self.do(self.store.configure(QUEUE, settings))
+
+    def do(self, call: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(call)
+
+    def teardown(self) -> None:
+        self.do(self.store.aclose())
+        self.runner.close()
+        self.raw.close()
+
+    # Tasks in.
+
+    @rule(
+        task_id=IDS,
+        delay=st.sampled_from([0, 0, 0, 5_000, 60_000]),
+        prio=st.sampled_from(["normal", "normal", "high"]),
+        key=st.sampled_from([None, None, None, "k0", "k1"]),
+    )
+    def enqueue(self, task_id: str, delay: int, prio: str, key: str | None) -> None:
+        options = {"delay": delay, "prio": prio, "key": key}
+        holder = self.model.keys.get(key or "")
+        answer = self.do(
+            self.store.enqueue(
+                QUEUE, [Enqueue(task_id, b'{"payload":1}', codec.encode_json(options))]
+            )
+        )[0]
+        if holder is not None:
+            assert answer is not None
+            assert answer.id == holder
+        elif task_id in self.view.runs:
+            assert answer == ("exists", task_id, self.view.state(task_id))
+        else:
+            assert answer is None
+            if key is not None:
+                self.model.keys[key] = task_id
+
+    @rule(kind=RAW, task_id=IDS)
+    def push_raw(self, kind: str, task_id: str) -> None:
+        self.numbers += 1
+        entry = {
+            "json": b'{"id":"raw%d","payload":1}' % self.numbers,
+            "json-known": b'{"id":"%s","payload":1}' % task_id.encode(),
+            "garbage": b"\xff\xfe %d" % self.numbers,
+            "unknown": b"ghost%d" % self.numbers,
+            "known": task_id.encode(),
+            "half": b'{"id":"half%d"' % self.numbers,
+        }[kind]
+        self.raw("RPUSH", self.store.keys.queue(QUEUE), entry)
+        if kind in ("unknown", "known"):
+            self.model.strangers += 1
+
+    # Exchanges: sent, lost on the way, sent again, arriving late.
+
+    def request(self, lane: int, want: int, settles: list[tuple[int, str]]) -> Request:
+        words = [
+            Settle(*self.claims[-1 - pick % len(self.claims)], word, 0.5, b'{"type":"X"}')
+            for pick, word in settles
+        ]
+        request = Request(lane, self.model.lanes[lane].next_seq, tuple(words), want)
+        self.model.lanes[lane].next_seq += 1
+        self.sent.append(request)
+        return request
+
+    def deliver(self, request: Request) -> None:
+        incarnation, number = WORKERS[request.lane]
+        superseded = request.seq < self.model.lanes[request.lane].answered
+        before = self.raw.snapshot() if superseded else None
+        reply = self.do(
+            self.store.exchange(
+                QUEUE,
+                worker=incarnation,
+                incarnation=incarnation,
+                lane=number,
+                seq=request.seq,
+                settles=request.settles,
+                want=request.want,
+            )
+        )
+        if superseded:
+            assert reply is None
+            assert self.raw.snapshot() == before
+            return
+        assert reply is not None
+        fresh = request.seq > self.model.lanes[request.lane].answered
+        self.model.after_exchange(request, reply, self.view, self.clock())
+        if fresh:
+            self.claims += [(claim.id, claim.token) for claim in reply.claims]
+
+    @rule(lane=LANES, want=st.integers(0, 4), settles=SETTLES)
+    def exchange(self, lane: int, want: int, settles: list[tuple[int, str]]) -> None:
+        self.deliver(self.request(lane, want, settles))
+
+    @rule(lane=LANES, want=st.integers(1, 4), settles=SETTLES)
+    def send_into_a_stuck_connection(
+        self, lane: int, want: int, settles: list[tuple[int, str]]
+    ) -> None:
+        self.request(lane, want, settles)
+
+    @precondition(lambda self: self.sent)
+    @rule(pick=st.integers(0, 50))
+    def deliver_again_or_late(self, pick: int) -> None:
+        self.deliver(self.sent[-1 - pick % len(self.sent)])
+
+    @precondition(lambda self: self.sent)
+    @rule()
+    def give_up_waiting(self) -> None:
+        self.deliver(self.sent[-1]._replace(want=0))
+
+    @rule(picks=st.lists(PICKS, max_size=4))
+    def extend(self, picks: list[int]) -> None:
+        leases = [self.claims[-1 - pick % len(self.claims)] for pick in picks]
+        lost = self.do(self.store.extend(QUEUE, leases))
+        live = {token: i for i, token in leases if self.model.live.get(token) == i}
+        assert lost == {token for _, token in leases} - set(live)
+        self.model.expires_ms |= dict.fromkeys(live.values(), self.clock() + LEASE_MS)
+
+    @rule(word=st.sampled_from(["done", "release"]), other=IDS)
+    def settle_another_task_with_a_live_token(self, word: str, other: str) -> None:
+        token = self.claims[-1][1]
+        before = self.view.runs.get(other)
+        if self.model.live.get(token) == other or before is None:
+            return
+        request = self.request(2, 0, [])._replace(settles=(Settle(other, token, word),))
+        self.deliver(request)
+        if before["state"] == "in_progress":
+            after = View.take(self.raw, self.store.keys).runs[other]
+            assert after == before
+
+    # Supervisors and operators.
+
+    @rule(duration=st.sampled_from(["100ms", "5s", "20s", "31s", "2m"]))
+    def time_passes(self, duration: str) -> None:
+        self.clock.advance(duration)
+
+    @rule()
+    def sweep(self) -> None:
+        swept = self.do(self.store.sweep(QUEUE))
+        expired = {i for i, at_ms in self.model.expires_ms.items() if at_ms < self.clock()}
+        assert {rescued.id for rescued in swept.rescued} == expired
+        assert len(swept.rescued) == len(expired)
+        for token in [token for token, i in self.model.live.items() if i in expired]:
+            self.model.end(token)
+
+    @rule(task_id=IDS)
+    def cancel(self, task_id: str) -> None:
+        state = self.view.state(task_id)
+        allowed = state in ("waiting", "scheduled", "retrying")
+        assert self.do(self.store.cancel(QUEUE, task_id)) == ("ok" if allowed else state)
+
+    @rule(task_id=IDS, reset=st.booleans())
+    def requeue(self, task_id: str, *, reset: bool) -> None:
+        state = self.view.state(task_id)
+        expected = "ok" if state in ("failed", "cancelled", "expired") else state
+        word = self.do(self.store.requeue(QUEUE, task_id, reset_clock=reset))
+        if word == "body_lost":
+            assert expected == "ok"
+            return
+        assert word == expected
+        if word == "ok":
+            self.model.settled_by.pop(task_id, None)
+
+    @rule(task_id=IDS)
+    def bump(self, task_id: str) -> None:
+        state = self.view.state(task_id)
+        word = self.do(self.store.bump(QUEUE, task_id))
+        assert word == state or (state == "waiting" and word in ("ok", "already"))
+
+    @rule(paused=st.booleans())
+    def pause(self, *, paused: bool) -> None:
+        changed = self.do(self.store.pause(QUEUE, paused=paused))
+        assert changed == (paused != self.model.paused)
+        self.model.paused = paused
+
+    @rule()
+    def prune(self) -> None:
+        self.do(self.store.prune(QUEUE))
+        after = View.take(self.raw, self.store.keys)
+        gone = set(self.view.runs) - set(after.runs)
+        assert gone <= self.view.in_state("done", "failed", "cancelled", "expired")
+        for task_id in gone:
+            self.model.settled_by.pop(task_id, None)
+        assert all(len(after.sets[state]) <= 2 for state in ("done", "failed", "cancelled"))
+
+    @rule()
+    def reconcile(self) -> None:
+        self.do(self.store.reconcile(QUEUE))
+        after = View.take(self.raw, self.store.keys)
+        extra, unknown = left_behind(after)
+        assert after.counts.get("stale", 0) >= extra
+        self.model.strangers = unknown
+
+    @invariant()
+    def holds(self) -> None:
+        self.view = View.take(self.raw, self.store.keys)
+        self.model.check(self.view)
+        entries = self.view.lanes["normal"] + self.view.lanes["express"]
+        if self.model.strangers == 0 and all(entry in self.view.runs for entry in entries):
+            stats = self.do(self.store.stats(QUEUE))
+            assert stats.balanced
+            assert stats.waiting == len(self.view.in_state("waiting"))
+
+
+@pytest.mark.timeout(180)
+def test_r2_r4_r5_the_queue_holds_whatever_happens_in_whatever_order(store_url: str) -> None:
+    machine = type("Machine", (QueueMachine,), {"url": store_url})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=20,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=True,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

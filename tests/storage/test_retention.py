@@ -1,0 +1,94 @@
+"""I8 and R6: what is forgotten, when, and what is not."""
+
+from hms_async.domain.task import TaskState
+from hms_async.testing import ManualClock
+from tests.storage.driver import FAULT, Driver
+
+
+async def test_r6_prune_forgets_what_is_past_its_age(driver: Driver, clock: ManualClock) -> None:
+    await driver.create(keep_done="1h", keep_failed="2h")
+    await driver.push("done")
+    await driver.settle(await driver.claim_one(), "done")
+    await driver.fail("failed")
+    await driver.push("cancelled")
+    await driver.store.cancel("q", "cancelled")
+    ended = ("done", "failed", "cancelled")
+
+    counts = list[int]()
+    for duration in ("59m", "2m", "1h"):
+        clock.advance(duration)
+        counts.append((await driver.store.prune("q"))[0])
+
+    assert counts == [0, 2, 1]
+    assert [await driver.store.task(task_id) for task_id in ended] == [None, None, None]
+    assert not {key for key in driver.raw.names() if key.startswith("task:")}
+    stats = await driver.stats()
+    assert (stats.done, stats.failed, stats.cancelled) == (0, 0, 0)
+
+
+async def test_r6_prune_keeps_the_latest_of_too_many(driver: Driver, clock: ManualClock) -> None:
+    await driver.create(keep_done_max=3, keep_failed_max=2)
+    for number in range(5):
+        clock.advance("1s")
+        await driver.fail(f"f{number}")
+        await driver.push(f"d{number}")
+        await driver.settle(await driver.claim_one(), "done")
+
+    assert await driver.store.prune("q", limit=2) == (4, True)
+    assert await driver.store.prune("q", limit=2) == (1, False)
+
+    assert list(driver.zset("done")) == ["d2", "d3", "d4"]
+    assert list(driver.zset("failed")) == ["f3", "f4"]
+    await driver.stats()
+
+
+async def test_r6_prune_spares_a_task_that_lives_again(driver: Driver, clock: ManualClock) -> None:
+    await driver.create(keep_failed="1h")
+    await driver.fail("a", "b")
+    ended = clock()
+    await driver.store.requeue("q", "a")
+    await driver.settle(await driver.claim_one(), "done")
+    driver.raw("ZADD", driver.key("failed"), ended, "a")
+    clock.advance("2h")
+
+    assert (await driver.store.prune("q"))[0] == 1
+
+    assert await driver.state("a") is TaskState.DONE
+    assert await driver.state("b") is None
+    assert driver.zset("failed") == {}
+
+
+async def test_r4_what_forgotten_tasks_left_in_a_lane_does_not_come_to_life(
+    driver: Driver, clock: ManualClock
+) -> None:
+    """A long backlog is cancelled, and its tasks are forgotten before a worker comes by."""
+    await driver.create(keep_done="1h")
+    await driver.push("a", "b", "c", "next")
+    for task_id in ("a", "b", "c"):
+        await driver.store.cancel("q", task_id)
+    clock.advance("2h")
+    assert (await driver.store.prune("q"))[0] == 3
+    await driver.store.reconcile("q")
+    assert (await driver.stats()).waiting == 1
+
+    claims = await driver.claim(10)
+
+    assert [claim.id for claim in claims] == ["next"]
+    assert driver.zset("failed") == {}
+    assert (await driver.stats()).totals["stale"] == 0
+
+
+async def test_every_key_of_an_ended_task_expires(driver: Driver) -> None:
+    await driver.push("done", "failed", "cancelled")
+    for claim in await driver.claim(3):
+        await driver.settle(claim, "retry", 0 if claim.id != "cancelled" else 9_000, FAULT)
+    words = {"done": "done", "failed": "fail"}
+    for claim in await driver.claim(3):
+        await driver.settle(claim, words[claim.id], body=FAULT)
+    await driver.store.cancel("q", "cancelled")
+
+    keys = {key for key in driver.raw.names() if key.startswith("task:")}
+
+    assert len(keys) == 9
+    assert not {key for key in keys if driver.raw("PTTL", key) == -1}
+    await driver.stats()
