@@ -190,6 +190,8 @@ class QueueStats:
 def _ladder(rungs: Iterable[str] | None, sla_ms: int | None) -> Ladder:
     if rungs is None:
         return DEFAULT_LADDER
+    if isinstance(rungs, str):
+        raise ConfigInvalid(f'ladder={rungs!r} is one text: give a list, ["{rungs}"]')
     ladder = tuple(Rung.parse(rung) for rung in rungs)
     # Tasks may bring a promise where the queue has none: a day stands for theirs.
     due = [rung.at_ms(0, sla_ms or DAY_MS) for rung in ladder]

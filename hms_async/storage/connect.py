@@ -3,7 +3,7 @@
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
@@ -11,6 +11,7 @@ import redis.asyncio
 from redis import exceptions
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from hms_async.errors import (
@@ -40,6 +41,10 @@ _NOT_NOW = (
 _NOT_NOW_WORDS = re.compile(r"\b(MISCONF|NOREPLICAS|BUSY|READONLY|MASTERDOWN|UNKILLABLE)\b")
 _FULL_WORDS = re.compile(r"\bOOM command not allowed\b|used memory > 'maxmemory'")
 
+# With them redis-py takes no notice that a pooled connection was closed by the server, and the
+# first command after a restart fails.
+_NO_NOTIFICATIONS = MaintNotificationsConfig(enabled=False)
+
 _memory_servers: dict[str, "FakeServer"] = {}
 
 
@@ -55,6 +60,10 @@ def check_url(url: str) -> str:
             f"{redact(url)!r} is not a store URL: write redis://host:6379/0, rediss://..., "
             "unix:///path/to.sock or memory://name"
         )
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigInvalid(f"{redact(url)!r} is not a store URL: {error}") from error
     return url
 
 
@@ -89,9 +98,9 @@ def connect(url: str, *, blocking: bool = False) -> "redis.asyncio.Redis":
         check_url(url),
         socket_timeout=None if blocking else COMMAND_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_keepalive=True,
         retry=AsyncRetry(NoBackoff(), 0),
         max_connections=1_000,
+        **_network(url),
     )
 
 
@@ -105,9 +114,16 @@ def connect_for_thread(url: str) -> "redis.Redis":
         check_url(url),
         socket_timeout=COMMAND_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
+        **_network(url),
     )
+
+
+def _network(url: str) -> dict[str, Any]:
+    """What only connections over a network have."""
+    if urlsplit(url).scheme == "unix":
+        return {}
+    return {"socket_keepalive": True, "maint_notifications_config": _NO_NOTIFICATIONS}
 
 
 def _memory_client(url: str) -> "redis.asyncio.Redis":

@@ -20,7 +20,7 @@ class EventReader:
     """
 
     def __init__(self, store: Store, queue: str, after: str | None = None) -> None:
-        self._redis: Any = store.blocking
+        self._redis: Any = store.waiting
         self._key = store.keys.part(queue, "events")
         self._queue = queue
         self._after = after
@@ -56,7 +56,10 @@ class EventReader:
         return [Event(id=str(self._after), type=GAP, queue=self._queue, fields={})]
 
     def _event(self, entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
-        text = {key.decode(): value.decode(errors="replace") for key, value in fields.items()}
+        text = {
+            key.decode(errors="replace"): value.decode(errors="replace")
+            for key, value in fields.items()
+        }
         return Event(
             id=entry_id.decode(),
             type=text.pop("type", ""),
@@ -70,4 +73,3 @@ class EventReader:
 def _place(entry_id: str) -> tuple[int, int]:
     milliseconds, _, number = entry_id.partition("-")
     return int(milliseconds), int(number or 0)
-

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-_CLAIM_FIELDS = 7
+_CLAIM_FIELDS = 8
 
 
 class Enqueue(NamedTuple):
@@ -61,6 +61,7 @@ class Claim(NamedTuple):
         crashes: Leases lost so far.
         arrived_ms: When its SLA clock started.
         due_ms: When its promise is broken, if it has one.
+        waited_ms: How long it waited in a lane, deliberate delays not counted.
         body: The envelope as stored.
     """
 
@@ -70,6 +71,7 @@ class Claim(NamedTuple):
     crashes: int
     arrived_ms: int
     due_ms: int | None
+    waited_ms: int
     body: bytes
 
 
@@ -125,9 +127,10 @@ class Exchanged:
                     crashes,
                     arrived,
                     None if due == b"" else int(due),
+                    waited,
                     body,
                 )
-                for task_id, token, attempt, crashes, arrived, due, body in zip(
+                for task_id, token, attempt, crashes, arrived, due, waited, body in zip(
                     *[fields] * _CLAIM_FIELDS, strict=True
                 )
             ],
@@ -158,7 +161,7 @@ class Rescued(NamedTuple):
         """Read one entry of the sweep's reply."""
         task_id, corr, worker, state, crashes = part
         return cls(
-            queue, task_id.decode(), corr.decode() or None, worker.decode(), state.decode(), crashes
+            queue, task_id.decode(), _text(corr) or None, _text(worker), state.decode(), crashes
         )
 
 
@@ -192,7 +195,7 @@ class RungFired(NamedTuple):
         return cls(
             queue,
             task_id.decode(),
-            corr.decode() or None,
+            _text(corr) or None,
             name.decode(),
             float(percent),
             late_by,
@@ -218,3 +221,8 @@ class Swept:
     rescued: list[Rescued]
     rungs: list[RungFired]
     more: bool
+
+
+def _text(value: bytes) -> str:
+    # A foreign producer's bytes may be none of UTF-8.
+    return value.decode(errors="replace")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from hms_async.domain.queue import Queue, QueueSettings
 from hms_async.domain.retry import RetryPolicy
@@ -42,7 +42,8 @@ def to_fields(settings: QueueSettings) -> list[str]:
 def from_fields(name: str, fields: Mapping[bytes, bytes]) -> Queue:
     """Return the queue that a config hash describes."""
     text = {key.decode(): value.decode() for key, value in fields.items()}
-    ladder = cast("list[tuple[float, int, str]]", json.loads(text.get("ladder") or "[]"))
+    # A newer release may say more of a rung; what is known here comes first.
+    ladder = cast("list[list[Any]]", json.loads(text.get("ladder") or "[]"))
     defaults = QueueSettings()
     numbers = {
         number: (int(text[number]) if text[number] else None)
@@ -51,7 +52,7 @@ def from_fields(name: str, fields: Mapping[bytes, bytes]) -> Queue:
     }
     settings = QueueSettings(
         **numbers,  # type: ignore[arg-type]  # only sla_ms and max_depth are ever empty
-        ladder=tuple(Rung(percent, plus, word) for percent, plus, word in ladder),
+        ladder=tuple(Rung(percent, plus, word) for percent, plus, word, *_ in ladder),
         retry=RetryPolicy.from_ms(
             int(text.get("max_attempts", defaults.retry.max_attempts)),
             int(text.get("base_ms", defaults.retry.base_ms)),

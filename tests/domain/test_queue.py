@@ -154,3 +154,8 @@ def test_the_books_balance_when_all_that_came_is_open_or_has_ended() -> None:
     assert stats(totals=totals).ended == 5
     assert stats(totals=totals, waiting=2, retrying=1).balanced
     assert not stats(totals=totals, waiting=2).balanced
+
+
+def test_a_ladder_is_a_list_and_not_one_text() -> None:
+    with pytest.raises(ConfigInvalid, match="give a list"):
+        QueueSettings.create(sla="1h", ladder="80% warn")

@@ -100,7 +100,8 @@ class Driver:
 
     async def state(self, task_id: str) -> TaskState | None:
         """What the record says."""
-        return await self.store.state(task_id)
+        task = await self.store.task(task_id)
+        return None if task is None else task.state
 
     async def stats(self) -> QueueStats:
         """A look at the queue, whose books must balance."""

@@ -124,9 +124,7 @@ class Model:
     def end(self, token: str) -> None:
         del self.expires_ms[self.live.pop(token)]
 
-    def after_exchange(
-        self, request: Request, reply: Exchanged, before: View, now_ms: int
-    ) -> None:
+    def after_exchange(self, request: Request, reply: Exchanged, before: View, now_ms: int) -> None:
         """Hold the answer to an exchange that was not superseded against R2 and R3."""
         lane = self.lanes[request.lane]
         assert [settled.answer for settled in reply.settled] == self.answers(

@@ -64,9 +64,7 @@ async def test_r11_a_server_that_cannot_now_has_done_nothing(driver: Driver, ans
 
 @on_valkey
 async def test_r11_a_full_server_has_a_word_of_its_own(driver: Driver) -> None:
-    error, calls = await _refused(
-        driver, "OOM command not allowed when used memory > 'maxmemory'."
-    )
+    error, calls = await _refused(driver, "OOM command not allowed when used memory > 'maxmemory'.")
 
     assert (type(error), calls) == (StoreFull, 1)
 

@@ -182,7 +182,7 @@ async def _look_everywhere(driver: Driver, what: str) -> None:
     lanes = {"normal": driver.lane_of(), "express": driver.lane_of("express")}
     for task_id in IDS:
         run = _record(raw, task_id)
-        somewhere = set().union(*places.values(), *lanes.values())
+        somewhere = set[str]().union(*places.values(), *lanes.values())
         assert task_id in somewhere, f"{what}: {task_id} is nowhere"
         if not run:
             continue

@@ -3,7 +3,6 @@
 import pytest
 
 from hms_async.errors import StoreFull, StoreProtocol
-from hms_async.storage import codec
 from hms_async.storage.replies import Enqueue, Settle, Settled
 from hms_async.testing import ManualClock
 from tests.servers import on_real_servers
@@ -37,9 +36,9 @@ def _token(driver: Driver, task_id: str) -> str:
 async def test_r9_enqueue_is_refused_whole(full: Driver) -> None:
     before = full.raw.snapshot()
 
-    for options in ({}, {"delay": 1_000}, {"prio": "high", "key": "k", "sla": 1_000}):
+    for options in (b"", b'{"delay":1000}', b'{"prio":"high","key":"k","sla":1000}'):
         with pytest.raises(StoreFull):
-            await full.push("new-1", "new-2", **options)
+            await full.store.enqueue("q", [Enqueue(new, b"{}", options) for new in ("n1", "n2")])
 
     assert full.raw.snapshot() == before
 
@@ -207,77 +206,6 @@ async def test_r10_a_sweep_takes_its_limit_and_says_that_there_is_more(
 
     assert [part.promoted for part in swept] == [10, 10, 5]
     assert [part.more for part in swept] == [True, True, False]
-
-
-@pytest.mark.parametrize(
-    ("entry", "reason"),
-    [
-        (b"\xff\xfe\x00garbage", "neither"),
-        (b"", "neither"),
-        (b"two words", "neither"),
-        (b"x" * 129, "neither"),
-        (b"[1,2]", "neither"),
-        (b'{"id":"a","payload":', "not a JSON object"),
-        (b"{" * 5_000, "not a JSON object"),
-        (b'{"v":2,"id":"a","payload":1}', "version"),
-        (b'{"id":"a"}', "payload"),
-    ],
-)
-async def test_r5_an_unreadable_entry_ends_in_failed_with_its_bytes(
-    driver: Driver, entry: bytes, reason: str
-) -> None:
-    driver.raw("RPUSH", driver.key(), entry)
-    await driver.push("next")
-
-    assert [claim.id for claim in await driver.claim(5)] == ["next"]
-
-    (failed,) = driver.zset("failed")
-    record = await driver.store.task(failed)
-    assert record is not None
-    assert driver.raw.string(f"task:{failed}") == entry
-    assert reason in record.reason
-    stats = await driver.stats()
-    assert (stats.totals["adopted"], stats.totals["failed"]) == (1, 1)
-
-
-@pytest.mark.parametrize(
-    ("entry", "task_id"),
-    [
-        (b'{"id":"REQ-1","payload":{"a":1},"correlation_id":"CASE"}', "REQ-1"),
-        (b'  {"id":"REQ-1","payload":null,"correlation_id":"CASE","v":1}', "REQ-1"),
-        (b'{"payload":1,"correlation_id":"CASE"}', "ab-0-1.x1"),
-        (b'{"id":"two words","payload":1,"correlation_id":"CASE"}', "ab-0-1.x1"),
-        (b'{"id":7,"payload":1,"correlation_id":"CASE"}', "ab-0-1.x1"),
-    ],
-)
-async def test_r5_a_raw_json_object_is_adopted_and_its_clock_starts(
-    driver: Driver, clock: ManualClock, entry: bytes, task_id: str
-) -> None:
-    await driver.create(sla="1m")
-    driver.raw("RPUSH", driver.key(), entry)
-
-    (claim,) = await driver.claim(5)
-
-    assert (claim.id, claim.body, claim.attempt) == (task_id, entry, 1)
-    assert (claim.arrived_ms, claim.due_ms) == (clock(), clock() + 60_000)
-    assert driver.zset("sla") == {task_id: clock() + 48_000}
-    assert codec.decode_envelope(claim.body).correlation_id == driver.run(task_id)["corr"] == "CASE"
-    await driver.settle(claim, "done")
-    stats = await driver.stats()
-    assert (stats.totals["adopted"], stats.done) == (1, 1)
-
-
-async def test_r5_a_raw_json_object_with_an_id_that_exists_is_dropped_and_counted(
-    driver: Driver,
-) -> None:
-    await driver.push("a")
-    driver.raw("RPUSH", driver.key(), b'{"id":"a","payload":2}', b'{"id":"b","payload":2}')
-    driver.raw("RPUSH", driver.key(), b'{"id":"b","payload":3}')
-
-    assert [claim.id for claim in await driver.claim(5)] == ["a", "b"]
-
-    totals = (await driver.stats()).totals
-    assert (totals["dropped"], totals["adopted"]) == (2, 1)
 
 
 def _body(size: int) -> bytes:

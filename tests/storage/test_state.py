@@ -1,9 +1,8 @@
-"""R4 to R6: the record is the truth, the books balance, nothing is overwritten."""
+"""R4: the record is the truth of a task's state."""
 
 import pytest
 
 from hms_async.domain.task import TaskState
-from hms_async.storage.replies import Enqueue
 from hms_async.testing import ManualClock
 from tests.storage.driver import FAULT, Driver
 
@@ -59,6 +58,16 @@ async def test_r4_an_old_entry_never_wins_over_a_re_entry(driver: Driver) -> Non
 
     assert [claim.id for claim in claims] == ["a", "b"]
     await driver.stats()
+
+
+async def test_r4_the_entry_that_a_bump_left_behind_takes_no_turn(driver: Driver) -> None:
+    await driver.push("b", "c")
+    await driver.push("e0", "e1", "e2", prio="high")
+    await driver.store.bump("q", "b")
+
+    order = [(await driver.claim_one()).id for _ in range(5)]
+
+    assert order == ["e0", "e1", "e2", "c", "b"]
 
 
 async def test_r4_dropping_is_bounded_and_goes_on_in_the_next_call(driver: Driver) -> None:
@@ -177,150 +186,4 @@ async def test_r4_a_task_whose_record_vanished_ends_in_failed_when_it_is_due(
 
     assert await driver.state("a") is TaskState.FAILED
     assert driver.zset(part) == {}
-    await driver.stats()
-
-
-async def test_r5_what_came_in_is_open_or_has_ended(driver: Driver, clock: ManualClock) -> None:
-    await driver.push("done", "failed", "retrying", "held", "waiting", "cancelled", "back")
-    await driver.push("scheduled", delay=60_000)
-    claims = {claim.id: claim for claim in await driver.claim(4)}
-    await driver.settle(claims["done"], "done")
-    await driver.settle(claims["failed"], "fail", body=FAULT)
-    await driver.settle(claims["retrying"], "retry", 60_000, FAULT)
-    await driver.store.cancel("q", "cancelled")
-    await driver.store.cancel("q", "back")
-    await driver.store.requeue("q", "back")
-
-    stats = await driver.stats()
-
-    assert (stats.waiting, stats.in_progress, stats.scheduled, stats.retrying) == (2, 1, 1, 1)
-    assert (stats.done, stats.failed, stats.cancelled, stats.expired) == (1, 1, 1, 0)
-    assert (stats.totals["accepted"], stats.totals["requeued"]) == (8, 1)
-    assert (stats.open, stats.ended) == (5, 4)
-    assert stats.now_ms == clock()
-
-
-async def test_r5_a_drop_that_was_never_counted_lowers_stale_to_0_at_the_least(
-    driver: Driver,
-) -> None:
-    await driver.push("a")
-    await driver.settle(await driver.claim_one(), "done")
-    driver.raw("RPUSH", driver.key(), "a", "a")
-
-    assert await driver.claim(5) == []
-
-    assert driver.counts().get("stale", 0) == 0
-    await driver.stats()
-
-
-async def test_r5_reconcile_recounts_what_is_left_behind(driver: Driver) -> None:
-    await driver.push("a", "b", "c")
-    await driver.store.cancel("q", "b")
-    await driver.store.bump("q", "c")
-    driver.raw("HSET", driver.key("counts"), "stale", 77)
-
-    assert (await driver.store.reconcile("q"))[0] == 1
-
-    assert driver.counts()["stale"] == 2
-    await driver.stats()
-
-
-async def test_r5_reconcile_takes_away_what_no_record_confirms(driver: Driver) -> None:
-    await driver.push("a")
-    await driver.push("b", delay=1_000)
-    for part in ("inflight", "scheduled", "retry", "sla"):
-        driver.raw("ZADD", driver.key(part), 1, "a" if part != "sla" else "ghost")
-    before = await driver.stats_unbalanced()
-
-    mended, following = await driver.store.reconcile("q")
-
-    assert before.open == 5
-    assert (mended, following) == (4, 0)
-    assert (await driver.stats()).open == 2
-
-
-async def test_r5_reconcile_works_in_bounded_chunks(driver: Driver) -> None:
-    await driver.push(*[f"t{number}" for number in range(25)], delay=1_000)
-
-    rank, ranks = 0, list[int]()
-    while True:
-        mended, rank = await driver.store.reconcile("q", rank, 10)
-        assert mended == 0
-        ranks.append(rank)
-        if not rank:
-            break
-
-    assert ranks == [10, 20, 0]
-
-
-async def test_r6_enqueue_never_overwrites(driver: Driver) -> None:
-    await driver.push("a", body=b'{"payload":1}')
-    before = driver.raw.snapshot()
-
-    refused = (await driver.store.enqueue("q", [Enqueue("a", b'{"payload":2}')]))[0]
-
-    assert refused is not None
-    assert (refused.word, refused.id, refused.detail) == ("exists", "a", "waiting")
-    assert driver.raw.snapshot() == before
-
-
-async def test_r6_an_id_of_another_queue_is_in_use(driver: Driver) -> None:
-    other = Driver(driver.store, driver.raw, queue="other")
-    await other.create()
-    await other.push("a")
-
-    assert await driver.push("a", "b") == ["id_in_use", "created"]
-
-
-async def test_r6_an_ended_task_still_has_its_id(driver: Driver) -> None:
-    await driver.push("a")
-    await driver.settle(await driver.claim_one(), "done")
-
-    assert await driver.push("a") == ["exists"]
-
-
-@pytest.mark.parametrize("state", ["failed", "cancelled"])
-async def test_r6_requeue_starts_attempts_and_crashes_anew(driver: Driver, state: str) -> None:
-    if state == "failed":
-        await driver.fail("a")
-    else:
-        await driver.push("a")
-        await driver.store.cancel("q", "a")
-    assert driver.raw("PTTL", "task:a") > 0
-
-    assert await driver.store.requeue("q", "a") == "ok"
-
-    run = driver.run("a")
-    assert (run["state"], run["lane"]) == ("waiting", "express")
-    gone = {"attempt", "crashes", "finished", "error", "result", "settled_by", "lost_token"}
-    assert not gone & set(run)
-    assert [driver.raw("PTTL", key) for key in ("task:a", "task:a:run")] == [-1, -1]
-    assert driver.zset(state) == {}
-    claim = await driver.claim_one()
-    assert (claim.attempt, claim.crashes) == (1, 0)
-    assert (await driver.stats()).totals["requeued"] == 1
-
-
-@pytest.mark.parametrize("reset", [False, True])
-async def test_r6_the_sla_clock_goes_on_over_a_requeue_unless_asked(
-    driver: Driver, clock: ManualClock, *, reset: bool
-) -> None:
-    await driver.create(sla="1h")
-    arrived = clock()
-    await driver.fail("a")
-    now = clock.advance("10m")
-
-    await driver.store.requeue("q", "a", reset_clock=reset)
-
-    claim = await driver.claim_one()
-    start = now if reset else arrived
-    assert (claim.arrived_ms, claim.due_ms) == (start, start + 3_600_000)
-    assert driver.zset("sla") == {"a": start + 2_880_000}
-
-
-async def test_r6_requeue_without_a_body_is_refused(driver: Driver) -> None:
-    await driver.fail("a")
-    driver.raw("DEL", "task:a")
-
-    assert await driver.store.requeue("q", "a") == "body_lost"
     await driver.stats()

@@ -122,8 +122,9 @@ for _, task in ipairs(accepted) do
     set('sla', sla)
     set('due', arrived + sla)
     ladder = ladder or read_ladder(config[3])
-    if ladder[1] then
-      rungs[#rungs + 1] = rung_at(ladder[1], arrived, sla)
+    local rung = next_rung_at(ladder, arrived, sla)
+    if rung then
+      rungs[#rungs + 1] = rung
       rungs[#rungs + 1] = id
     end
   end

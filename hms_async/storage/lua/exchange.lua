@@ -2,31 +2,34 @@
 --
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 queue name   4 worker   5 incarnation   6 lane
---        7 seq   8 want   9 lease_ms, or '' for the queue's
---        then five for each settle: id, token, word, argument, body
+--        7 seq   8 want   9 lease_ms, or '' for the queue's: 3 s to a day
+--        then five for each settle, at most 250 of them: id, token, word, argument, body
 --        word: done (body: result) | fail (body: fault) | retry (argument: delay in ms; fault)
 --              | error (argument: jitter in [0, 1); fault: the queue's retry policy) | release
 -- Reply  'no_queue' | 'superseded' | {verdict, now_ms, left, next_due_ms or '', version,
 --        paused, lease_ms, settled, claims}
 --        verdict: 'ok' | 'replayed'
 --        settled: two for each settle: answer (ok | already | stale | gone), state
---        claims:  seven for each: id, token, attempt, crashes, arrived_ms, due_ms or '', body
+--        claims:  eight for each: id, token, attempt, crashes, arrived_ms, due_ms or '',
+--                 waited_ms, body
 -- Keeps  I3 (tokens: R1, R3), I4, I5, and R2: a number that was answered before claims nothing
 --        new, a lower one does nothing at all.
 -- include queue tally ladder finish front promote claim settle
 
 local queue, worker, incarnation, lane = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local seq, want = tonumber(ARGV[7]), math.min(tonumber(ARGV[8]), 250)
+if not string.find(ARGV[7], '^%d+$') then error('a call has a whole number') end
+local seq, want = tonumber(ARGV[7]), math.min(tonumber(ARGV[8]) or 0, 250)
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'lease_ms', 'sla_ms', 'ladder',
-  'max_attempts', 'base_ms', 'cap_ms', 'keep_done_ms', 'keep_failed_ms', 'window_ms')
+  'max_attempts', 'base_ms', 'cap_ms', 'keep_done_ms', 'keep_failed_ms', 'window_ms',
+  'max_payload_bytes')
 if not config[1] then return 'no_queue' end
 check_types()
 local paused = config[2] == '1'
-local lease = tonumber(ARGV[9]) or tonumber(config[3])
+local lease = lease_of(ARGV[9], config[3])
 local policy = {
   sla = tonumber(config[4]), ladder = config[5], max_attempts = tonumber(config[6]),
   base = tonumber(config[7]), cap = tonumber(config[8]), keep_done = config[9],
-  keep_failed = config[10], window = tonumber(config[11]),
+  keep_failed = config[10], window = tonumber(config[11]), max_result = tonumber(config[12]),
 }
 
 local lane_key = NORMAL .. ':lane:' .. incarnation .. ':' .. lane

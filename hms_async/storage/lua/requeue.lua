@@ -15,26 +15,26 @@ if state ~= 'failed' and state ~= 'cancelled' and state ~= 'expired' then return
 if redis.call('EXISTS', body_key(id)) == 0 then return 'body_lost' end
 check_types()
 local ladder = read_ladder(config[2])
-local arrived, sla, rung = tonumber(run[2]), tonumber(run[3]), tonumber(run[4] or 0)
+local arrived, sla, spoken = tonumber(run[2]), tonumber(run[3]), tonumber(run[4])
 local key = run[5]
 
 redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'express', 'ready', NOW)
 redis.call('RPUSH', EXPRESS, id)
-if ARGV[4] == '1' or not arrived then
-  arrived, rung = NOW, 0
+-- A scheduled task that was cancelled is wanted now, so its clock starts now.
+if ARGV[4] == '1' or not arrived or arrived > NOW then
+  arrived, spoken = NOW, nil
   redis.call('HSET', run_key(id), 'arrived', NOW)
+  redis.call('HDEL', run_key(id), 'rung')
   if sla then redis.call('HSET', run_key(id), 'due', NOW + sla) end
 end
 redis.call('HDEL', run_key(id), 'attempt', 'crashes', 'finished', 'error', 'result',
-  'settled_by', 'lost_token', 'rung')
-if rung > 0 then redis.call('HSET', run_key(id), 'rung', rung) end
+  'settled_by', 'lost_token')
 for _, name in ipairs({ body_key(id), run_key(id), attempts_key(id) }) do
   redis.call('PERSIST', name)
 end
 if key and redis.pcall('GET', key) == id then redis.call('PERSIST', key) end
-if sla and ladder[rung + 1] then
-  redis.call('ZADD', SLA, rung_at(ladder[rung + 1], arrived, sla), id)
-end
+local rung = sla and next_rung_at(ladder, arrived, sla, spoken)
+if rung then redis.call('ZADD', SLA, rung, id) end
 redis.call('ZREM', NORMAL .. ':' .. state, id)
 count('requeued')
 announce('type', 'requeued', 'id', id)

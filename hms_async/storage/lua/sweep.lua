@@ -66,27 +66,29 @@ more = more or #expired >= limit
 local rungs, next_rungs, finished = {}, {}, {}
 
 local function speak(id, run)
-  local arrived, sla = tonumber(run[2]), tonumber(run[3])
-  local first = tonumber(run[4] or 0) + 1
-  local highest = first - 1
-  while ladder[highest + 1] and rung_at(ladder[highest + 1], arrived, sla) <= NOW do
-    highest = highest + 1
+  local arrived, sla, spoken = tonumber(run[2]), tonumber(run[3]), tonumber(run[4])
+  local highest, highest_at, due = nil, nil, 0
+  for _, rung in ipairs(ladder) do
+    local at = rung_at(rung, arrived, sla)
+    if at <= NOW and (not spoken or at > spoken) then
+      due = due + 1
+      if not highest_at or at >= highest_at then highest, highest_at = rung, at end
+    end
   end
-  if highest >= first then
-    local rung = ladder[highest]
-    local late_by, collapsed = NOW - rung_at(rung, arrived, sla), highest - first
-    redis.call('HSET', run_key(id), 'rung', highest)
-    count('sla.' .. rung[3])
-    announce('type', 'sla.' .. rung[3], 'id', id, 'corr', run[5] or '', 'percent', rung[1],
+  if highest then
+    local late_by, collapsed = NOW - highest_at, due - 1
+    redis.call('HSET', run_key(id), 'rung', highest_at)
+    count('sla.' .. highest[3])
+    announce('type', 'sla.' .. highest[3], 'id', id, 'corr', run[5] or '', 'percent', highest[1],
       'late_by', late_by, 'collapsed', collapsed)
-    for _, value in ipairs({ id, run[5] or '', rung[3], tostring(rung[1]), late_by, collapsed,
-      sla }) do
+    for _, value in ipairs({ id, run[5] or '', highest[3], tostring(highest[1]), late_by,
+      collapsed, sla }) do
       rungs[#rungs + 1] = value
     end
   end
-  local following = ladder[highest + 1]
+  local following = next_rung_at(ladder, arrived, sla, highest_at or spoken)
   if following then
-    next_rungs[#next_rungs + 1] = rung_at(following, arrived, sla)
+    next_rungs[#next_rungs + 1] = following
     next_rungs[#next_rungs + 1] = id
   else
     finished[#finished + 1] = id

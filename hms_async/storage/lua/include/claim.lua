@@ -28,8 +28,8 @@ local function adopt(id, body, queue, policy, corr)
   count('adopted')
   if policy.sla then
     redis.call('HSET', run_key(id), 'sla', policy.sla, 'due', NOW + policy.sla)
-    local rung = read_ladder(policy.ladder)[1]
-    if rung then redis.call('ZADD', SLA, rung_at(rung, NOW, policy.sla), id) end
+    local rung = next_rung_at(read_ladder(policy.ladder), NOW, policy.sla)
+    if rung then redis.call('ZADD', SLA, rung, id) end
   end
 end
 
@@ -175,7 +175,7 @@ local function claim(want, token_stem, worker, queue, lease, policy)
       local n = #claims
       claims[n + 1], claims[n + 2], claims[n + 3] = id, token, attempt
       claims[n + 4], claims[n + 5] = tonumber(run[4]) or 0, tonumber(run[5]) or NOW
-      claims[n + 6], claims[n + 7] = run[7] or '', body
+      claims[n + 6], claims[n + 7], claims[n + 8] = run[7] or '', since(run[6] or run[5]), body
     end
   end
   -- New place before old place (R8).
@@ -201,7 +201,7 @@ local function claim_again(ids, token_stem, lease)
       local n = #claims
       claims[n + 1], claims[n + 2], claims[n + 3] = id, token, tonumber(run[3])
       claims[n + 4], claims[n + 5] = tonumber(run[4]) or 0, tonumber(run[5]) or NOW
-      claims[n + 6], claims[n + 7] = run[6] or '', body
+      claims[n + 6], claims[n + 7], claims[n + 8] = run[6] or '', 0, body
     end
   end
   return claims

@@ -30,7 +30,7 @@ local function finish(id, state, task, keep, window, ...)
   if due and arrived and sla then
     off_the_clock[#off_the_clock + 1] = id
     if state == 'done' or state == 'failed' then
-      count(state == 'done' and NOW <= due and 'met' or 'missed')
+      count(NOW <= due and 'met' or 'missed')
       observe('used', SLA_RATIO, (NOW - arrived) / sla)
     end
   end

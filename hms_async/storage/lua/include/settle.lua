@@ -43,6 +43,11 @@ local function apply(settle, worker, policy)
   local task = { arrived = run[6], due = run[7], sla = run[8], key = run[10], corr = run[11],
     accepted = run[12] }
   observe_since('run', RUN_MS, run[9])
+  if word == 'done' and #settle.body > policy.max_result then
+    word = 'fail'
+    settle.body = '{"type":"ResultInvalid","message":"the result has ' .. #settle.body
+      .. ' bytes, the queue takes ' .. policy.max_result .. '"}'
+  end
   if word == 'done' then
     finish(id, 'done', task, policy.keep_done, policy.window, 'result', settle.body,
       'settled_by', settle.token)

@@ -17,11 +17,15 @@ local function observe(name, bounds, value)
   count(name .. ':' .. bucket)
 end
 
--- The time since an instant; an unreadable one counts for nothing (a foreign hand wrote it).
+-- The time since an instant, in ms. One that cannot be read counts for nothing: a foreign hand
+-- wrote it.
+local function since(instant)
+  return math.max(math.floor(NOW - (tonumber(instant) or NOW)), 0)
+end
+
 local function observe_since(name, bounds, instant)
-  instant = tonumber(instant)
-  if not instant then return end
-  local value = math.max(math.floor(NOW - instant), 0)
+  if not tonumber(instant) then return end
+  local value = since(instant)
   observe(name, bounds, value)
   count(name .. ':sum_ms', value)
 end

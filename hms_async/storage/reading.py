@@ -1,0 +1,147 @@
+"""Reading tasks: one with all that is known of it, or a page of a queue's."""
+
+from typing import Any
+
+from hms_async.domain.task import TaskPage, TaskRecord, TaskState
+from hms_async.errors import ConfigInvalid
+from hms_async.storage import codec
+from hms_async.storage.server import Server
+
+_SETS = {
+    TaskState.SCHEDULED: "scheduled",
+    TaskState.RETRYING: "retry",
+    TaskState.IN_PROGRESS: "inflight",
+    TaskState.DONE: "done",
+    TaskState.FAILED: "failed",
+    TaskState.CANCELLED: "cancelled",
+    TaskState.EXPIRED: "expired",
+}
+_LANES = ("express", "normal")
+
+
+async def read_task(server: Server, queue: str, task_id: str) -> TaskRecord | None:
+    """Return a task with its last attempts; `None` when no such task is stored."""
+    keys = server.keys
+    async with server.pipeline() as pipe:
+        pipe.hgetall(keys.run(queue, task_id))
+        pipe.get(keys.body(queue, task_id))
+        pipe.lrange(keys.attempts(queue, task_id), 0, -1)
+        for part in ("scheduled", "retry", "inflight"):
+            pipe.zscore(keys.part(queue, part), task_id)
+        run, body, attempts, scheduled, retry, lease = await pipe.execute(raise_on_error=False)
+    if isinstance(run, Exception) or b"state" not in run:
+        return None
+    return codec.decode_record(
+        task_id,
+        run,
+        _or_none(body),
+        attempts=_or_none(attempts) or (),
+        starts_ms=_instant(scheduled) or _instant(retry),
+        lease_expires_ms=_instant(lease),
+    )
+
+
+async def read_page(
+    server: Server, queue: str, state: TaskState, cursor: str | None, limit: int
+) -> TaskPage:
+    """Return one page of a queue's tasks in a state.
+
+    Waiting tasks come in claim order, ended ones newest first, the others by the instant that
+    they wait for. A page may be short: entries left behind are passed over.
+
+    Raises:
+        ConfigInvalid: If the cursor is not one that a page gave.
+    """
+    if state is not TaskState.WAITING:
+        _, start = _place(cursor, "set", ("set",))
+        return await _page_of_set(server, queue, state, start, limit)
+    lane, start = _place(cursor, "express", _LANES)
+    tasks, more = await _page_of_lane(server, queue, lane, start, limit)
+    if more:
+        return TaskPage(tasks, f"{lane}:{start + limit}")
+    if lane == "express" and len(tasks) < limit:
+        rest = limit - len(tasks)
+        following, more = await _page_of_lane(server, queue, "normal", 0, rest)
+        return TaskPage(tasks + following, f"normal:{rest}" if more else None)
+    return TaskPage(tasks, "normal:0" if lane == "express" else None)
+
+
+async def _page_of_lane(
+    server: Server, queue: str, lane: str, start: int, limit: int
+) -> tuple[list[TaskRecord], bool]:
+    key = server.keys.queue(queue) if lane == "normal" else server.keys.part(queue, lane)
+    entries = await server.ask("LRANGE", key, start, start + limit - 1)
+    found = await _records(server, queue, [(entry, None) for entry in entries])
+    # The record is the truth: an entry that it does not confirm was left behind (R4).
+    tasks = [
+        task
+        for task, run in found
+        if run[b"state"] == b"waiting" and run.get(b"lane") == lane.encode()
+    ]
+    return tasks, len(entries) == limit
+
+
+async def _page_of_set(
+    server: Server, queue: str, state: TaskState, start: int, limit: int
+) -> TaskPage:
+    key = server.keys.part(queue, _SETS[state])
+    async with server.pipeline() as pipe:
+        ordered = pipe.zrevrange if state.ended else pipe.zrange
+        ordered(key, start, start + limit - 1, withscores=True)
+        entries = (await pipe.execute())[0]
+    found = await _records(server, queue, entries, state)
+    tasks = [task for task, run in found if run[b"state"] == state.encode()]
+    return TaskPage(tasks, f"set:{start + limit}" if len(entries) == limit else None)
+
+
+async def _records(
+    server: Server,
+    queue: str,
+    entries: list[tuple[bytes, float | None]],
+    state: TaskState | None = None,
+) -> list[tuple[TaskRecord, dict[bytes, bytes]]]:
+    """Return the tasks of some entries, each with its raw record, where they have one."""
+    ids = [entry.decode(errors="replace") for entry, _ in entries]
+    if not ids:
+        return []
+    async with server.pipeline() as pipe:
+        for task_id in ids:
+            pipe.hgetall(server.keys.run(queue, task_id))
+            pipe.get(server.keys.body(queue, task_id))
+        replies = await pipe.execute(raise_on_error=False)
+    waits = state in (TaskState.SCHEDULED, TaskState.RETRYING)
+    leased = state is TaskState.IN_PROGRESS
+    return [
+        (
+            codec.decode_record(
+                task_id,
+                run,
+                _or_none(body),
+                starts_ms=_instant(score) if waits else None,
+                lease_expires_ms=_instant(score) if leased else None,
+            ),
+            run,
+        )
+        for task_id, (_, score), run, body in zip(
+            ids, entries, replies[::2], replies[1::2], strict=True
+        )
+        if not isinstance(run, Exception) and b"state" in run
+    ]
+
+
+def _place(cursor: str | None, first: str, allowed: tuple[str, ...]) -> tuple[str, int]:
+    if cursor is None:
+        return first, 0
+    where, _, offset = cursor.partition(":")
+    if where not in allowed or not offset.isdecimal():
+        raise ConfigInvalid(f"cursor={cursor!r} is not one that a page gave for this state")
+    return where, int(offset)
+
+
+def _or_none(reply: Any) -> Any:
+    # A foreign hand put something of another type there; the rest is still worth showing.
+    return None if isinstance(reply, Exception) else reply
+
+
+def _instant(score: Any) -> int | None:
+    return int(score) if isinstance(score, float) and abs(score) < float("inf") else None
