@@ -1,24 +1,16 @@
 """The client: queues, tasks in, and everything one may ask about them."""
 
-import asyncio
-import os
-import socket
-import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Self
 
-import anyio
-import msgspec
-from anyio.abc import TaskGroup
-
-from hms_async import config
-from hms_async.domain.duration import Duration, instant_to_ms, to_ms
+from hms_async.config import namespace as chosen_namespace
+from hms_async.config import store_url
+from hms_async.domain.count import check_count
+from hms_async.domain.duration import Duration, to_ms
 from hms_async.domain.event import Event
 from hms_async.domain.queue import (
     MEBIBYTE,
-    PRIORITIES,
     Priority,
     Queue,
     QueueSettings,
@@ -26,29 +18,25 @@ from hms_async.domain.queue import (
     check_name,
 )
 from hms_async.domain.retry import RetryPolicy
-from hms_async.domain.task import Enqueued, NewTask, TaskPage, TaskRecord, TaskState, make_id
+from hms_async.domain.task import Enqueued, NewTask, TaskPage, TaskRecord, TaskState
 from hms_async.errors import (
     ClientClosed,
     ConfigInvalid,
     EnqueueManyError,
     HMSError,
-    NameInvalid,
     TaskInProgress,
     TaskNotFound,
-    WrongEventLoop,
     WrongState,
 )
 from hms_async.runtime import results
-from hms_async.runtime.pop import Popper
-from hms_async.runtime.submit import Order, Submitter
-from hms_async.runtime.task import Attempt, Task
-from hms_async.storage import codec
+from hms_async.runtime.order import to_order
+from hms_async.runtime.session import Session
+from hms_async.runtime.task import Task
 from hms_async.storage.connect import check_url, redact
 from hms_async.storage.events import EventReader
-from hms_async.storage.replies import Enqueue
 from hms_async.storage.store import Store
 
-_LONGEST_KEY = 512
+_LARGEST_PAGE = 500
 _EVENTS_WAIT_MS = 1_000
 
 
@@ -71,60 +59,38 @@ class AsyncOMSClient:
     def __init__(
         self, url: str | None = None, *, namespace: str = "", store: Store | None = None
     ) -> None:
-        self.url = check_url(config.store_url(url)) if store is None else store.url
-        self._namespace = config.namespace(namespace)
+        self.url = check_url(store_url(url)) if store is None else store.url
+        self._namespace = chosen_namespace(namespace)
         self._given = store
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._open: tuple[Store, Submitter, Popper, TaskGroup] | None = None
-        self._stack = AsyncExitStack()
+        self._session: Session | None = None
 
     def __repr__(self) -> str:
         return f"<AsyncOMSClient of {redact(self.url)}>"
 
     async def __aenter__(self) -> Self:
-        if self._open is not None:
+        if self._session is not None:
             raise ClientClosed("this client is open already: one `async with` at a time")
-        self._loop = asyncio.get_running_loop()
-        store = self._given
-        if store is None:
-            store = await self._stack.enter_async_context(
-                Store(self.url, namespace=self._namespace)
-            )
-        submitter = Submitter(store)
-        popper = Popper(store, f"{socket.gethostname()}-{os.getpid()}-client")
-        group = anyio.create_task_group()
-        await group.__aenter__()
-        group.start_soon(submitter.run, name="client-submit")
-        self._open = (store, submitter, popper, group)
+        store = self._given or Store(self.url, namespace=self._namespace)
+        self._session = Session(store, closes_store=self._given is None)
+        await self._session.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._open is None:
-            return
-        group = self._open[3]
-        self._open = None
-        group.cancel_scope.cancel()
-        try:
-            # Without the block's own exception: a group would wrap it, and the caller would
-            # have to look for it inside an ExceptionGroup.
-            await group.__aexit__(None, None, None)
-        finally:
-            await self._stack.aclose()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
-    def _parts(self) -> tuple[Store, Submitter, Popper, TaskGroup]:
-        if self._open is None:
+    def _opened(self) -> Session:
+        if self._session is None:
             raise ClientClosed(
                 "the client is not open: use it inside `async with AsyncOMSClient() as oms:`"
             )
-        if asyncio.get_running_loop() is not self._loop:
-            raise WrongEventLoop(
-                "the client was opened in another event loop: open one in each loop"
-            )
-        return self._open
+        self._session.check_loop()
+        return self._session
 
     @property
     def _store(self) -> Store:
-        return self._parts()[0]
+        return self._opened().store
 
     # Queues.
 
@@ -253,10 +219,16 @@ class AsyncOMSClient:
             EnqueueUnknown: If the server never answered; repeating with the same id is safe.
         """
         task = NewTask(
-            payload, id, correlation_id, priority, delay, eta, idempotency_key, sla
+            payload,
+            id=id,
+            correlation_id=correlation_id,
+            priority=priority,
+            delay=delay,
+            eta=eta,
+            idempotency_key=idempotency_key,
+            sla=sla,
         )
-        submitter = self._parts()[1]
-        result = (await submitter.submit([_order(queue, task)]))[0]
+        result = (await self._opened().submitter.submit([to_order(queue, task)]))[0]
         if isinstance(result, HMSError):
             raise result
         return result
@@ -272,9 +244,13 @@ class AsyncOMSClient:
             EnqueueManyError: If the server refused some; its `results` has one for each item.
             PayloadInvalid: If any payload is not JSON; nothing has been sent then.
         """
+        if isinstance(payloads, str | bytes | Mapping):
+            raise ConfigInvalid(
+                "enqueue_many takes a list of payloads, this is one payload: write [payload]"
+            )
         tasks = [item if isinstance(item, NewTask) else NewTask(item) for item in payloads]
-        submitter = self._parts()[1]
-        outcome = await submitter.submit([_order(queue, task) for task in tasks])
+        orders = [to_order(queue, task) for task in tasks]
+        outcome = await self._opened().submitter.submit(orders)
         if any(isinstance(result, HMSError) for result in outcome):
             raise EnqueueManyError(outcome)
         return [result for result in outcome if isinstance(result, Enqueued)]
@@ -298,16 +274,7 @@ class AsyncOMSClient:
             QueueNotFound: If nobody created the queue.
         """
         check_name(queue, what="queue name")
-        timeout_s = to_ms(timeout, name="timeout") / 1_000
-        _, _, popper, group = self._parts()
-        while True:
-            taken: asyncio.Future[Attempt | None] = asyncio.get_running_loop().create_future()
-            group.start_soon(popper.pop, queue, timeout_s, taken, name=f"pop-{queue}")
-            attempt = await taken
-            if attempt is None:
-                return None
-            if (task := await popper.open(attempt)) is not None:
-                return task
+        return await self._opened().popper.pop(queue, to_ms(timeout, name="timeout") / 1_000)
 
     # Asking and acting.
 
@@ -348,15 +315,17 @@ class AsyncOMSClient:
 
         Raises:
             ConfigInvalid: If the state, the cursor or the limit is not valid.
+            QueueNotFound: If nobody created the queue.
         """
         check_name(queue, what="queue name")
-        if not 1 <= limit <= 500:  # noqa: PLR2004  # said in the docstring and in the message
-            raise ConfigInvalid(f"limit={limit!r} is not a number from 1 to 500")
+        if check_count(limit, name="limit") > _LARGEST_PAGE:
+            raise ConfigInvalid(f"limit={limit} is over {_LARGEST_PAGE}: ask for the next page")
         try:
             wanted = TaskState(state)
         except ValueError:
             words = ", ".join(TaskState)
             raise ConfigInvalid(f"{state!r} is not a state: one of {words}") from None
+        await self._store.queue(queue)
         return await self._store.tasks(queue, wanted, cursor, limit)
 
     async def cancel(self, task_id: str) -> None:
@@ -410,6 +379,7 @@ class AsyncOMSClient:
         reader = EventReader(self._store, queue, after)
         await reader.start()
         while True:
+            self._opened()
             for event in await reader.read(_EVENTS_WAIT_MS):
                 yield event
 
@@ -434,60 +404,3 @@ class AsyncOMSClient:
                 raise WrongState(task_id, "failed", f"task {task_id} has no body left to run")
             case state:
                 raise WrongState(task_id, state, f"task {task_id} is {state}, cannot be {done}")
-
-
-class _Options(msgspec.Struct, omit_defaults=True):
-    """What the enqueue script reads beside the envelope."""
-
-    corr: str | None = None
-    prio: str | None = None
-    delay: int | None = None
-    eta: int | None = None
-    key: str | None = None
-    sla: int | None = None
-
-
-_NO_OPTIONS = _Options()
-_encode_options = msgspec.json.Encoder().encode
-
-
-def _order(queue: str, task: NewTask) -> Order:
-    """Check a new task and make it ready to be sent."""
-    check_name(queue, what="queue name")
-    if task.id is None:
-        task_id = make_id(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10)))
-    else:
-        task_id = check_name(task.id, what="task id")
-    options = _options(task)
-    body = codec.encode_envelope(
-        task_id,
-        queue,
-        codec.encode_json(task.payload),
-        correlation_id=options.corr,
-        eta_ms=options.eta,
-    )
-    sent = b"" if options == _NO_OPTIONS else _encode_options(options)
-    return Order(queue, Enqueue(task_id, body, sent), own_id=task.id is None)
-
-
-def _options(task: NewTask) -> _Options:
-    if task.delay is not None and task.eta is not None:
-        raise ConfigInvalid("give either delay or eta, not both")
-    if task.priority not in PRIORITIES:
-        raise ConfigInvalid(f'priority={task.priority!r} is not one of "normal", "high"')
-    return _Options(
-        corr=_text(task.correlation_id, "correlation_id"),
-        prio="high" if task.priority == "high" else None,
-        delay=None if task.delay is None else to_ms(task.delay, name="delay"),
-        eta=None if task.eta is None else instant_to_ms(task.eta, name="eta"),
-        key=_text(task.idempotency_key, "idempotency_key"),
-        sla=None if task.sla is None else to_ms(task.sla, name="sla", minimum_ms=1),
-    )
-
-
-def _text(value: str | None, name: str) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST_KEY:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise NameInvalid(f"{name}={value!r} is not valid: 1 to {_LONGEST_KEY} characters of text")
-    return value

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Mapping
 
+from hms_async.domain.queue import check_name
+
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 
 
@@ -12,5 +14,10 @@ def store_url(given: str | None, environ: Mapping[str, str] = os.environ) -> str
 
 
 def namespace(given: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the namespace to use: the one given, else `HMS_NAMESPACE`, else none."""
-    return given or environ.get("HMS_NAMESPACE", "")
+    """Return the namespace to use: the one given, else `HMS_NAMESPACE`, else none.
+
+    Raises:
+        NameInvalid: If it is outside the alphabet of queue names.
+    """
+    chosen = given or environ.get("HMS_NAMESPACE", "")
+    return check_name(chosen, what="namespace") if chosen else ""

@@ -312,37 +312,3 @@ class StoreProtocol(StoreError):
     """The server answered what no script of ours answers: a bug, or a foreign writer."""
 
     code = "HMS-E044"
-
-
-__all__ = [
-    "AlreadySettled",
-    "ClientClosed",
-    "ConfigInvalid",
-    "DurationInvalid",
-    "EnqueueManyError",
-    "EnqueueUnknown",
-    "EnvelopeInvalid",
-    "HMSError",
-    "HandlerInvalid",
-    "IdInUse",
-    "InstantInvalid",
-    "LeaseLost",
-    "NameInvalid",
-    "PayloadInvalid",
-    "PayloadTooLarge",
-    "QueueFull",
-    "QueueNotFound",
-    "ResultInvalid",
-    "ResultTimeout",
-    "StoreError",
-    "StoreFull",
-    "StoreProtocol",
-    "StoreRefused",
-    "StoreUnavailable",
-    "TaskError",
-    "TaskFailed",
-    "TaskInProgress",
-    "TaskNotFound",
-    "WrongEventLoop",
-    "WrongState",
-]

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import anyio
 
-from hms_async import config
+from hms_async.config import namespace as chosen_namespace
+from hms_async.config import store_url
 from hms_async.domain.queue import check_name
 from hms_async.runtime import sweeps
 from hms_async.runtime.periodic import run_every
 from hms_async.runtime.sweeps import Report
-from hms_async.storage.connect import redact
+from hms_async.storage.connect import check_url, redact
 from hms_async.storage.replies import RungFired
 from hms_async.storage.store import Store
 from hms_async.telemetry.logs import get_logger
@@ -42,9 +43,12 @@ class Supervisor:
         store: Store | None = None,
     ) -> None:
         self._store = store
-        self._url = config.store_url(url)
-        self._namespace = config.namespace(namespace)
-        self._queues = None if queues is None else [check_name(q, what="queue name") for q in queues]
+        self._url = check_url(store_url(url)) if store is None else store.url
+        self._namespace = chosen_namespace(namespace)
+        self._broken: set[tuple[str, str]] = set()
+        self._queues = (
+            None if queues is None else [check_name(q, what="queue name") for q in queues]
+        )
 
     async def run(self) -> None:
         """Watch until cancelled; a server that is away is waited for."""
@@ -86,7 +90,9 @@ class Supervisor:
 
     async def _tidy_on(self, store: Store) -> None:
         async def step() -> bool:
-            return (await sweeps.tidy(store, await self._names(store))).more
+            report = await sweeps.tidy(store, await self._names(store))
+            self._tell_broken("tidy", report)
+            return report.more
 
         await run_every(TIDY_EVERY_S, step, name="tidy")
 
@@ -104,7 +110,17 @@ class Supervisor:
             )
         for event in report.rungs:
             await self.escalate(event)
+        self._tell_broken("sweep", report)
         return report
+
+    def _tell_broken(self, step: str, report: Report) -> None:
+        """Say once of each queue that its round fails; the others go on."""
+        for queue, error in report.broken.items():
+            if (step, queue) not in self._broken:
+                log.error("supervisor.queue_broken", step=step, queue=queue, error=str(error))
+        self._broken = {one for one in self._broken if one[0] != step} | {
+            (step, queue) for queue in report.broken
+        }
 
     async def _names(self, store: Store) -> Sequence[str]:
         return await store.queue_names() if self._queues is None else self._queues

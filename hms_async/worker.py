@@ -1,48 +1,64 @@
 """The worker: assembles the runtime and opens its one task group."""
 
+import asyncio
 import os
 import socket
-import sys
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
-from anyio import CancelScope, CapacityLimiter
-from anyio.abc import TaskGroup
+from anyio import TASK_STATUS_IGNORED, CancelScope, CapacityLimiter
+from anyio.abc import TaskStatus
 
-from hms_async import config
+from hms_async.config import namespace as chosen_namespace
+from hms_async.config import store_url
+from hms_async.domain.count import check_count
 from hms_async.domain.duration import Duration, to_ms
-from hms_async.errors import ConfigInvalid, StoreError
+from hms_async.errors import ConfigInvalid
 from hms_async.runtime import handlers as registry
-from hms_async.runtime.exchange import Lane, make_incarnation
+from hms_async.runtime.exchange import Lanes
 from hms_async.runtime.execution import Executor
 from hms_async.runtime.feed import Feed
 from hms_async.runtime.handlers import Handler
 from hms_async.runtime.heartbeat import Heartbeat
 from hms_async.runtime.leases import Held
 from hms_async.runtime.loop import ExchangeLoop
-from hms_async.runtime.periodic import run_every
+from hms_async.runtime.process import leaving_after, refuse_while_importing, run_alone
+from hms_async.runtime.registry import Card
 from hms_async.runtime.report import Reporter
-from hms_async.runtime.shutdown import CANCEL_GRACE_S, Stop
+from hms_async.runtime.shutdown import CANCEL_GRACE_S, LastAct, Stop
 from hms_async.runtime.slots import Slots
-from hms_async.runtime.task import check_concurrency
 from hms_async.storage.connect import check_url, is_memory
 from hms_async.storage.renewal import LeaseRenewer
-from hms_async.storage.replies import Settle
 from hms_async.storage.store import Store
 from hms_async.supervisor import Supervisor
-from hms_async.telemetry import logs
+from hms_async.telemetry.logs import get_logger, package_version
 
-log = logs.get_logger("hms_async.worker")
+log = get_logger("hms_async.worker")
 
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
+Leave = Callable[[int], object]
 
-_CARD_EVERY_S = 10.0
-_LAST_ACT_S = 5.0
-_LAST_ACT_LANE = 1
+_FAREWELL_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What a running worker consists of; `docs/architecture.md` says who does what."""
+
+    feeds: list[Feed]
+    held: Held
+    reporter: Reporter
+    slots: Slots
+    loop: ExchangeLoop
+    heartbeat: Heartbeat
+    supervisor: Supervisor
+    card: Card
+    last_act: LastAct
 
 
 class AsyncWorker:
@@ -51,7 +67,8 @@ class AsyncWorker:
     Args:
         queue: The queue whose tasks `handler` does.
         handler: An `async def` that takes a `Task`; a plain `def` runs in a thread.
-        handlers: Instead of these two: functions decorated with `@handler(queue=...)`.
+        handlers: Instead of these two: functions decorated with `@handler(queue=...)`, or
+            handlers that are bound already.
         concurrency: How many tasks at once in this process, over all queues.
         url: Where the server is; `HMS_URL` if not given.
         namespace: Goes in front of every key; `HMS_NAMESPACE` if not given.
@@ -72,7 +89,7 @@ class AsyncWorker:
         *,
         queue: str | None = None,
         handler: Callable[..., Any] | None = None,
-        handlers: Iterable[Callable[..., Any]] = (),
+        handlers: Iterable[Callable[..., Any] | Handler] = (),
         concurrency: int = 10,
         url: str | None = None,
         namespace: str = "",
@@ -82,194 +99,225 @@ class AsyncWorker:
         lifespan: Lifespan | None = None,
     ) -> None:
         self.handlers: Sequence[Handler] = _bind(queue, handler, handlers)
-        self.concurrency = check_concurrency(concurrency)
-        self.url = check_url(config.store_url(url))
-        self.namespace = config.namespace(namespace)
+        self.concurrency = check_count(concurrency, name="concurrency")
+        self.url = check_url(store_url(url))
+        self.namespace = chosen_namespace(namespace)
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
         self.supervise = supervise
+        self.supervise_all = False  # `hms dev` watches queues of other processes, too
         self.shutdown_timeout_s = to_ms(shutdown_timeout, name="shutdown_timeout") / 1_000
         self.handed_back = 0
         self._lifespan = lifespan or _no_resources
         self._stop: Stop | None = None
 
     def stop(self) -> None:
-        """Take nothing more, finish what runs, and let `run` return."""
-        if self._stop is not None:
-            self._stop.drain()
+        """Take nothing more, finish what runs, and let `run` return.
 
-    async def run(self, *, burst: bool = False) -> None:
+        Called again, what runs is cancelled and handed back at once, its attempt not counted.
+        """
+        if self._stop is not None:
+            self._stop.ask()
+
+    async def run(
+        self, *, burst: bool = False, task_status: TaskStatus[None] = TASK_STATUS_IGNORED
+    ) -> None:
         """Work until cancelled or stopped.
 
         When cancelled, what runs is cancelled too and handed back, its attempt not counted.
 
         Args:
             burst: Return as soon as nothing waits.
+            task_status: Told when tasks will be taken: `await group.start(worker.run)`.
 
         Raises:
             QueueNotFound: If a queue does not exist; a worker never creates one.
             StoreError: If the server cannot be reached at the start. Later it is waited for.
         """
-        await self._run(burst=burst, signals=False)
+        refuse_while_importing()
+        ready = asyncio.Event()
+        failures: list[Exception] = []
 
-    def run_forever(self, *, burst: bool = False) -> None:
+        async def work() -> None:
+            try:
+                await self._run(burst=burst, ready=ready.set)
+            except Exception as error:  # noqa: BLE001  # raised below: a group would wrap it
+                failures.append(error)
+            finally:
+                ready.set()
+
+        # A `Task.cancel` by our host gets lost when it meets a command that just ends (Python
+        # 3.11), and does not stop at a shield. A task group turns it into a cancelled scope.
+        async with anyio.create_task_group() as group:
+            group.start_soon(work, name=self.name)
+            await ready.wait()
+            if not failures:
+                task_status.started()
+        if failures:
+            raise failures[0]
+
+    def run_forever(
+        self,
+        *,
+        burst: bool = False,
+        ready: Callable[[], None] | None = None,
+        leave: Leave = os._exit,
+    ) -> None:
         """Run in an event loop of its own, with signals, and logging if there is none.
 
         The first SIGTERM or SIGINT finishes what runs, the second hands it back, the third
         ends the process.
 
+        Args:
+            burst: Return as soon as nothing waits.
+            ready: Called when signals are heard and tasks will be taken.
+            leave: Ends the process at once with a code, where a handler that will not end
+                keeps it from ending by itself.
+
         Raises:
             SystemExit: With 128 + the signal's number when anything was handed back.
         """
-        if not logs.is_configured():
-            fmt, level = logs.from_env()
-            logs.configure(fmt=fmt, level=level)
 
-        async def main() -> None:
-            await self._run(burst=burst, signals=True)
+        def exit_code() -> int:
+            stopped = self._stop is not None and self._stop.signal is not None
+            return self._stop.exit_code if self._stop and stopped and self.handed_back else 0
+
+        run_alone(partial(self._run, burst=burst, ready=ready, leave=leave), exit_code, leave)
+
+    async def _run(
+        self,
+        *,
+        burst: bool,
+        ready: Callable[[], None] | None = None,
+        leave: Leave | None = None,
+    ) -> None:
+        self._stop = stop = Stop()
+        with CancelScope() as scope:
+            async with (
+                Store(self.url, namespace=self.namespace) as store,
+                self._lifespan() as resources,
+            ):
+                try:
+                    await self._work(store, resources, stop, burst=burst, ready=ready, leave=leave)
+                finally:
+                    # What follows closes resources and connections: a cancellation waits for it.
+                    scope.shield = True
+
+    async def _work(
+        self,
+        store: Store,
+        resources: Any,
+        stop: Stop,
+        *,
+        burst: bool,
+        ready: Callable[[], None] | None,
+        leave: Leave | None,
+    ) -> None:
+        """Run the parts. `leave` is there when the process is ours to end."""
+        parts = await self._build(store, resources, stop, burst=burst)
+        guard = ExitStack()
+        began = time.monotonic()
+
+        async def see_through() -> None:
+            """Stop in time, even if a handler ignores its cancellation."""
+            await stop.run(parts.held, timeout_s=self.shutdown_timeout_s, worker_id=self.name)
+            await parts.last_act.run()
+            if leave is not None:
+                # A coroutine that swallows its cancellation would keep the group open for ever.
+                end = partial(leave, stop.exit_code)
+                guard.enter_context(leaving_after(CANCEL_GRACE_S, end))
+            group.cancel_scope.cancel()
 
         try:
-            anyio.run(main, backend_options={"use_uvloop": _has_uvloop()})
-        finally:
-            stop = self._stop
-        if stop is not None and stop.signal and self.handed_back:
-            _leave(128 + stop.signal)
-        _leave(0)
-
-    async def _run(self, *, burst: bool, signals: bool) -> None:
-        self._stop = stop = Stop()
-        async with Store(self.url, namespace=self.namespace) as store, self._lifespan() as resources:
-            incarnation = make_incarnation()
-            feeds = [await self._feed(store, one, incarnation) for one in self.handlers]
-            held = Held()
-            reporter = Reporter(self.name)
-            loop = ExchangeLoop(
-                store, feeds, held,
-                stop=stop, reporter=reporter, polls=not self.supervise, burst=burst,
-            )  # fmt: skip
-            executor = Executor(
-                threads=CapacityLimiter(self.concurrency),
-                resources=resources,
-                leases=held,
-                worker_id=self.name,
-            )
-            slots = Slots(self.concurrency, executor, loop.finished)
-            heartbeat = Heartbeat(
-                LeaseRenewer(self.url, namespace=self.namespace),
-                held,
-                lease_s=loop.shortest_lease_s,
-            )
-            supervisor = Supervisor(self.url, queues=[feed.name for feed in feeds], store=store)
-            started = self._announce(feeds)
-            try:
+            with guard:
                 async with anyio.create_task_group() as group:
-                    for number in slots.numbers():
-                        group.start_soon(slots.run, number, name=f"slot-{number}")
-                    group.start_soon(loop.bell.run, name="bell")
-                    group.start_soon(heartbeat.run, name="heartbeat")
-                    group.start_soon(self._register, store, feeds, name="registry")
+                    for number in parts.slots.numbers():
+                        group.start_soon(parts.slots.run, number, name=f"slot-{number}")
+                    group.start_soon(parts.loop.bell.run, name="bell")
+                    group.start_soon(parts.heartbeat.run, name="heartbeat")
+                    group.start_soon(parts.card.run, name="registry")
+                    group.start_soon(see_through, name="shutdown")
                     if self.supervise:
-                        group.start_soon(supervisor.run, name="supervisor")
-                    if signals:
-                        group.start_soon(stop.watch_signals, name="signals")
-                    group.start_soon(
-                        self._see_through, stop, held, store, incarnation, group, signals,
-                        name="shutdown",
-                    )  # fmt: skip
-                    await loop.run(slots)
+                        group.start_soon(parts.supervisor.run, name="supervisor")
+                    if leave is not None:
+                        await group.start(stop.watch_signals, leave, name="signals")
+                    self._announce(parts.feeds, ready)
+                    await parts.loop.run()
                     group.cancel_scope.cancel()
-            finally:
-                with CancelScope(shield=True):
-                    await self._last_act(store, held, incarnation, reporter)
-                self.handed_back = reporter.handed_back
-                log.info(
-                    "worker.stopped",
-                    worker_id=self.name,
-                    handed_back=reporter.handed_back,
-                    duration_s=round(time.monotonic() - started, 3),
-                )
+        finally:
+            with CancelScope(shield=True):
+                await parts.last_act.run()
+                with anyio.move_on_after(_FAREWELL_S):
+                    await parts.card.take_away()
+            self.handed_back = parts.reporter.handed_back
+            log.info(
+                "worker.stopped",
+                worker_id=self.name,
+                handed_back=self.handed_back,
+                duration_s=round(time.monotonic() - began, 3),
+            )
 
-    async def _feed(self, store: Store, handler: Handler, incarnation: str) -> Feed:
+    async def _build(self, store: Store, resources: Any, stop: Stop, *, burst: bool) -> _Parts:
+        lanes = Lanes(store, self.name)
+        feeds = [await self._feed(store, one, lanes) for one in self.handlers]
+        held, reporter = Held(), Reporter(self.name)
+        threads = CapacityLimiter(self.concurrency)
+        slots = Slots(
+            self.concurrency,
+            Executor(threads=threads, resources=resources, leases=held, worker_id=self.name),
+        )
+        loop = ExchangeLoop(
+            store,
+            feeds,
+            held,
+            slots,
+            stop=stop,
+            reporter=reporter,
+            polls=not self.supervise,
+            burst=burst,
+        )
+        renewer = LeaseRenewer(self.url, namespace=self.namespace)
+        watched = None if self.supervise_all else [feed.name for feed in feeds]
+        return _Parts(
+            feeds=feeds,
+            held=held,
+            reporter=reporter,
+            slots=slots,
+            loop=loop,
+            heartbeat=Heartbeat(renewer, held, lease_s=loop.shortest_lease_s, worker_id=self.name),
+            supervisor=Supervisor(self.url, queues=watched, store=store),
+            card=Card(store, self.name, self.concurrency, feeds),
+            last_act=LastAct(feeds, held, reporter),
+        )
+
+    async def _feed(self, store: Store, handler: Handler, lanes: Lanes) -> Feed:
         queue = await store.queue(handler.queue)
-        lane = Lane(store, queue.name, worker=self.name, incarnation=incarnation)
-        return Feed(queue, handler, lane, min(handler.limit or self.concurrency, self.concurrency))
+        limit = min(handler.limit or self.concurrency, self.concurrency)
+        return Feed(queue, handler, lanes, limit)
 
-    def _announce(self, feeds: list[Feed]) -> float:
+    def _announce(self, feeds: list[Feed], ready: Callable[[], None] | None) -> None:
         if is_memory(self.url):
             log.warning("store.memory", text="memory:// keeps nothing: for tests and trials only")
         log.info(
             "worker.started",
             worker_id=self.name,
+            version=package_version(),
             slots=self.concurrency,
             queues=[feed.name for feed in feeds],
             handlers=[feed.handler.name for feed in feeds],
         )
-        return time.monotonic()
-
-    async def _see_through(
-        self, stop: Stop, held: Held, store: Store, incarnation: str, group: TaskGroup, owns_process: bool
-    ) -> None:
-        """Stop in time, even if a handler ignores its cancellation."""
-        await stop.run(held, timeout_s=self.shutdown_timeout_s, worker_id=self.name)
-        reporter = Reporter(self.name)
-        await self._last_act(store, held, incarnation, reporter)
-        self.handed_back += reporter.handed_back
-        if owns_process:
-            # A coroutine that swallows its cancellation would keep the group open for ever.
-            timer = threading.Timer(CANCEL_GRACE_S, _leave, (128 + (stop.signal or 0),))
-            timer.daemon = True
-            timer.start()
-        group.cancel_scope.cancel()
-
-    async def _last_act(
-        self, store: Store, held: Held, incarnation: str, reporter: Reporter
-    ) -> None:
-        """Hand back what is still held: by handlers that were cancelled or would not end."""
-        by_queue = held.by_queue()
-        with anyio.move_on_after(_LAST_ACT_S):
-            for queue, pairs in by_queue.items():
-                lane = Lane(
-                    store, queue, worker=self.name, incarnation=incarnation, number=_LAST_ACT_LANE
-                )
-                settles = [Settle(task_id, token, "release") for task_id, token in pairs]
-                for start in range(0, len(settles), 250):
-                    try:
-                        reply = await lane.exchange(settles[start : start + 250])
-                    except StoreError as error:
-                        log.warning("worker.not_handed_back", queue=queue, error=str(error))
-                        break
-                    reporter.handed_back += sum(s.answer == "ok" for s in reply.settled)
-            if is_memory(self.url):
-                return
-            try:
-                await store.unregister_worker(self.name)
-            except StoreError:
-                return  # the card ends by itself
-
-    async def _register(self, store: Store, feeds: list[Feed]) -> None:
-        async def step() -> bool:
-            await store.register_worker(
-                self.name,
-                {
-                    "host": socket.gethostname(),
-                    "pid": str(os.getpid()),
-                    "slots": str(self.concurrency),
-                    "queues": " ".join(feed.name for feed in feeds),
-                    "running": str(sum(feed.running for feed in feeds)),
-                },
-                ttl_s=int(3 * _CARD_EVERY_S),
-            )
-            return False
-
-        await run_every(_CARD_EVERY_S, step, name="registry")
+        if ready is not None:
+            ready()
 
 
 @asynccontextmanager
-async def _no_resources() -> AsyncIterator[None]:
+async def _no_resources() -> AsyncGenerator[None]:
     yield None
 
 
 def _bind(
-    queue: str | None, function: Callable[..., Any] | None, decorated: Iterable[Callable[..., Any]]
+    queue: str | None,
+    function: Callable[..., Any] | None,
+    decorated: Iterable[Callable[..., Any] | Handler],
 ) -> list[Handler]:
     bound = registry.bind_all(decorated)
     if function is not None:
@@ -284,23 +332,3 @@ def _bind(
             "decorated with @handler(queue=...)"
         )
     return bound
-
-
-def _has_uvloop() -> bool:
-    try:
-        import uvloop  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]  # an extra
-    except ImportError:
-        return False
-    return True
-
-
-def _leave(code: int) -> None:
-    """End the process, with threads left behind that a handler may be stuck in."""
-    stuck = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
-    if code == 0 and not stuck:
-        return
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if stuck or threading.current_thread() is not threading.main_thread():
-        os._exit(code)
-    raise SystemExit(code)

@@ -4,8 +4,16 @@ import pytest
 
 from hms_async.storage.embedded import running
 from hms_async.storage.store import Store
+from hms_async.telemetry import logs
 from hms_async.testing import ManualClock, memory_url
 from tests.servers import EVERY_BACKEND, Raw, machines_redis
+
+
+@pytest.fixture(autouse=True)
+def logging_is_not_configured() -> Generator[None]:
+    """Commands and `run_forever` configure logging for their process; tests share one."""
+    yield
+    logs.unconfigure()
 
 
 @pytest.fixture(scope="session")

@@ -42,10 +42,6 @@ def test_each_attribute_in_the_drawing_is_documented_in_its_class() -> None:
         assert attributes <= set(re.findall(r"^    (\w+):", documentation, re.MULTILINE)), name
 
 
-def test_every_error_is_exported() -> None:
-    assert set(errors.__all__) == {error.__name__ for error in all_errors()}
-
-
 def test_codes_are_unique_and_of_one_form() -> None:
     codes = [error.code for error in all_errors()]
 

@@ -1,7 +1,11 @@
 """What an attempt came to."""
 
+import hashlib
+import re
 from dataclasses import dataclass
 from typing import Literal
+
+_FIGURES = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,12 @@ class Fault:
     type: str
     message: str
     traceback: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """What faults of one kind have in common: their type, and their words without figures."""
+        words = _FIGURES.sub("#", self.message.partition("\n")[0])
+        return hashlib.sha256(f"{self.type}:{words}".encode(errors="replace")).hexdigest()[:8]
 
     def __str__(self) -> str:
         if self.type == "Failed":

@@ -52,3 +52,14 @@ class Rung:
 Ladder = tuple[Rung, ...]
 
 DEFAULT_LADDER: Ladder = (Rung(80.0, 0, "warn"), Rung(100.0, 0, "breach"))
+
+AT_RISK_PERCENT = 80
+"""The share of a promise after which it is at risk, where a word for the clock is wanted."""
+
+
+def clock_word(arrived_ms: int, due_ms: int, now_ms: int) -> str:
+    """Return how a promise stands at an instant: `on_track`, `at_risk` or `breached`."""
+    if now_ms > due_ms:
+        return "breached"
+    used = (now_ms - arrived_ms) * 100
+    return "at_risk" if used >= (due_ms - arrived_ms) * AT_RISK_PERCENT else "on_track"

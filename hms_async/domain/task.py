@@ -1,7 +1,7 @@
 """A task: one unit of work, as it is stored."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -79,6 +79,7 @@ class NewTask:
     """
 
     payload: Any
+    _: KW_ONLY
     id: str | None = None
     correlation_id: str | None = None
     priority: Priority = "normal"

@@ -67,6 +67,7 @@ class Bell:
             queue = await self._store.wait_for_bell(queues, WAIT_S)
             self._listening = frozenset()
             if not self._rung(queue) and queue is not None:
-                await self._store.ring(queue)
+                with CancelScope(shield=True):
+                    await self._store.ring(queue)
             return
         self._rung(None)

@@ -1,14 +1,17 @@
 """The lane between this process and a queue: settle and claim in one round trip (R2)."""
 
+import itertools
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
+from anyio import CancelScope
 
 from hms_async.domain.outcome import HandedBack
 from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.settle import Settlement, decide
+from hms_async.errors import StoreError, StoreProtocol
 from hms_async.runtime.task import Attempt
 from hms_async.storage.codec import encode_fault
 from hms_async.storage.replies import Exchanged, Settle
@@ -16,11 +19,6 @@ from hms_async.storage.store import Store
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
-
-
-def make_incarnation() -> str:
-    """Return what makes this process's tokens unlike those of any other, ever (R1)."""
-    return os.urandom(10).hex()
 
 
 class Backoff:
@@ -51,7 +49,7 @@ class Lane:
     """
 
     def __init__(
-        self, store: Store, queue: str, *, worker: str, incarnation: str, number: int = 0
+        self, store: Store, queue: str, *, worker: str, incarnation: str, number: int
     ) -> None:
         self.queue = queue
         self._store = store
@@ -60,18 +58,45 @@ class Lane:
         self._number = number
         self._seq = 0
 
-    async def exchange(self, settles: Sequence[Settle] = (), want: int = 0) -> Exchanged:
-        """Settle and claim once; raises what the store raises.
+    async def exchange(
+        self,
+        settles: Sequence[Settle] = (),
+        want: int = 0,
+        *,
+        unanswered: Callable[[StoreError], int],
+        again: bool = False,
+    ) -> Exchanged:
+        """Settle and claim once, asking until there is an answer.
+
+        Nothing that waits may stand between the answer and whoever takes it: a claim whose
+        answer is thrown away would be nobody's until its lease ends. So each try is shielded
+        from cancellation, and the caller goes on without a wait.
+
+        Args:
+            settles: What is finished.
+            want: How many tasks to claim.
+            unanswered: Called at each failed try; returns how many tasks are still wanted, since
+                a wish may be taken back (R2), or raises to give up.
+            again: Ask for the answer of the call before, which was given up.
 
         Raises:
-            StoreUnavailable: If no answer came. Call `again` with the same arguments, or with
-                `want=0` to take back the wish: what was claimed comes back either way.
+            QueueNotFound: If there is no such queue.
+            StoreProtocol: If the script failed: it did nothing.
         """
-        self._seq += 1
-        return await self.again(settles, want)
+        if not again:
+            self._seq += 1
+        backoff = Backoff()
+        while True:
+            try:
+                with CancelScope(shield=True):
+                    return await self._send(settles, want)
+            except StoreProtocol:
+                raise
+            except StoreError as error:
+                want = unanswered(error)
+            await backoff.wait()
 
-    async def again(self, settles: Sequence[Settle] = (), want: int = 0) -> Exchanged:
-        """Send the last number once more."""
+    async def _send(self, settles: Sequence[Settle], want: int) -> Exchanged:
         while True:
             reply = await self._store.exchange(
                 self.queue,
@@ -86,6 +111,34 @@ class Lane:
                 return reply
             # A higher number was seen: ours was answered long ago. Settles may be repeated.
             self._seq += 1
+
+
+class Lanes:
+    """Makes the lanes of this process.
+
+    Lease tokens are made of the process's incarnation and the lane's number (R1), and leases are
+    kept by token, so no two lanes have one number, not even those of different queues.
+
+    Args:
+        store: Where the queues are.
+        worker: This process's id, for people.
+    """
+
+    def __init__(self, store: Store, worker: str) -> None:
+        self._store = store
+        self._worker = worker
+        self._incarnation = os.urandom(10).hex()
+        self._numbers = itertools.count()
+
+    def make(self, queue: str) -> Lane:
+        """Return another lane to a queue."""
+        return Lane(
+            self._store,
+            queue,
+            worker=self._worker,
+            incarnation=self._incarnation,
+            number=next(self._numbers),
+        )
 
 
 def settlement_of(attempt: Attempt, policy: RetryPolicy) -> Settlement:

@@ -1,19 +1,29 @@
 """One attempt: from its claim to its outcome. The only place that catches everything."""
 
 import asyncio
+import logging
+import math
 import traceback
 from typing import Any
 
 import anyio
 from anyio import CancelScope, CapacityLimiter
+from structlog.contextvars import bound_contextvars
 
 from hms_async.domain.outcome import Failed, Fault, HandedBack
-from hms_async.errors import AlreadySettled, EnvelopeInvalid, LeaseLost, PayloadInvalid, ResultInvalid
+from hms_async.errors import (
+    AlreadySettled,
+    EnvelopeInvalid,
+    LeaseLost,
+    PayloadInvalid,
+    ResultInvalid,
+)
 from hms_async.runtime.handlers import Handler
 from hms_async.runtime.leases import Held
 from hms_async.runtime.task import Attempt, Task
 from hms_async.storage.codec import decode_envelope
-from hms_async.telemetry.logs import get_logger
+from hms_async.telemetry.logs import get_logger, writes
+from hms_async.telemetry.text import as_text
 
 log = get_logger("hms_async.worker")
 
@@ -36,35 +46,28 @@ class Executor:
         self._leases = leases
         self._worker_id = worker_id
 
-    async def execute(self, attempt: Attempt, handler: Handler, slot: int) -> str | None:
-        """Run a handler to its outcome; nothing that it raises leaves here.
-
-        Returns:
-            The task's correlation id, for the log.
-        """
-        correlation_id = None
+    async def execute(self, attempt: Attempt, handler: Handler, slot: int) -> None:
+        """Run a handler to its outcome; nothing that it raises leaves here."""
         try:
             envelope = decode_envelope(attempt.claim.body)
-            correlation_id = envelope.correlation_id
+            attempt.correlation_id = envelope.correlation_id
             payload = handler.read(envelope.payload)
         except (EnvelopeInvalid, PayloadInvalid) as error:
-            self._log_started(attempt, correlation_id, slot)
+            self._log_started(attempt, slot)
             attempt.outcome = Failed(Fault(type(error).__name__, str(error)), retryable=False)
-            return correlation_id
-        self._log_started(attempt, correlation_id, slot)
-        task = Task(
-            attempt,
-            payload,
-            correlation_id=correlation_id,
-            resources=self._resources,
-            extend=self._leases.check,
-        )
+            return
+        self._log_started(attempt, slot)
+        task = Task(attempt, payload, resources=self._resources, extend=self._leases.check)
         with CancelScope() as scope:
-            self._leases.watch(attempt, scope)
-            await self._call(attempt, handler, task)
-        if scope.cancel_called and attempt.outcome is None:
+            self._leases.watch(attempt, scope, in_thread=not handler.is_async)
+            # What the handler logs says which task it was about.
+            with bound_contextvars(
+                queue=attempt.queue, task_id=task.id, corr_id=task.correlation_id
+            ):
+                await self._call(attempt, handler, task)
+            await _absorb_stray_cancellation()
+        if attempt.outcome is None:
             attempt.outcome = HandedBack()
-        return correlation_id
 
     async def _call(self, attempt: Attempt, handler: Handler, task: Task[Any]) -> None:
         try:
@@ -77,40 +80,72 @@ class Executor:
                 _record_error(attempt, error)
         except AlreadySettled as error:
             log.warning("task.second_outcome", task_id=task.id, queue=task.queue, error=str(error))
-        except asyncio.CancelledError as error:
-            if _is_ours():
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except (
+            BaseException
+        ) as error:  # the boundary: exit() in a handler must not end its neighbours
+            if not _is_cancelled():
+                # A cancellation, too: the handler awaited something that was cancelled.
+                _record_error(attempt, error)
+            elif isinstance(error, asyncio.CancelledError):
                 raise
-            # The handler awaited something that was cancelled; that is its own fault alone.
-            _record_error(attempt, error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # the boundary: exit() in a handler must not end its neighbours
-            _record_error(attempt, error)
+            else:
+                # We interrupted it: that is no failure of its own.
+                _log_unheard(attempt, error)
 
-    def _log_started(self, attempt: Attempt, correlation_id: str | None, slot: int) -> None:
+    def _log_started(self, attempt: Attempt, slot: int) -> None:
+        if not writes(log, logging.INFO):
+            return
         log.info(
             "task.started",
             queue=attempt.queue,
             task_id=attempt.claim.id,
-            corr_id=correlation_id,
+            corr_id=attempt.correlation_id,
             attempt=attempt.claim.attempt,
             worker_id=self._worker_id,
             slot=slot,
+            wait_s=attempt.claim.waited_ms / 1_000,
+            time_left_s=attempt.time_left_s(),
         )
 
 
-def _is_ours() -> bool:
-    """Whether the cancellation came from a scope around this task, not from inside the handler."""
+def _is_cancelled() -> bool:
+    """Whether a scope of ours around the handler is cancelled, whatever the handler did itself."""
+    return anyio.current_effective_deadline() == -math.inf
+
+
+async def _absorb_stray_cancellation() -> None:
+    """Take back what a handler did to the task that it shares with its slot.
+
+    A `cancel()` of the current task that nothing has awaited yet would end the slot, and with it
+    the worker.
+    """
     current = asyncio.current_task()
-    return (current is not None and current.cancelling() > 0) or anyio.get_cancelled_exc_class() is not asyncio.CancelledError
+    if current is None or not current.cancelling() or _is_cancelled():
+        return
+    while current.cancelling():
+        current.uncancel()
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        if _is_cancelled():
+            raise
+
+
+def _log_unheard(attempt: Attempt, error: BaseException) -> None:
+    log.warning(
+        "task.error_after_outcome",
+        task_id=attempt.claim.id,
+        queue=attempt.queue,
+        error=f"{type(error).__name__}: {as_text(error)}",
+    )
 
 
 def _record_error(attempt: Attempt, error: BaseException) -> None:
     if attempt.outcome is not None:
-        log.warning(
-            "task.error_after_outcome",
-            task_id=attempt.claim.id,
-            queue=attempt.queue,
-            error=f"{type(error).__name__}: {error}",
-        )
+        _log_unheard(attempt, error)
         return
-    fault = Fault(type(error).__name__, str(error), "".join(traceback.format_exception(error)))
+    trace = "".join(traceback.format_exception(error))
+    fault = Fault(type(error).__name__, as_text(error), trace)
     attempt.outcome = Failed(fault, retryable=True)

@@ -1,28 +1,18 @@
 """One queue as a worker sees it: what may be taken, and what is to be settled."""
 
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from hms_async.domain.queue import Queue
-from hms_async.runtime.exchange import Lane
+from hms_async.runtime.exchange import Lanes
 from hms_async.runtime.handlers import Handler
-from hms_async.runtime.task import Attempt
 from hms_async.storage.replies import Exchanged
+
+if TYPE_CHECKING:
+    from hms_async.runtime.task import Attempt
 
 BATCH = 250
 _PAUSED_POLL_S = 1.0
-
-
-class Finished(NamedTuple):
-    """An attempt that has its outcome.
-
-    Attributes:
-        attempt: The attempt.
-        correlation_id: Its task's case, for the log.
-    """
-
-    attempt: Attempt
-    correlation_id: str | None
 
 
 class Feed:
@@ -31,17 +21,20 @@ class Feed:
     Args:
         queue: Its settings; read again when their version changes.
         handler: Who does its tasks.
-        lane: The way to it.
+        lanes: Makes the ways to it: one for the loop, and one for the last act, since a call on
+            the first may be under way then.
         limit: How many of its tasks at once.
     """
 
-    def __init__(self, queue: Queue, handler: Handler, lane: Lane, limit: int) -> None:
+    def __init__(self, queue: Queue, handler: Handler, lanes: Lanes, limit: int) -> None:
         self.queue = queue
         self.handler = handler
-        self.lane = lane
-        self.outbox: list[Finished] = []
+        self.lane = lanes.make(queue.name)
+        self.last_lane = lanes.make(queue.name)
+        self.outbox: list[Attempt] = []
         self.running = 0
         self.hungry = True
+        self.gone = False
         self._limit = limit
         self._paused = False
         self._rests_until = 0.0
@@ -55,7 +48,7 @@ class Feed:
     @property
     def quiet(self) -> bool:
         """Whether nothing is to be had from it, as far as is known."""
-        return self._paused or not self.hungry
+        return self._paused or self.gone or not self.hungry
 
     def room(self, free_slots: int) -> int:
         """Return how many tasks could be taken now."""
@@ -69,8 +62,9 @@ class Feed:
             self.hungry, self._due_at = True, None
         return self.room(free_slots) if self.hungry else 0
 
-    def rest(self, seconds: float) -> None:
-        """Leave the queue alone for a while, after a fault of its own."""
+    def rest(self, seconds: float, *, gone: bool = False) -> None:
+        """Leave the queue alone for a while, after a fault of its own, or because it is gone."""
+        self.gone = gone
         self._rests_until = time.monotonic() + seconds
         self.hungry = True
 
@@ -78,15 +72,16 @@ class Feed:
         """Whether its bell should be heard (R13)."""
         return not self._paused and self.room(free_slots) > 0
 
-    def wakes_at(self) -> float | None:
+    def wakes_at(self, free_slots: int) -> float | None:
         """Return when it needs attention without a bell, on the monotonic clock."""
         if time.monotonic() < self._rests_until:
             return self._rests_until
-        return self._due_at
+        # Without room, what is due can wait for the slot that becomes free.
+        return self._due_at if self.room(free_slots) else None
 
     def learn(self, reply: Exchanged) -> None:
         """Take note of what an exchange said about the queue."""
-        self._paused = reply.paused
+        self._paused, self.gone = reply.paused, False
         if reply.paused:
             # Its bell is not heard then, so it is asked again.
             self.rest(_PAUSED_POLL_S)

@@ -1,19 +1,24 @@
 """Which function does the tasks of which queue."""
 
+import functools
 import inspect
-from collections.abc import Awaitable, Callable, Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from anyio import CapacityLimiter, to_thread
 
+from hms_async.domain.count import check_count
 from hms_async.domain.queue import check_name
 from hms_async.errors import ConfigInvalid, HandlerInvalid, PayloadInvalid
-from hms_async.runtime.task import Task, check_concurrency
+from hms_async.runtime.task import Task
+from hms_async.telemetry.text import as_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "__hms_handler__"
+_TYPED = re.compile(r"\bTask\[(?!.*\bAny\])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +42,9 @@ class Handler:
     @property
     def name(self) -> str:
         """Where the function is, for people."""
-        module = getattr(self.function, "__module__", None)
-        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        function = _unwrapped(self.function)
+        module = getattr(function, "__module__", None)
+        name = getattr(function, "__qualname__", type(function).__qualname__)
         return f"{module}.{name}" if module else name
 
     def read(self, payload: Any) -> Any:
@@ -54,14 +60,19 @@ class Handler:
         except msgspec.ValidationError as error:
             message, _, path = str(error).partition(" - at ")
             raise PayloadInvalid(message, path=path.strip("`") or "$") from error
+        except Exception as error:  # a type's own check may raise anything
+            raise PayloadInvalid(f"{type(error).__name__}: {as_text(error)}") from error
 
-    def call(self, task: Task[Any], threads: CapacityLimiter) -> Awaitable[Any]:
-        """Call the function, in a thread if it is a plain one."""
+    async def call(self, task: Task[Any], threads: CapacityLimiter) -> Any:
+        """Call the function, in a thread if it is a plain one, and return its result."""
         if self.is_async:
-            result: Awaitable[Any] = self.function(task)
-            return result
+            return await self.function(task)
         # Abandoned when its scope is cancelled: a thread cannot be stopped, only left behind.
-        return to_thread.run_sync(self.function, task, limiter=threads, abandon_on_cancel=True)
+        result = await to_thread.run_sync(
+            self.function, task, limiter=threads, abandon_on_cancel=True
+        )
+        # A plain wrapper around a coroutine function gives a coroutine.
+        return await result if inspect.isawaitable(result) else result
 
 
 def handler(*, queue: str, concurrency: int | None = None) -> Callable[[F], F]:
@@ -79,7 +90,7 @@ def handler(*, queue: str, concurrency: int | None = None) -> Callable[[F], F]:
     """
     check_name(queue, what="queue name")
     if concurrency is not None:
-        check_concurrency(concurrency)
+        check_count(concurrency, name="concurrency")
 
     def mark(function: F) -> F:
         setattr(function, _MARK, (queue, concurrency))
@@ -118,7 +129,7 @@ def bind(function: object, queue: str | None = None, limit: int | None = None) -
             '@handler(queue="...") or give queue="..." with it'
         )
     check_name(queue, what="queue name")
-    _check_signature(function)
+    _check_kind(function)
     return Handler(
         function=function,
         queue=queue,
@@ -130,12 +141,12 @@ def bind(function: object, queue: str | None = None, limit: int | None = None) -
 
 
 def bind_all(functions: Iterable[object]) -> list[Handler]:
-    """Return decorated functions as handlers, one for each queue.
+    """Return decorated functions, or handlers that are bound already, one for each queue.
 
     Raises:
         ConfigInvalid: If two of them want the same queue.
     """
-    bound = [bind(function) for function in functions]
+    bound = [one if isinstance(one, Handler) else bind(one) for one in functions]
     seen: dict[str, Handler] = {}
     for one in bound:
         if one.queue in seen:
@@ -149,10 +160,15 @@ def bind_all(functions: Iterable[object]) -> list[Handler]:
 
 def with_limit(bound: Handler, limit: int | None) -> Handler:
     """Return a handler with another limit; as it is when there is none."""
-    return bound if limit is None else replace(bound, limit=check_concurrency(limit))
+    return bound if limit is None else replace(bound, limit=check_count(limit, name="concurrency"))
 
 
-def _check_signature(function: Callable[..., Any]) -> None:
+def _check_kind(function: Callable[..., Any]) -> None:
+    target = _unwrapped(function)
+    if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+        raise HandlerInvalid(
+            f"the handler {function!r} is a generator: return its result instead of yielding it"
+        )
     try:
         inspect.signature(function).bind(object())
     except TypeError as error:
@@ -163,15 +179,44 @@ def _check_signature(function: Callable[..., Any]) -> None:
         return  # a builtin without a signature: the call will tell
 
 
+def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
 def _payload_type(function: Callable[..., Any]) -> Any:
+    target = _unwrapped(function)
     try:
-        target = function if inspect.isroutine(function) else type(function).__call__
-        hints = get_type_hints(target)
-        first = next(iter(inspect.signature(function).parameters))
-    except (NameError, TypeError, ValueError, StopIteration, AttributeError):
+        first = next(iter(inspect.signature(function).parameters.values()))
+    except (TypeError, ValueError, StopIteration):
         return None
-    hint = hints.get(first)
+    try:
+        hints = get_type_hints(target if inspect.isroutine(target) else type(target).__call__)
+    except NameError as error:
+        if _asks_for_a_type(first.annotation):
+            raise HandlerInvalid(
+                f'the annotation "{first.annotation}" of the handler {function!r} cannot be read: '
+                f"{error}. Import the name outside `if TYPE_CHECKING:`, or write Task[Any]"
+            ) from error
+        return None
+    except (TypeError, AttributeError):
+        return None
+    hint = hints.get(first.name)
     if get_origin(hint) is not Task:
         return None
     (payload_type,) = get_args(hint)
-    return None if payload_type is Any or isinstance(payload_type, TypeVar) else payload_type
+    if payload_type is Any or isinstance(payload_type, TypeVar):
+        return None
+    try:
+        msgspec.json.Decoder(payload_type)
+    except TypeError as error:
+        raise HandlerInvalid(
+            f"the handler {function!r} asks for Task[{payload_type}], which cannot be checked: "
+            f"{error}"
+        ) from error
+    return payload_type
+
+
+def _asks_for_a_type(annotation: object) -> bool:
+    return isinstance(annotation, str) and bool(_TYPED.search(annotation))

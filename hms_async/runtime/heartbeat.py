@@ -6,16 +6,18 @@ stuck for good must not hold its tasks for good.
 """
 
 import asyncio
+import math
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 from anyio import to_thread
 
-from hms_async.errors import StoreError
+from hms_async.errors import HMSError
 from hms_async.runtime.leases import Held
 from hms_async.storage.renewal import LeaseRenewer
 from hms_async.telemetry.logs import get_logger
@@ -25,6 +27,7 @@ log = get_logger("hms_async.worker")
 LOOP_STALL_LIMIT_S = 60.0
 _BLOCKED_AFTER_S = 1.0
 _PULSE_S = 0.25
+_AGAIN_S = 1.0
 
 
 class Heartbeat:
@@ -34,6 +37,7 @@ class Heartbeat:
         renewer: The thread's own way to the store.
         held: What to renew.
         lease_s: Returns the shortest lease of the queues that are served.
+        worker_id: Whose leases they are, for the log.
         stall_limit_s: For how long the loop may stand still before its leases are let go.
     """
 
@@ -43,8 +47,10 @@ class Heartbeat:
         held: Held,
         *,
         lease_s: Callable[[], float],
+        worker_id: str,
         stall_limit_s: float = LOOP_STALL_LIMIT_S,
     ) -> None:
+        self._worker_id = worker_id
         self._renewer = renewer
         self._held = held
         self._lease_s = lease_s
@@ -70,28 +76,33 @@ class Heartbeat:
                 await to_thread.run_sync(thread.join, self._lease_s())
 
     def _beat(self, loop: asyncio.AbstractEventLoop, loop_thread: int) -> None:
-        next_beat = 0.0
+        last, failed = 0.0, False
         while not self._stop.wait(_PULSE_S):
-            still_for = time.monotonic() - self._pulse
+            now = time.monotonic()
+            still_for = now - self._pulse
             self._watch(still_for, loop_thread)
-            if still_for < self._stall_limit_s and time.monotonic() >= next_beat:
-                next_beat = time.monotonic() + self._renew(loop)
+            # Asked each time: the lease may have become shorter since the last beat.
+            pause = min(self._lease_s() / 3, _AGAIN_S if failed else math.inf)
+            if still_for < self._stall_limit_s and now - last >= pause:
+                last, failed = now, not self._renew(loop)
         self._renewer.close()
 
-    def _renew(self, loop: asyncio.AbstractEventLoop) -> float:
-        """Renew all leases and return how long until the next time."""
-        pause = self._lease_s() / 3
-        try:
-            for queue, pairs in self._held.by_queue().items():
+    def _renew(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Renew all leases, each queue by itself; returns whether all could be."""
+        renewed = True
+        for queue, pairs in self._held.by_queue().items():
+            try:
                 lost = self._renewer.extend(queue, pairs)
-                if lost:
+            except HMSError as error:
+                renewed = False
+                log.warning(
+                    "heartbeat.failed", queue=queue, error=str(error), worker_id=self._worker_id
+                )
+                continue
+            if lost:
+                with suppress(RuntimeError):  # the loop is closed: the worker is at its end
                     loop.call_soon_threadsafe(self._held.lose, lost)
-        except StoreError as error:
-            log.warning("heartbeat.failed", error=str(error))
-            return min(pause, 1.0)
-        except RuntimeError:
-            return pause  # the loop is closed: the worker is at its end
-        return pause
+        return renewed
 
     def _watch(self, still_for: float, loop_thread: int) -> None:
         """Say once, with the stack, that something blocks the loop; and that it is over."""
@@ -101,9 +112,10 @@ class Heartbeat:
         if self._blocked:
             return
         self._blocked = True
-        frame = sys._current_frames().get(loop_thread)  # noqa: SLF001  # the only way to see another thread's stack
+        frame = sys._current_frames().get(loop_thread)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # the only way to see another thread's stack
         log.warning(
             "loop.blocked",
+            worker_id=self._worker_id,
             lag_s=round(still_for, 3),
             task_ids=[attempt.claim.id for attempt in self._held.attempts()][:10],
             stack="".join(traceback.format_stack(frame)) if frame else "",

@@ -21,6 +21,8 @@ class Held:
     def __init__(self) -> None:
         self._attempts: dict[str, Attempt] = {}
         self._scopes: dict[str, CancelScope] = {}
+        self._threads: set[str] = set()
+        self._handing_back = False
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -31,29 +33,37 @@ class Held:
         with self._lock:
             self._attempts[attempt.claim.token] = attempt
 
-    def watch(self, attempt: Attempt, scope: CancelScope) -> None:
-        """Cancel this scope when the attempt's lease is lost, or the task is to be handed back."""
-        self._scopes[attempt.claim.token] = scope
+    def watch(self, attempt: Attempt, scope: CancelScope, *, in_thread: bool) -> None:
+        """Cancel this scope when the attempt's lease is lost, or the task is to be handed back.
 
-    def drop(self, attempt: Attempt) -> None:
-        """Let go of a lease that has been settled."""
+        A thread cannot be stopped, so a task in one is handed back as late as can be.
+        """
+        self._scopes[attempt.claim.token] = scope
+        if in_thread:
+            self._threads.add(attempt.claim.token)
+        if attempt.lost or (self._handing_back and not in_thread):
+            scope.cancel()
+
+    def drop(self, attempt: Attempt) -> bool:
+        """Let go of a lease that has been settled; returns whether it was held."""
         token = attempt.claim.token
         with self._lock:
-            self._attempts.pop(token, None)
+            held = self._attempts.pop(token, None)
         self._scopes.pop(token, None)
+        self._threads.discard(token)
+        return held is not None
 
     def by_queue(self) -> dict[str, list[tuple[str, str]]]:
         """Return pairs of id and token for each queue; safe to call from any thread."""
-        with self._lock:
-            attempts = list(self._attempts.values())
         pairs: dict[str, list[tuple[str, str]]] = {}
-        for attempt in attempts:
+        for attempt in self.attempts():
             pairs.setdefault(attempt.queue, []).append((attempt.claim.id, attempt.claim.token))
         return pairs
 
     def attempts(self) -> list[Attempt]:
-        """Return what is held."""
-        return list(self._attempts.values())
+        """Return what is held; safe to call from any thread."""
+        with self._lock:
+            return list(self._attempts.values())
 
     def lose(self, tokens: set[str]) -> None:
         """Take note that these leases are gone, and cancel what runs under them."""
@@ -67,14 +77,15 @@ class Held:
                 "task.lease_lost",
                 task_id=attempt.claim.id,
                 queue=attempt.queue,
-                corr_id=None,
+                corr_id=attempt.correlation_id,
                 held_s=round(time.monotonic() - attempt.claimed, 3),
             )
             self._cancel(token)
 
     def cancel_all(self) -> None:
-        """Cancel everything that runs, so that it can be handed back."""
-        for token in list(self._scopes):
+        """Cancel all that runs and is about to run, so that it can be handed back."""
+        self._handing_back = True
+        for token in self._scopes.keys() - self._threads:
             self._cancel(token)
 
     def _cancel(self, token: str) -> None:

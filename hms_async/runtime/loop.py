@@ -10,13 +10,12 @@ import time
 from collections.abc import Sequence
 
 import anyio
-from anyio import CancelScope
 
 from hms_async.domain.settle import Settlement
 from hms_async.errors import QueueNotFound, StoreError, StoreProtocol
 from hms_async.runtime.bell import Bell
-from hms_async.runtime.exchange import Backoff, settlement_of, to_settle
-from hms_async.runtime.feed import BATCH, Feed, Finished
+from hms_async.runtime.exchange import settlement_of, to_settle
+from hms_async.runtime.feed import BATCH, Feed
 from hms_async.runtime.leases import Held
 from hms_async.runtime.report import Reporter
 from hms_async.runtime.shutdown import Stop
@@ -35,6 +34,7 @@ class ExchangeLoop:
         store: Where the queues are.
         feeds: The queues, each with its handler.
         held: The leases of this process.
+        slots: Where tasks run.
         stop: Whether to stop, and how.
         reporter: Writes the log.
         polls: Ask a silent queue once a second, for workers without a supervisor: its sweep
@@ -47,6 +47,7 @@ class ExchangeLoop:
         store: Store,
         feeds: Sequence[Feed],
         held: Held,
+        slots: Slots,
         *,
         stop: Stop,
         reporter: Reporter,
@@ -55,6 +56,7 @@ class ExchangeLoop:
     ) -> None:
         self.bell = Bell(store, self._rung)
         self._store = store
+        self._slots = slots
         self._feeds = list(feeds)
         self._by_name = {feed.name: feed for feed in feeds}
         self._held = held
@@ -64,48 +66,48 @@ class ExchangeLoop:
         self._burst = burst
         self._wake = asyncio.Event()
         stop.on_change(self._wake.set)
+        slots.on_finished(self._finished)
 
-    def finished(self, attempt: Attempt, correlation_id: str | None) -> None:
+    def _finished(self, attempt: Attempt) -> None:
         """Take an attempt back from its slot; its outcome leaves with the next exchange."""
         feed = self._by_name[attempt.queue]
         feed.running -= 1
-        feed.outbox.append(Finished(attempt, correlation_id))
+        feed.outbox.append(attempt)
         self._wake.set()
 
     def shortest_lease_s(self) -> float:
         """Return the shortest lease of the queues served."""
         return min(feed.queue.settings.lease_ms for feed in self._feeds) / 1_000
 
-    async def run(self, slots: Slots) -> None:
+    async def run(self) -> None:
         """Exchange until stopped and everything is settled or handed back."""
         while True:
             self._wake.clear()
             worked = False
-            for feed in self._rotation():
-                worked = await self._step(feed, slots) or worked
+            for feed in list(self._feeds):
+                worked = await self._step(feed) or worked
             if worked:
                 # The slots run before the next round, so that it carries all that they finish.
                 await anyio.lowlevel.checkpoint()
             elif self._is_done():
                 return
             else:
-                await self._sleep(slots)
-
-    def _rotation(self) -> list[Feed]:
-        self._feeds.append(self._feeds.pop(0))
-        return list(self._feeds)
+                await self._sleep()
 
     def _is_done(self) -> bool:
         if len(self._held):
             return False
         return self._stop.draining or (self._burst and all(feed.quiet for feed in self._feeds))
 
-    async def _sleep(self, slots: Slots) -> None:
-        if not self._stop.draining:
-            ears = [feed.name for feed in self._feeds if feed.listens(slots.free)]
-            if ears:
-                self.bell.listen(ears)
-        wakes = [at for feed in self._feeds if (at := feed.wakes_at()) is not None]
+    async def _sleep(self) -> None:
+        if self._stop.draining:
+            # Nothing is taken any more, so only outcomes are worth waking for.
+            await self._wake.wait()
+            return
+        free = self._slots.free
+        if ears := [feed.name for feed in self._feeds if feed.listens(free)]:
+            self.bell.listen(ears)
+        wakes = [at for feed in self._feeds if (at := feed.wakes_at(free)) is not None]
         timeout = max(min(wakes) - time.monotonic(), 0.001) if wakes else None
         with anyio.move_on_after(timeout):
             await self._wake.wait()
@@ -116,30 +118,31 @@ class ExchangeLoop:
         if queue is not None:
             feed = self._by_name[queue]
             feed.hungry = True
-            return not self._stop.draining
+            return not self._stop.draining and feed.listens(self._slots.free)
         if self._polls:
             for feed in self._feeds:
                 feed.hungry = True
         return True
 
-    async def _step(self, feed: Feed, slots: Slots) -> bool:
+    async def _step(self, feed: Feed) -> bool:
         """Exchange with one queue, if there is anything to say; returns whether there was."""
         batch = feed.outbox[:BATCH]
-        want = 0 if self._stop.draining else feed.want(slots.free)
+        want = 0 if self._stop.draining else feed.want(self._slots.free)
         if not batch and not want:
             return False
         policy = feed.queue.settings.retry
-        settlements = [settlement_of(finished.attempt, policy) for finished in batch]
+        settlements = [settlement_of(attempt, policy) for attempt in batch]
         settles = [
-            to_settle(finished.attempt, settlement)
-            for finished, settlement in zip(batch, settlements, strict=True)
+            to_settle(attempt, settlement)
+            for attempt, settlement in zip(batch, settlements, strict=True)
         ]
         try:
             reply = await self._exchange(feed, settles, want)
         except QueueNotFound as error:
-            self._reporter.queue_gone(feed.name, error)
+            if not feed.gone:
+                self._reporter.queue_gone(feed.name, error)
             self._close(feed, batch, settlements, [Settled("gone", "")] * len(batch))
-            feed.rest(_FAULT_REST_S)
+            feed.rest(_FAULT_REST_S, gone=True)
             return False
         except StoreProtocol as error:
             self._reporter.refused(feed.name, error)
@@ -147,38 +150,27 @@ class ExchangeLoop:
             feed.rest(_FAULT_REST_S)
             return False
         self._close(feed, batch, settlements, reply.settled)
-        self._take(feed, reply, slots)
+        self._take(feed, reply)
         if reply.version != feed.queue.version:
             await self._reload(feed)
         return True
 
     async def _exchange(self, feed: Feed, settles: list[Settle], want: int) -> Exchanged:
         """Exchange once, however long the server stays away."""
-        backoff = Backoff()
-        send = feed.lane.exchange
-        while True:
-            try:
-                # Shielded, and followed by nothing that waits: a claim whose answer is thrown
-                # away would sit in nobody's hands until its lease ends.
-                with CancelScope(shield=True):
-                    reply = await send(settles, want)
-            except (QueueNotFound, StoreProtocol):
-                raise
-            except StoreError as error:
-                self._reporter.store_down(error)
-            else:
-                self._reporter.store_up()
-                return reply
-            # The same number again; a stop takes back the wish for more.
-            send = feed.lane.again
-            want = 0 if self._stop.draining else want
-            await backoff.wait()
+
+        def unanswered(error: StoreError) -> int:
+            self._reporter.store_down(error)
+            return 0 if self._stop.draining else want
+
+        reply = await feed.lane.exchange(settles, want, unanswered=unanswered)
+        self._reporter.store_up()
+        return reply
 
     async def _settle_one_by_one(
-        self, feed: Feed, batch: list[Finished], settlements: list[Settlement], settles: list[Settle]
+        self, feed: Feed, batch: list[Attempt], settlements: list[Settlement], settles: list[Settle]
     ) -> None:
         """A script failed: find the attempt that it fails for, settle the others (R11)."""
-        for finished, settlement, settle in zip(batch, settlements, settles, strict=True):
+        for attempt, settlement, settle in zip(batch, settlements, settles, strict=True):
             for attempted in (settle, Settle(settle.id, settle.token, "release")):
                 try:
                     reply = await self._exchange(feed, [attempted], 0)
@@ -190,22 +182,23 @@ class ExchangeLoop:
                     break
             else:
                 settled = Settled("gone", "")
-            self._close(feed, [finished], [settlement], [settled])
+            self._close(feed, [attempt], [settlement], [settled])
 
     def _close(
         self,
         feed: Feed,
-        batch: list[Finished],
+        batch: list[Attempt],
         settlements: list[Settlement],
         settled: list[Settled],
     ) -> None:
         """Let go of attempts whose end the store knows."""
         del feed.outbox[: len(batch)]
-        for finished, settlement, answer in zip(batch, settlements, settled, strict=True):
-            self._held.drop(finished.attempt)
-            self._reporter.finished(finished, settlement, answer)
+        for attempt, settlement, answer in zip(batch, settlements, settled, strict=True):
+            # One that was handed back over its handler's head has been told of.
+            if self._held.drop(attempt):
+                self._reporter.finished(attempt, settlement, answer)
 
-    def _take(self, feed: Feed, reply: Exchanged, slots: Slots) -> None:
+    def _take(self, feed: Feed, reply: Exchanged) -> None:
         for claim in reply.claims:
             attempt = Attempt(
                 claim,
@@ -215,7 +208,11 @@ class ExchangeLoop:
             )
             self._held.add(attempt)
             feed.running += 1
-            slots.give(attempt, feed.handler)
+            self._slots.give(attempt, feed.handler)
+        if reply.claims:
+            # The others choose first next time.
+            self._feeds.remove(feed)
+            self._feeds.append(feed)
         feed.learn(reply)
 
     async def _reload(self, feed: Feed) -> None:

@@ -2,19 +2,38 @@
 
 import asyncio
 import time
-from typing import Any
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from hms_async.domain.queue import Queue
+import anyio
+from anyio import CancelScope
+from anyio.abc import TaskGroup
+
 from hms_async.domain.outcome import Failed, Fault
-from hms_async.errors import EnvelopeInvalid, LeaseLost, StoreUnavailable
-from hms_async.runtime.exchange import Backoff, Lane, make_incarnation, settlement_of, to_settle
+from hms_async.errors import (
+    ClientClosed,
+    EnvelopeInvalid,
+    HMSError,
+    LeaseLost,
+    StoreError,
+    StoreUnavailable,
+)
+from hms_async.runtime.exchange import Lane, Lanes, settlement_of, to_settle
 from hms_async.runtime.task import Attempt, Task
 from hms_async.storage.codec import decode_envelope
 from hms_async.storage.replies import Claim, Exchanged, Settle
 from hms_async.storage.store import Store
 
+if TYPE_CHECKING:
+    from hms_async.domain.queue import Queue
+
 _BELL_WAIT_S = 1.0
-_SETTLE_TIMEOUT_S = 10.0
+_SHORTEST_WAIT_S = 0.1  # Redis 6.2 takes a very short wait as one without end
+_MARGIN_S = 5.0
+_ANSWER_TIMEOUT_S = 10.0
+
+Taken = asyncio.Future[Attempt | None]
 
 
 class Popper:
@@ -23,137 +42,192 @@ class Popper:
     Args:
         store: Where the queues are.
         name: Who holds the tasks, for lists and logs.
+        group: Where claims run, apart from their callers: a cancelled caller loses no task.
     """
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, group: TaskGroup) -> None:
         self._store = store
-        self._name = name
-        self._incarnation = make_incarnation()
-        self._lanes: dict[str, list[Lane]] = {}
-        self._made = 0
+        self._group = group
+        self._lanes = Lanes(store, name)
+        self._free: dict[str, list[Lane]] = {}
         self._queues: dict[str, Queue] = {}
+        self._waiting: set[Taken] = set()
+        self._closed = False
 
-    async def pop(
-        self, queue: str, timeout_s: float, taken: "asyncio.Future[Attempt | None]"
-    ) -> None:
-        """Claim a task and give it to whoever waits; hand it back when nobody does any more.
-
-        Runs apart from the caller, so that a cancelled caller loses no task.
-        """
-        lane = self._take_lane(queue)
-        until = time.monotonic() + timeout_s
-        try:
-            while not taken.cancelled():
-                reply = await self._exchange(lane, want=1)
-                if reply.claims:
-                    await self._give(lane, reply, taken)
-                    return
-                left = until - time.monotonic()
-                if left <= 0:
-                    taken.set_result(None)
-                    return
-                due = (reply.next_due_ms or float("inf")) - reply.now_ms
-                wait = min(left, _BELL_WAIT_S, max(due / 1_000, 0))
-                # 6.2 takes a very short wait as one without end.
-                await self._store.wait_for_bell([queue], max(wait, 0.1))
-        except Exception as error:  # noqa: BLE001  # it belongs to the caller, whatever it is
+    def close(self) -> None:
+        """Let callers go that still wait; what they might have got is handed back."""
+        self._closed = True
+        for taken in list(self._waiting):
             if not taken.done():
-                taken.set_exception(error)
-        finally:
-            self._lanes[queue].append(lane)
+                taken.set_exception(ClientClosed("the client was closed while pop_task waited"))
 
-    async def _give(
-        self, lane: Lane, reply: Exchanged, taken: "asyncio.Future[Attempt | None]"
-    ) -> None:
-        claim = reply.claims[0]
-        settings = (await self._settings(lane.queue, reply.version)).settings
-        if taken.cancelled():
-            await self._exchange(lane, [Settle(claim.id, claim.token, "release")])
-            return
-        taken.set_result(
-            Attempt(
-                claim,
-                lane.queue,
-                server_ms=reply.now_ms,
-                max_result_bytes=settings.max_payload_bytes,
-            )
-        )
+    async def pop(self, queue: str, timeout_s: float) -> Task[Any] | None:
+        """Return a task under a lease, or `None` when none came in time."""
+        self._check_open()
+        until = time.monotonic() + timeout_s
+        while True:
+            attempt = await self._take(queue, until)
+            if attempt is None:
+                return None
+            try:
+                envelope = decode_envelope(attempt.claim.body)
+            except EnvelopeInvalid as error:
+                attempt.outcome = Failed(Fault("EnvelopeInvalid", str(error)), retryable=False)
+                await self._settle(attempt)
+                continue
+            attempt.correlation_id = envelope.correlation_id
+            return Task(attempt, envelope.payload, extend=self._extend, settle=self._settle)
 
-    async def open(self, attempt: Attempt) -> Task[Any] | None:
-        """Return the handle of a popped attempt; fail a task that cannot be read instead."""
+    async def _take(self, queue: str, until: float) -> Attempt | None:
+        taken: Taken = asyncio.get_running_loop().create_future()
+        self._waiting.add(taken)
+        taken.add_done_callback(self._waiting.discard)
+        self._group.start_soon(self._claim, queue, until, taken, name=f"pop-{queue}")
         try:
-            envelope = decode_envelope(attempt.claim.body)
-        except EnvelopeInvalid as error:
-            attempt.outcome = Failed(Fault("EnvelopeInvalid", str(error)), retryable=False)
-            await self.settle(attempt)
-            return None
-        return Task(
-            attempt,
-            envelope.payload,
-            correlation_id=envelope.correlation_id,
-            extend=self.extend,
-            settle=self.settle,
+            return await taken
+        except asyncio.CancelledError:
+            # It may have come in the very turn in which the caller was cancelled.
+            if not taken.cancelled() and not taken.exception() and (attempt := taken.result()):
+                self._group.start_soon(
+                    self._release, [attempt.claim], queue, name=f"release-{queue}"
+                )
+            raise
+
+    async def _claim(self, queue: str, until: float, taken: Taken) -> None:
+        lane = self._take_lane(queue)
+        try:
+            attempt = await self._claim_on(lane, until, taken)
+        except StoreUnavailable as error:
+            _tell(taken, error)
+            # The call may have claimed something: the lane is of use again when that is known.
+            await self._take_back(lane)
+            return
+        except Exception as error:  # noqa: BLE001  # it belongs to the caller, whatever it is
+            _tell(taken, error)
+            self._free[queue].append(lane)
+            return
+        self._free[queue].append(lane)
+        if not taken.done():
+            taken.set_result(attempt)
+        elif attempt is not None:
+            await self._release([attempt.claim], queue)
+
+    async def _take_back(self, lane: Lane) -> None:
+        """Ask for an answer that nobody waits for any more, and hand back what is in it (R2)."""
+        try:
+            reply = await lane.exchange(unanswered=lambda _: 0, again=True)
+        except HMSError:
+            return  # its leases end by themselves
+        self._free[lane.queue].append(lane)
+        if reply.claims:
+            await self._release(reply.claims, lane.queue)
+
+    async def _claim_on(self, lane: Lane, until: float, taken: Taken) -> Attempt | None:
+        if lane.queue not in self._queues:
+            self._queues[lane.queue] = await self._store.queue(lane.queue)
+        while not taken.done():
+            reply = await self._exchange(lane, want=1)
+            if reply.claims:
+                return self._attempt(lane.queue, reply)
+            left = until - time.monotonic()
+            if left <= 0:
+                return None
+            await self._wait(lane.queue, reply, left, taken)
+        return None
+
+    def _attempt(self, queue: str, reply: Exchanged) -> Attempt:
+        if reply.version != self._queues[queue].version:
+            self._group.start_soon(self._reload, queue, name=f"reload-{queue}")
+        return Attempt(
+            reply.claims[0],
+            queue,
+            server_ms=reply.now_ms,
+            max_result_bytes=self._queues[queue].settings.max_payload_bytes,
         )
 
-    async def extend(self, attempt: Attempt) -> None:
+    async def _wait(self, queue: str, reply: Exchanged, left: float, taken: Taken) -> None:
+        if reply.paused:
+            # Its bell is for those who may take from it (R13).
+            await anyio.sleep(min(left, _BELL_WAIT_S))
+            return
+        due_ms = (reply.next_due_ms or float("inf")) - reply.now_ms
+        wait = max(min(left, _BELL_WAIT_S, due_ms / 1_000), _SHORTEST_WAIT_S)
+        # The connection has no time-out of its own: a half-open one would wait for ever.
+        with anyio.move_on_after(wait + _MARGIN_S):
+            rung = await self._store.wait_for_bell([queue], wait)
+            if rung and taken.done():
+                with CancelScope(shield=True):
+                    await self._store.ring(queue)
+
+    async def _reload(self, name: str) -> None:
+        try:
+            self._queues[name] = await self._store.queue(name)
+        except HMSError:
+            return  # the next claim says it again
+
+    async def _extend(self, attempt: Attempt) -> None:
         """Renew a lease.
 
         Raises:
             LeaseLost: If somebody else has the task.
         """
+        self._check_open()
         claim = attempt.claim
         if await self._store.extend(attempt.queue, [(claim.id, claim.token)]):
             attempt.lost = True
             raise _lost(claim)
 
-    async def settle(self, attempt: Attempt) -> None:
+    async def _settle(self, attempt: Attempt) -> None:
         """Send an outcome.
 
         Raises:
             LeaseLost: If it was refused: somebody else has the task, or it is gone.
         """
+        self._check_open()
         queue = self._queues[attempt.queue]
         settle = to_settle(attempt, settlement_of(attempt, queue.settings.retry))
         lane = self._take_lane(attempt.queue)
         try:
             reply = await self._exchange(lane, [settle])
         finally:
-            self._lanes[attempt.queue].append(lane)
+            self._free[attempt.queue].append(lane)
         if reply.settled[0].answer in ("stale", "gone"):
             attempt.lost = True
             raise _lost(attempt.claim)
 
-    async def _exchange(self, lane: Lane, settles: list[Settle] | None = None, want: int = 0) -> Exchanged:
-        backoff, until = Backoff(), time.monotonic() + _SETTLE_TIMEOUT_S
-        send = lane.exchange
-        while True:
-            try:
-                return await send(settles or (), want)
-            except StoreUnavailable:
-                if time.monotonic() > until:
-                    raise
-            send = lane.again
-            await backoff.wait()
+    async def _release(self, claims: Sequence[Claim], queue: str) -> None:
+        """Let others have what nobody here waits for any more."""
+        settles = [Settle(claim.id, claim.token, "release") for claim in claims]
+        lane = self._take_lane(queue)
+        with suppress(HMSError):  # their leases end by themselves
+            await self._exchange(lane, settles)
+        self._free[queue].append(lane)
 
-    async def _settings(self, name: str, version: int) -> Queue:
-        queue = self._queues.get(name)
-        if queue is None or queue.version != version:
-            queue = self._queues[name] = await self._store.queue(name)
-        return queue
+    async def _exchange(
+        self, lane: Lane, settles: Sequence[Settle] = (), want: int = 0
+    ) -> Exchanged:
+        until = time.monotonic() + _ANSWER_TIMEOUT_S
+
+        def unanswered(error: StoreError) -> int:
+            if time.monotonic() > until:
+                raise error
+            return want
+
+        return await lane.exchange(settles, want, unanswered=unanswered)
 
     def _take_lane(self, queue: str) -> Lane:
         """A lane carries one call at a time, so each call under way has its own."""
-        free = self._lanes.setdefault(queue, [])
-        if free:
-            return free.pop()
-        self._made += 1
-        return Lane(
-            self._store,
-            queue,
-            worker=self._name,
-            incarnation=self._incarnation,
-            number=self._made,
-        )
+        free = self._free.setdefault(queue, [])
+        return free.pop() if free else self._lanes.make(queue)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClientClosed("the client that took this task is closed")
+
+
+def _tell(taken: Taken, error: Exception) -> None:
+    if not taken.done():
+        taken.set_exception(error)
 
 
 def _lost(claim: Claim) -> LeaseLost:

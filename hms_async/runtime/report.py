@@ -1,17 +1,22 @@
 """What a worker says about its work: one canonical line an attempt."""
 
+import logging
 import time
+from typing import Any
 
-from hms_async.domain.outcome import Completed
+from hms_async.domain.outcome import Completed, Fault
 from hms_async.domain.settle import Settlement
+from hms_async.domain.sla import clock_word
 from hms_async.errors import HMSError, StoreError
-from hms_async.runtime.feed import Finished
+from hms_async.runtime.task import Attempt
 from hms_async.storage.replies import Settled
-from hms_async.telemetry.logs import get_logger
+from hms_async.telemetry.logs import get_logger, writes
 
 log = get_logger("hms_async.worker")
 
-_OUTCOMES = {"done": "ok", "failed": "failed", "retrying": "retry", "waiting": "released"}
+_BY_STATE = {"done": "ok", "failed": "failed", "retrying": "retry", "waiting": "released"}
+_BY_WORD = {"done": "ok", "fail": "failed", "retry": "retry", "release": "released"}
+_LEVELS = {"ok": logging.INFO, "failed": logging.ERROR}
 
 
 class Reporter:
@@ -25,39 +30,40 @@ class Reporter:
         self.handed_back = 0
         self._worker_id = worker_id
         self._down_since: float | None = None
+        self._failures = 0
 
-    def finished(self, finished: Finished, settlement: Settlement, settled: Settled) -> None:
+    def finished(self, attempt: Attempt, settlement: Settlement, settled: Settled) -> None:
         """Say what became of an attempt."""
-        attempt = finished.attempt
-        lost = settled.answer in ("stale", "gone")
-        outcome = "lost" if lost else _OUTCOMES.get(settled.state, settled.state)
+        outcome = _outcome(settlement, settled)
         if outcome == "released":
             self.handed_back += 1
-        fields = {
+        level = _LEVELS.get(outcome, logging.WARNING)
+        if not writes(log, level):
+            return
+        fields: dict[str, Any] = {
             "outcome": outcome,
             "queue": attempt.queue,
             "task_id": attempt.claim.id,
-            "corr_id": finished.correlation_id,
+            "corr_id": attempt.correlation_id,
             "attempt": attempt.claim.attempt,
             "worker_id": self._worker_id,
+            "wait_s": attempt.claim.waited_ms / 1_000,
             "run_s": round(time.monotonic() - attempt.claimed, 3),
+            "bytes_in": len(attempt.claim.body),
         }
         if attempt.claim.due_ms is not None:
-            fields["time_left_s"] = round((attempt.claim.due_ms - attempt.now_ms()) / 1_000, 3)
+            now_ms = attempt.now_ms()
+            fields["time_left_s"] = (attempt.claim.due_ms - now_ms) / 1_000
+            fields["clock"] = clock_word(attempt.claim.arrived_ms, attempt.claim.due_ms, now_ms)
         if outcome == "ok":
-            result = attempt.result if isinstance(attempt.outcome, Completed) else None
-            log.info("task.finished", result=result, **fields)
-        elif outcome == "failed":
-            log.error("task.finished", error=str(settlement.fault), **fields)
-        elif outcome == "retry":
-            log.warning(
-                "task.finished",
-                error=str(settlement.fault),
-                retry_in_s=round(settlement.delay_ms / 1_000, 3),
-                **fields,
-            )
-        else:
-            log.warning("task.finished", **fields)
+            done = isinstance(attempt.outcome, Completed)
+            fields["result"] = attempt.result if done else None
+            fields["bytes_out"] = len(settlement.result)
+        if outcome in ("failed", "retry") and settlement.fault is not None:
+            fields |= _fault_fields(settlement.fault, with_traceback=outcome == "failed")
+        if outcome == "retry":
+            fields["retry_in_s"] = settlement.delay_ms / 1_000
+        log.log(level, "task.finished", **fields)
 
     def queue_gone(self, queue: str, error: HMSError) -> None:
         """Say that a queue was removed under the worker."""
@@ -75,6 +81,7 @@ class Reporter:
 
     def store_down(self, error: StoreError) -> None:
         """Say once that the server cannot be reached."""
+        self._failures += 1
         if self._down_since is None:
             self._down_since = time.monotonic()
             log.error("store.down", error=str(error), worker_id=self._worker_id)
@@ -82,6 +89,26 @@ class Reporter:
     def store_up(self) -> None:
         """Say once that the server is back."""
         if self._down_since is not None:
-            down_s = round(time.monotonic() - self._down_since, 3)
-            self._down_since = None
-            log.info("store.up", down_s=down_s, worker_id=self._worker_id)
+            log.info(
+                "store.up",
+                down_s=round(time.monotonic() - self._down_since, 3),
+                attempts=self._failures,
+                worker_id=self._worker_id,
+            )
+            self._down_since, self._failures = None, 0
+
+
+def _outcome(settlement: Settlement, settled: Settled) -> str:
+    match settled.answer:
+        case "ok":
+            return _BY_STATE.get(settled.state, settled.state)
+        case "already":
+            # Settled by an earlier send; the task may have moved on since.
+            return _BY_WORD[settlement.word]
+        case _:
+            return "lost"
+
+
+def _fault_fields(fault: Fault, *, with_traceback: bool) -> dict[str, Any]:
+    fields = {"error": str(fault), "error_type": fault.type, "fingerprint": fault.fingerprint}
+    return fields | {"exc": fault.traceback} if with_traceback and fault.traceback else fields

@@ -11,6 +11,7 @@ from hms_async.storage.events import EventReader
 from hms_async.storage.store import Store
 
 _REREAD_S = 1.0
+_MARGIN_S = 5.0
 
 
 async def result(store: Store, task_id: str, timeout_s: float) -> Any:
@@ -45,7 +46,8 @@ async def result(store: Store, task_id: str, timeout_s: float) -> Any:
 
 async def _until_news(events: EventReader, task_id: str, wait_s: float) -> None:
     until = time.monotonic() + wait_s
-    with anyio.move_on_after(wait_s):
+    # The server ends the wait; cutting it off at the same moment would cost the connection.
+    with anyio.move_on_after(wait_s + _MARGIN_S):
         while (left := until - time.monotonic()) > 0:
             news = await events.read(max(int(left * 1_000), 1))
             if any(event.task_id == task_id for event in news):

@@ -1,18 +1,26 @@
 """How a worker stops: drain, then hand back, then leave."""
 
-import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
+from anyio import TASK_STATUS_IGNORED
+from anyio.abc import TaskStatus
 
+from hms_async.errors import HMSError, StoreError
+from hms_async.runtime.exchange import settlement_of, to_settle
+from hms_async.runtime.feed import BATCH, Feed
 from hms_async.runtime.leases import Held
+from hms_async.runtime.report import Reporter
+from hms_async.runtime.task import Attempt
 from hms_async.telemetry.logs import get_logger
 
 log = get_logger("hms_async.worker")
 
 CANCEL_GRACE_S = 1.0
 """How long a cancelled handler may take to end before its task is handed back over its head."""
+
+_LAST_ACT_S = 5.0
 
 
 class Stop:
@@ -26,9 +34,21 @@ class Stop:
         self._hand_back = anyio.Event()
         self._listeners: list[Callable[[], None]] = []
 
+    @property
+    def exit_code(self) -> int:
+        """What the process ends with when work was handed back."""
+        return 128 + self.signal if self.signal else 1
+
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call this whenever the answer changes."""
         self._listeners.append(listener)
+
+    def ask(self) -> None:
+        """Stop; asked again, at once."""
+        if self.draining:
+            self.hand_back()
+        else:
+            self.drain()
 
     def drain(self) -> None:
         """Take nothing more, and finish what runs."""
@@ -65,14 +85,72 @@ class Stop:
         held.cancel_all()
         await anyio.sleep(CANCEL_GRACE_S)
 
-    async def watch_signals(self) -> None:
-        """The first SIGTERM or SIGINT drains, the second hands back, the third ends at once."""
+    async def watch_signals(
+        self,
+        leave: Callable[[int], object],
+        *,
+        task_status: TaskStatus[None] = TASK_STATUS_IGNORED,
+    ) -> None:
+        """The first SIGTERM or SIGINT drains, the second hands back, the third ends at once.
+
+        Args:
+            leave: Ends the process with a code.
+            task_status: Told when signals are heard.
+        """
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
             async for number in signals:
                 self.signal = int(number)
                 if self.handing_back:
-                    os._exit(128 + self.signal)
-                if self.draining:
-                    self.hand_back()
-                else:
-                    self.drain()
+                    leave(self.exit_code)
+                self.ask()
+
+
+class LastAct:
+    """Settles what has an outcome, and hands back all else: what was cancelled, or would not end.
+
+    Args:
+        feeds: The queues.
+        held: The leases of this process.
+        reporter: Writes the log.
+    """
+
+    def __init__(self, feeds: Sequence[Feed], held: Held, reporter: Reporter) -> None:
+        self._feeds = feeds
+        self._held = held
+        self._reporter = reporter
+        self._done = False
+
+    async def run(self) -> None:
+        """Do it once, in bounded time; leases that cannot be settled end by themselves."""
+        if self._done:
+            return
+        self._done = True
+        with anyio.move_on_after(_LAST_ACT_S):
+            for feed in self._feeds:
+                attempts = [one for one in self._held.attempts() if one.queue == feed.name]
+                for start in range(0, len(attempts), BATCH):
+                    await self._settle(feed, attempts[start : start + BATCH])
+
+    async def _settle(self, feed: Feed, attempts: list[Attempt]) -> None:
+        policy = feed.queue.settings.retry
+        settlements = [settlement_of(attempt, policy) for attempt in attempts]
+        settles = [
+            to_settle(attempt, one) for attempt, one in zip(attempts, settlements, strict=True)
+        ]
+        try:
+            reply = await feed.last_lane.exchange(settles, unanswered=self._unanswered)
+        except HMSError as error:
+            if len(attempts) == 1:
+                log.warning("worker.not_handed_back", queue=feed.name, error=str(error))
+                return
+            for attempt in attempts:
+                await self._settle(feed, [attempt])
+            return
+        for attempt, one, answer in zip(attempts, settlements, reply.settled, strict=True):
+            if self._held.drop(attempt):
+                self._reporter.finished(attempt, one, answer)
+
+    def _unanswered(self, error: StoreError) -> int:
+        self._reporter.store_down(error)
+        return 0

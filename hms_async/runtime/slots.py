@@ -14,16 +14,12 @@ class Slots:
     Args:
         count: How many at once.
         executor: Runs one.
-        finished: Called with each attempt that has its outcome, its correlation id, and the
-            slot's number.
     """
 
-    def __init__(
-        self, count: int, executor: Executor, finished: Callable[[Attempt, str | None], None]
-    ) -> None:
+    def __init__(self, count: int, executor: Executor) -> None:
         self.count = count
         self._executor = executor
-        self._finished = finished
+        self._listeners: list[Callable[[Attempt], None]] = []
         self._slots = [_Slot(number) for number in range(1, count + 1)]
         self._free = list(reversed(self._slots))
 
@@ -31,6 +27,10 @@ class Slots:
     def free(self) -> int:
         """How many slots have nothing to do."""
         return len(self._free)
+
+    def on_finished(self, listener: Callable[[Attempt], None]) -> None:
+        """Call this with each attempt that has its outcome."""
+        self._listeners.append(listener)
 
     def numbers(self) -> range:
         """Return the numbers of the slots, from 1."""
@@ -51,10 +51,11 @@ class Slots:
             if slot.work is None:
                 continue
             attempt, handler = slot.work
-            correlation_id = await self._executor.execute(attempt, handler, number)
+            await self._executor.execute(attempt, handler, number)
             slot.work = None
             self._free.append(slot)
-            self._finished(attempt, correlation_id)
+            for listener in self._listeners:
+                listener(attempt)
 
 
 class _Slot:

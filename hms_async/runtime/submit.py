@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from hms_async.domain.task import Enqueued
 from hms_async.errors import (
+    ClientClosed,
     EnqueueUnknown,
     HMSError,
     IdInUse,
@@ -16,8 +17,9 @@ from hms_async.errors import (
     StoreUnavailable,
 )
 from hms_async.runtime.exchange import Backoff
+from hms_async.runtime.order import Order
 from hms_async.storage.connect import is_ambiguous
-from hms_async.storage.replies import Enqueue, Refused
+from hms_async.storage.replies import Refused
 from hms_async.storage.store import Store
 
 ENQUEUE_TIMEOUT_S = 10.0
@@ -25,21 +27,6 @@ _ITEMS_A_CALL = 500
 _BYTES_A_CALL = 4 * 1_048_576
 
 Result = Enqueued | HMSError
-
-
-@dataclass(slots=True)
-class Order:
-    """One task on its way.
-
-    Attributes:
-        queue: Where it goes.
-        item: What is sent.
-        own_id: Whether this call made the id, so that an earlier send of it is ours.
-    """
-
-    queue: str
-    item: Enqueue
-    own_id: bool
 
 
 @dataclass(slots=True)
@@ -77,15 +64,33 @@ class Submitter:
         self._store = store
         self._waiting: dict[str, list[_Waiting]] = {}
         self._wanted = asyncio.Event()
+        self._closed = False
+        self._calls: set[asyncio.Future[list[Result]]] = set()
+
+    def close(self) -> None:
+        """Let callers go that still wait; only the server knows what became of their tasks."""
+        self._closed = True
+        for future in list(self._calls):
+            if not future.done():
+                future.set_exception(
+                    ClientClosed(
+                        "the client was closed before the server answered, so the tasks may be "
+                        "accepted or not"
+                    )
+                )
 
     async def submit(self, orders: Sequence[Order]) -> list[Result]:
         """Send orders and wait for what became of each, in order.
 
         A caller that is cancelled stops waiting; its orders go out all the same.
         """
+        if self._closed:
+            raise ClientClosed("the client is closed: nothing was sent")
         if not orders:
             return []
         future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
+        self._calls.add(future)
+        future.add_done_callback(self._calls.discard)
         call = _Call(future, [None] * len(orders), len(orders))
         deadline = time.monotonic() + ENQUEUE_TIMEOUT_S
         for index, order in enumerate(orders):
@@ -107,37 +112,38 @@ class Submitter:
 
     async def _send(self, queue: str, chunk: list[_Waiting]) -> None:
         backoff = Backoff()
+        # Those that had to wait behind others for too long are not sent any more.
+        chunk = _give_up_on_the_late(chunk, StoreUnavailable("the server has not answered"))
         while chunk:
             try:
                 answers = await self._store.enqueue(queue, [w.order.item for w in chunk])
             except StoreUnavailable as error:
-                if is_ambiguous(error):
-                    for waiting in chunk:
-                        waiting.maybe_sent = True
                 chunk = _give_up_on_the_late(chunk, error)
-                if chunk:
-                    await backoff.wait()
-            except StoreProtocol as error:
-                if len(chunk) == 1:
-                    chunk[0].answer(error)
-                    return
-                for waiting in chunk:
-                    await self._send(queue, [waiting])
-                return
             except HMSError as error:
-                for waiting in chunk:
-                    waiting.answer(error)
+                await self._refused(queue, chunk, error)
                 return
             else:
                 for waiting, refused in zip(chunk, answers, strict=True):
                     waiting.answer(_result(waiting, refused))
                 return
+            if chunk:
+                await backoff.wait()
+
+    async def _refused(self, queue: str, chunk: list[_Waiting], error: HMSError) -> None:
+        """Answer all of a call that was refused whole, after a closer look at a broken one."""
+        if isinstance(error, StoreProtocol) and len(chunk) > 1:
+            for waiting in chunk:
+                await self._send(queue, [waiting])
+            return
+        for waiting in chunk:
+            waiting.answer(error)
 
 
 def _give_up_on_the_late(chunk: list[_Waiting], error: StoreUnavailable) -> list[_Waiting]:
     now = time.monotonic()
     left: list[_Waiting] = []
     for waiting in chunk:
+        waiting.maybe_sent = waiting.maybe_sent or is_ambiguous(error)
         if now < waiting.deadline:
             left.append(waiting)
         elif waiting.maybe_sent:

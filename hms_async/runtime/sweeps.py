@@ -6,7 +6,7 @@ Tests call them as they are; `Supervisor` repeats them.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hms_async.errors import QueueNotFound
+from hms_async.errors import QueueNotFound, StoreProtocol
 from hms_async.storage.replies import Rescued, RungFired
 from hms_async.storage.store import SWEEP_LIMIT, Store
 
@@ -21,6 +21,7 @@ class Report:
         rungs: Rungs of the promise that were due.
         pruned: Ended tasks that were forgotten.
         mended: Index entries that the records did not confirm.
+        broken: Queues whose round failed, and why.
         more: Whether another round is worth it at once.
     """
 
@@ -29,6 +30,7 @@ class Report:
     rungs: list[RungFired] = field(default_factory=list[RungFired])
     pruned: int = 0
     mended: int = 0
+    broken: dict[str, StoreProtocol] = field(default_factory=dict[str, StoreProtocol])
     more: bool = False
 
 
@@ -40,6 +42,10 @@ async def sweep(store: Store, queues: Sequence[str], limit: int = SWEEP_LIMIT) -
             swept = await store.sweep(queue, limit)
         except QueueNotFound:
             continue  # removed a moment ago
+        except StoreProtocol as error:
+            # Something foreign is in its keys; the others' promises must not suffer from it.
+            report.broken[queue] = error
+            continue
         report.promoted += swept.promoted
         report.rescued += swept.rescued
         report.rungs += swept.rungs
@@ -56,6 +62,10 @@ async def tidy(store: Store, queues: Sequence[str], limit: int = SWEEP_LIMIT) ->
             mended = await _reconcile(store, queue, limit)
         except QueueNotFound:
             continue  # removed a moment ago
+        except StoreProtocol as error:
+            # Something foreign is in its keys; the others' promises must not suffer from it.
+            report.broken[queue] = error
+            continue
         report.pruned += pruned
         report.mended += mended
         report.more = report.more or more

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from hms_async.domain.duration import Duration, ms_to_instant, to_ms
 from hms_async.domain.outcome import Completed, Failed, Fault, Outcome, RetryAsked
-from hms_async.errors import AlreadySettled, ConfigInvalid, LeaseLost, PayloadInvalid, ResultInvalid
+from hms_async.errors import AlreadySettled, LeaseLost, PayloadInvalid, ResultInvalid
 from hms_async.storage.codec import encode_json
 from hms_async.storage.replies import Claim
 
@@ -22,19 +22,30 @@ class Attempt:
         claim: What the store handed over.
         queue: The queue it came from.
         max_result_bytes: The largest result that the queue takes.
+        correlation_id: The case of its task, once the envelope has been read.
         outcome: What it came to; the first one recorded stands.
         result: The result as a Python value, for the log.
         lost: Whether the lease is known to be lost.
         claimed: When the claim was received, on the monotonic clock.
     """
 
-    __slots__ = ("_server_ms", "claim", "claimed", "lost", "max_result_bytes", "outcome", "queue",
-                 "result")
+    __slots__ = (
+        "_server_ms",
+        "claim",
+        "claimed",
+        "correlation_id",
+        "lost",
+        "max_result_bytes",
+        "outcome",
+        "queue",
+        "result",
+    )
 
     def __init__(self, claim: Claim, queue: str, *, server_ms: int, max_result_bytes: int) -> None:
         self.claim = claim
         self.queue = queue
         self.max_result_bytes = max_result_bytes
+        self.correlation_id: str | None = None
         self.outcome: Outcome | None = None
         self.result: Any = None
         self.lost = False
@@ -44,6 +55,11 @@ class Attempt:
     def now_ms(self) -> int:
         """Return the server's time, as far as it can be known here: workers' clocks differ."""
         return self._server_ms + int((time.monotonic() - self.claimed) * 1_000)
+
+    def time_left_s(self) -> float | None:
+        """Return the seconds until the promise is broken; `None` without one."""
+        due_ms = self.claim.due_ms
+        return None if due_ms is None else (due_ms - self.now_ms()) / 1_000
 
     def record(self, outcome: Outcome) -> None:
         """Keep an outcome.
@@ -69,17 +85,24 @@ class Attempt:
                 another try would only do the work again, and fail again.
         """
         try:
-            data = encode_json(result)
-            if len(data) > self.max_result_bytes:
-                raise ResultInvalid(
-                    f"the result has {len(data)} bytes of JSON, the queue takes "
-                    f"{self.max_result_bytes}: keep it elsewhere and return where it is"
-                )
-        except (PayloadInvalid, ResultInvalid) as error:
+            data = self._encoded(result)
+        except ResultInvalid as error:
             self.record(Failed(Fault("ResultInvalid", str(error)), retryable=False))
-            raise ResultInvalid(str(error)) from error
+            raise
         self.record(Completed(data))
         self.result = result
+
+    def _encoded(self, result: Any) -> bytes:
+        try:
+            data = encode_json(result)
+        except PayloadInvalid as error:
+            raise ResultInvalid(str(error)) from error
+        if len(data) > self.max_result_bytes:
+            raise ResultInvalid(
+                f"the result has {len(data)} bytes of JSON, the queue takes "
+                f"{self.max_result_bytes}: keep it elsewhere and return where it is"
+            )
+        return data
 
 
 class Task(Generic[P]):
@@ -99,14 +122,13 @@ class Task(Generic[P]):
         resources: What the worker's `lifespan` gave.
     """
 
-    __slots__ = ("_attempt", "_extend", "_settle", "correlation_id", "payload", "resources")
+    __slots__ = ("_attempt", "_extend", "_settle", "payload", "resources")
 
     def __init__(
         self,
         attempt: Attempt,
         payload: P,
         *,
-        correlation_id: str | None = None,
         resources: Any = None,
         extend: Callable[[Attempt], Awaitable[None]],
         settle: Callable[[Attempt], Coroutine[Any, Any, None]] | None = None,
@@ -115,7 +137,6 @@ class Task(Generic[P]):
         self._extend = extend
         self._settle = settle
         self.payload = payload
-        self.correlation_id = correlation_id
         self.resources = resources
 
     def __repr__(self) -> str:
@@ -130,6 +151,11 @@ class Task(Generic[P]):
     def queue(self) -> str:
         """The queue it came from."""
         return self._attempt.queue
+
+    @property
+    def correlation_id(self) -> str | None:
+        """The case it belongs to, if any."""
+        return self._attempt.correlation_id
 
     @property
     def attempt(self) -> int:
@@ -149,10 +175,8 @@ class Task(Generic[P]):
 
     def time_left(self) -> timedelta | None:
         """Return how long until the promise is broken; negative afterwards, `None` without one."""
-        due_ms = self._attempt.claim.due_ms
-        if due_ms is None:
-            return None
-        return timedelta(milliseconds=due_ms - self._attempt.now_ms())
+        left_s = self._attempt.time_left_s()
+        return None if left_s is None else timedelta(seconds=left_s)
 
     def complete(self, result: Any = None) -> "Settling":
         """Say that the task is done.
@@ -162,10 +186,16 @@ class Task(Generic[P]):
 
         Raises:
             ResultInvalid: If the result is not JSON or too large; the task is failed with it.
+                After `pop_task` awaiting raises it, as awaiting is what fails the task.
             AlreadySettled: If the attempt has an outcome.
             LeaseLost: If the lease is known to be lost.
         """
-        self._attempt.complete(result)
+        try:
+            self._attempt.complete(result)
+        except ResultInvalid as error:
+            if self._settle is None:
+                raise
+            return Settling(self._attempt, self._settle, error)
         return Settling(self._attempt, self._settle)
 
     def fail(self, reason: str, retryable: bool = False) -> "Settling":  # noqa: FBT001, FBT002
@@ -213,35 +243,33 @@ class Settling:
     from `pop_task` awaiting is what settles it.
     """
 
-    __slots__ = ("_attempt", "_settle")
+    __slots__ = ("_attempt", "_awaited", "_error", "_settle")
 
     def __init__(
-        self, attempt: Attempt, settle: Callable[[Attempt], Coroutine[Any, Any, None]] | None
+        self,
+        attempt: Attempt,
+        settle: Callable[[Attempt], Coroutine[Any, Any, None]] | None,
+        error: ResultInvalid | None = None,
     ) -> None:
         self._attempt = attempt
         self._settle = settle
+        self._error = error
+        self._awaited = False
 
     def __await__(self) -> Generator[Any, None, None]:
-        settle, self._settle = self._settle, None
-        if settle is not None:
-            yield from settle(self._attempt).__await__()
+        self._awaited = True
+        if self._settle is not None:
+            yield from self._settle(self._attempt).__await__()
+            # Only now: without an answer, awaiting once more must ask once more.
+            self._settle = None
+        if self._error is not None:
+            raise self._error
 
     def __del__(self) -> None:
-        if self._settle is not None:
+        if self._settle is not None and not self._awaited:
             warnings.warn(
                 f"the outcome of task {self._attempt.claim.id} was never awaited, so it is not "
                 "settled: write `await task.complete(...)`",
                 ResourceWarning,
                 stacklevel=2,
             )
-
-
-def check_concurrency(value: int, name: str = "concurrency") -> int:
-    """Return a number of slots.
-
-    Raises:
-        ConfigInvalid: If it is not a whole number from 1.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigInvalid(f"{name}={value!r} is not a whole number from 1")
-    return value

@@ -1,13 +1,16 @@
 """Reading a queue's stream of events."""
 
+import re
 from typing import Any
 
 from hms_async.domain.event import GAP, Event
+from hms_async.errors import ConfigInvalid
 from hms_async.storage import connect
 from hms_async.storage.store import Store
 
 PAGE = 500
 START = "0-0"
+_ID = re.compile(r"\d{1,20}-\d{1,20}")
 
 
 class EventReader:
@@ -17,9 +20,14 @@ class EventReader:
         store: Where the queue is.
         queue: Its name.
         after: The id of the last event that was read; `None` for what comes from now on.
+
+    Raises:
+        ConfigInvalid: If `after` is not the id of an event.
     """
 
     def __init__(self, store: Store, queue: str, after: str | None = None) -> None:
+        if after is not None and not _ID.fullmatch(after):
+            raise ConfigInvalid(f"after={after!r} is not the id of an event, such as {START!r}")
         self._redis: Any = store.waiting
         self._key = store.keys.part(queue, "events")
         self._queue = queue

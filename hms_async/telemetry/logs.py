@@ -53,10 +53,29 @@ def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
         logger_factory=lambda *args: _Writer(stream, lock, *args[:1]),
         cache_logger_on_first_use=True,
     )
+    _forget_first_use()
+
+
+def unconfigure() -> None:
+    """Take a configuration back, for tests that share a process with others."""
+    structlog.reset_defaults()
+    _forget_first_use()
+
+
+def _forget_first_use() -> None:
     # structlog keeps what a logger was first used with in its `bind`; without this a second
-    # configuration, as in tests of the command line, would reach only some of the loggers.
+    # configuration would reach only some of the loggers.
     for logger in _loggers.values():
         vars(logger).pop("bind", None)
+
+
+def writes(logger: FilteringBoundLogger, level: int) -> bool:
+    """Return whether a line of this level would be written, before its fields are made.
+
+    An application's own structlog configuration may have a logger that cannot tell.
+    """
+    tells = getattr(logger, "is_enabled_for", None)
+    return tells is None or bool(tells(level))
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> tuple[Format, str]:
@@ -147,7 +166,7 @@ def _as_json(writer: object, level: str, fields: MutableMapping[str, Any]) -> st
         "level": level,
         "event": event,
         "logger": getattr(writer, "name", None),
-        "hms": _version(),
+        "hms": package_version(),
     }
     # Twice: first for the order, last so that a field cannot pass for one of these.
     return text.to_json(head | dict(fields) | head)
@@ -186,7 +205,8 @@ def _traceback(exc_info: object) -> str | None:
 
 
 @functools.cache
-def _version() -> str:
+def package_version() -> str:
+    """Return the version of this package, 0 when it is not installed."""
     # Here, because this import costs more than all of logging, and text needs none of it.
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 

@@ -212,7 +212,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     # Supervisors and operators.
 
-    @rule(duration=st.sampled_from(["100ms", "5s", "20s", "31s", "2m"]))
+    @rule(duration=st.sampled_from(["100ms", "5s", "20s", "31s", "48s", "2m"]))
     def time_passes(self, duration: str) -> None:
         self.clock.advance(duration)
 

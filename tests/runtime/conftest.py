@@ -1,0 +1,46 @@
+from collections.abc import AsyncGenerator, Generator, Sequence
+
+import pytest
+
+from hms_async import AsyncOMSClient
+from hms_async.runtime import bell
+from hms_async.storage.store import Store
+from hms_async.testing import memory_url
+from tests.runtime.support import Ears
+from tests.servers import Raw
+
+
+@pytest.fixture(params=["memory", "valkey"])
+def store_url(request: pytest.FixtureRequest) -> Generator[str]:
+    """An empty server: the runtime does not care which, the scripts are tested on all of them."""
+    if request.param == "memory":
+        with memory_url() as url:
+            yield url
+    else:
+        url = str(request.getfixturevalue("embedded_url"))
+        raw = Raw(url)
+        raw("FLUSHALL")
+        raw.close()
+        yield url
+
+
+@pytest.fixture
+async def oms(store_url: str) -> AsyncGenerator[AsyncOMSClient]:
+    """A client on `store_url`."""
+    async with AsyncOMSClient(store_url) as client:
+        yield client
+
+
+@pytest.fixture
+def ears(monkeypatch: pytest.MonkeyPatch) -> Ears:
+    """The bell waits for an hour, and what is listened to is noted."""
+    ears = Ears()
+    original = Store.wait_for_bell
+
+    async def wait_for_bell(self: Store, queues: Sequence[str], timeout_s: float) -> str | None:
+        ears.note(queues)
+        return await original(self, queues, timeout_s)
+
+    monkeypatch.setattr(Store, "wait_for_bell", wait_for_bell)
+    monkeypatch.setattr(bell, "WAIT_S", 3_600.0)
+    return ears

@@ -1,0 +1,67 @@
+"""What tests of the runtime share: a worker in a line, and its log."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import anyio
+
+from hms_async import AsyncOMSClient, AsyncWorker, RetryPolicy, Task, TaskRecord
+from hms_async.storage.store import Store
+from hms_async.testing import running
+
+QUICK = RetryPolicy(max_attempts=3, base="1ms", cap="1ms")
+PATIENCE_S = 10.0
+
+
+def worker(
+    url: str, handler: Callable[[Task[Any]], Any], queue: str = "q", **options: Any
+) -> AbstractAsyncContextManager[AsyncWorker]:
+    """A running worker of one queue."""
+    return running(AsyncWorker(queue=queue, handler=handler, url=url, **options))
+
+
+async def burst(
+    url: str, handler: Callable[[Task[Any]], Any], queue: str = "q", **options: Any
+) -> AsyncWorker:
+    """Work until nothing waits."""
+    one = AsyncWorker(queue=queue, handler=handler, url=url, **options)
+    with anyio.fail_after(PATIENCE_S):
+        await one.run(burst=True)
+    return one
+
+
+async def do(
+    oms: AsyncOMSClient, handler: Callable[[Task[Any]], Any], payload: object = None
+) -> TaskRecord:
+    """Let a handler do one task of the queue `q`, and return what became of it."""
+    task_id = (await oms.enqueue("q", payload)).id
+    await burst(oms.url, handler)
+    return await oms.get_task(task_id)
+
+
+async def lose_leases(oms: AsyncOMSClient, queue: str = "q") -> None:
+    """Let a supervisor whose clock is fast reclaim everything."""
+    now_ms = (await oms.stats(queue)).now_ms
+    async with Store(oms.url, clock=lambda: now_ms + 60_000) as store:
+        assert (await store.sweep(queue)).rescued
+
+
+class Ears:
+    """What was listened to, each time that somebody began to."""
+
+    def __init__(self) -> None:
+        self.heard: list[list[str]] = []
+        self._news = anyio.Event()
+
+    def note(self, queues: Sequence[str]) -> None:
+        self.heard.append(sorted(queues))
+        self._news.set()
+        self._news = anyio.Event()
+
+    async def wait_for(self, *queues: str) -> None:
+        """Wait until somebody listens to these queues and no others."""
+        with anyio.fail_after(PATIENCE_S):
+            while sorted(queues) not in self.heard:
+                await self._news.wait()
+        self.heard.clear()

@@ -1,0 +1,107 @@
+import anyio
+import pytest
+
+from hms_async import (
+    AsyncOMSClient,
+    Enqueued,
+    QueueNotFound,
+    TaskState,
+)
+from tests.servers import Raw
+
+
+@pytest.fixture(autouse=True)
+async def _queue(oms: AsyncOMSClient) -> None:
+    await oms.create_queue("q")
+
+
+class Counter:
+    """How many scripts clients have sent since it was made."""
+
+    def __init__(self, raw: Raw) -> None:
+        self._raw = raw
+        raw("CONFIG", "RESETSTAT")
+
+    def scripts(self) -> int:
+        stats = self._raw("INFO", "commandstats")
+        none = {"calls": 0}
+        return sum(stats.get(f"cmdstat_{name}", none)["calls"] for name in ("evalsha", "eval"))
+
+
+@pytest.mark.parametrize("store_url", ["valkey"], indirect=True)
+async def test_enqueues_of_one_turn_leave_as_one_script_call(oms: AsyncOMSClient, raw: Raw) -> None:
+    await oms.enqueue("q", "first, so that the server knows the script")
+    counter = Counter(raw)
+    accepted: list[Enqueued] = []
+
+    async def enqueue(number: int) -> None:
+        accepted.append(await oms.enqueue("q", number))
+
+    async with anyio.create_task_group() as group:
+        for number in range(100):
+            group.start_soon(enqueue, number)
+
+    assert counter.scripts() == 1
+    assert len({one.id for one in accepted}) == 100
+
+
+@pytest.mark.parametrize("store_url", ["valkey"], indirect=True)
+async def test_many_go_in_slices_and_in_order(oms: AsyncOMSClient, raw: Raw) -> None:
+    await oms.enqueue("q", "first")
+    counter = Counter(raw)
+    accepted = await oms.enqueue_many("q", list(range(1_200)))
+
+    assert counter.scripts() == 3
+    assert raw.entries("queue:q")[1:] == [one.id for one in accepted]
+
+
+async def test_a_refused_task_harms_no_other_of_its_turn(oms: AsyncOMSClient) -> None:
+    async def fine() -> None:
+        assert (await oms.enqueue("q", 1)).created
+
+    async def nowhere() -> None:
+        with pytest.raises(QueueNotFound):
+            await oms.enqueue("nowhere", 1)
+
+    async with anyio.create_task_group() as group:
+        for use in (fine, nowhere, fine, nowhere):
+            group.start_soon(use)
+
+    assert (await oms.stats("q")).waiting == 2
+
+
+async def test_a_cancelled_caller_harms_no_other_of_its_turn(oms: AsyncOMSClient) -> None:
+    accepted: list[Enqueued] = []
+
+    async def enqueue() -> None:
+        accepted.append(await oms.enqueue("q", "stays"))
+
+    async def cancelled(turns: int) -> None:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(oms.enqueue, "q", "goes")
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+                scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for turns in range(8):
+            group.start_soon(enqueue)
+            group.start_soon(cancelled, turns)
+
+    assert all(one.created for one in accepted)
+    assert len(accepted) == 8
+    page = await oms.list_tasks("q", TaskState.WAITING)
+    assert [task.payload for task in page.tasks].count("stays") == 8
+
+
+async def test_a_client_that_is_closed_while_cancelled_leaves_nothing_open(
+    store_url: str,
+) -> None:
+    with anyio.CancelScope() as scope:
+        async with AsyncOMSClient(store_url) as oms:
+            await oms.enqueue("q", 1)
+            scope.cancel()
+            await anyio.lowlevel.checkpoint()
+
+    assert scope.cancelled_caught

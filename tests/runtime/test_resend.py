@@ -1,0 +1,155 @@
+"""Answers that never came (R2, R7): the same request again, and nothing twice."""
+
+from typing import Any
+
+import anyio
+import pytest
+
+from hms_async import (
+    AsyncOMSClient,
+    ClientClosed,
+    EnqueueUnknown,
+    QueueNotFound,
+    StoreUnavailable,
+    Task,
+    TaskState,
+)
+from hms_async.runtime import submit
+from hms_async.storage import connect
+from tests.runtime.proxy import proxied
+from tests.runtime.support import PATIENCE_S, worker
+
+pytestmark = pytest.mark.parametrize("store_url", ["valkey"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+async def _queue(oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    await oms.create_queue("q")
+    monkeypatch.setattr(connect, "COMMAND_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(submit, "ENQUEUE_TIMEOUT_S", 0.5)
+
+
+async def test_an_enqueue_whose_answer_was_lost_is_one_task_and_reads_as_created(
+    oms: AsyncOMSClient,
+) -> None:
+    async with proxied(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
+        proxy.lose_answers = 2
+        plain = await through.enqueue("q", 1)
+        proxy.lose_answers = 1
+        keyed = await through.enqueue("q", 2, idempotency_key="k")
+
+    assert (plain.created, keyed.created) == (True, True)
+    assert (await oms.stats("q")).waiting == 2
+
+
+async def test_with_an_id_of_the_callers_own_the_same_reads_as_there_already(
+    oms: AsyncOMSClient,
+) -> None:
+    async with proxied(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
+        proxy.lose_answers = 1
+        enqueued = await through.enqueue("q", 1, id="mine")
+
+    assert (enqueued.id, enqueued.created) == ("mine", False)
+    assert (await oms.stats("q")).waiting == 1
+
+
+async def test_a_silent_server_is_unknown_and_repeating_with_the_id_is_safe(
+    oms: AsyncOMSClient,
+) -> None:
+    async with proxied(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
+        await through.list_queues()
+        proxy.silent = True
+        with anyio.fail_after(3), pytest.raises(EnqueueUnknown, match="enqueue it again") as error:
+            await through.enqueue("q", 1)
+        with pytest.raises(StoreUnavailable):
+            await through.stats("q")
+        proxy.silent = False
+        again = await through.enqueue("q", 1, id=error.value.task_id)
+
+    assert again.id == error.value.task_id
+    assert (await oms.stats("q")).waiting == 1
+
+
+async def test_no_connection_is_not_unknown_since_nothing_was_sent() -> None:
+    async with AsyncOMSClient("redis://127.0.0.1:1/0") as oms:
+        with anyio.fail_after(3), pytest.raises(StoreUnavailable):
+            await oms.enqueue("q", 1)
+
+
+async def test_calls_behind_a_silent_one_do_not_wait_for_ever(oms: AsyncOMSClient) -> None:
+    ended: list[str] = []
+
+    async def enqueue(through: AsyncOMSClient, queue: str) -> None:
+        with pytest.raises((EnqueueUnknown, StoreUnavailable)):
+            await through.enqueue(queue, 1)
+        ended.append(queue)
+
+    async with proxied(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
+        await through.list_queues()
+        proxy.silent = True
+        with anyio.fail_after(3):
+            async with anyio.create_task_group() as group:
+                for number in range(30):
+                    group.start_soon(enqueue, through, f"q{number}")
+
+    assert len(ended) == 30
+
+
+async def test_who_waits_when_the_client_closes_is_told(oms: AsyncOMSClient) -> None:
+    told: list[ClientClosed] = []
+
+    async def enqueue(through: AsyncOMSClient) -> None:
+        with pytest.raises(ClientClosed, match="accepted or not") as error:
+            await through.enqueue("q", 1)
+        told.append(error.value)
+
+    async with proxied(oms.url) as proxy, anyio.create_task_group() as group:
+        proxy.silent = True
+        async with AsyncOMSClient(proxy.url) as through:
+            group.start_soon(enqueue, through)
+            await anyio.wait_all_tasks_blocked()
+
+    assert len(told) == 1
+
+
+async def test_a_popped_task_whose_answer_was_lost_comes_with_the_next_one(
+    oms: AsyncOMSClient,
+) -> None:
+    ids = [one.id for one in await oms.enqueue_many("q", [1, 2])]
+    async with proxied(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
+        proxy.lose_answers = 1
+        task = await through.pop_task("q", timeout=PATIENCE_S)
+        assert task is not None
+        proxy.lose_answers = 1
+        await task.complete("once")
+
+    assert task.id == ids[0]
+    assert await oms.result(ids[0], timeout=0) == "once"
+    stats = await oms.stats("q")
+    assert (stats.done, stats.waiting, stats.in_progress) == (1, 1, 0)
+
+
+async def test_an_outcome_is_sent_again_until_it_is_heard(oms: AsyncOMSClient) -> None:
+    async with proxied(oms.url) as proxy:
+
+        async def handle(task: Task[Any]) -> None:
+            task.complete("heard")
+            proxy.lose_answers = 3
+
+        async with worker(proxy.url, handle, supervise=False):
+            enqueued = await oms.enqueue("q", 1)
+            assert await oms.result(enqueued.id, timeout=PATIENCE_S) == "heard"
+            with anyio.fail_after(PATIENCE_S):
+                await proxy.lost.wait()
+
+    record = await oms.get_task(enqueued.id)
+    assert (record.attempt, record.crashes, record.state) == (1, 0, TaskState.DONE)
+
+
+async def test_a_missing_queue_is_told_at_once_even_after_a_lost_answer(
+    oms: AsyncOMSClient,
+) -> None:
+    async with proxied(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
+        proxy.lose_answers = 1
+        with pytest.raises(QueueNotFound):
+            await through.enqueue("nowhere", 1)
