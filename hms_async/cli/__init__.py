@@ -1,0 +1,1 @@
+"""The command line `hms`, one module for each group of commands."""

@@ -1,0 +1,78 @@
+"""`hms act`: the supervisor alone."""
+
+import signal
+
+import anyio
+import click
+
+from hms_async import config
+from hms_async.cli import banner, options, show
+from hms_async.cli.banner import Scene
+from hms_async.cli.plan import read_queues
+from hms_async.cli.session import reachable
+from hms_async.supervisor import Supervisor
+from hms_async.telemetry import logs
+
+
+@click.command(cls=options.Command)
+@options.store
+@options.queues("Which queues to watch; all of them, new ones included, if not given.")
+@options.logging
+def act(
+    *,
+    url: str | None,
+    namespace: str,
+    queues: tuple[str, ...],
+    log_level: str,
+    log_format: logs.Format,
+) -> None:
+    """Watch the clocks of the queues, and act.
+
+    Promotes what is due, rescues what a dead worker held, warns before a promise is broken and
+    speaks up when it is. Any number may run; each event comes once.
+    """
+    logs.configure(fmt=log_format, level=log_level)
+    names = list(read_queues(queues))
+    anyio.run(_act, config.store_url(url), config.namespace(namespace), names)
+
+
+async def _act(url: str, namespace: str, names: list[str]) -> None:
+    async with reachable(url, namespace) as store:
+        scene = await banner.look(store, names or await store.queue_names())
+        show.say(f"{'store':<10} {banner.store_line(url, scene)}")
+        show.say(f"{'act':<10} {watching(scene, every=not names)}")
+        warn_of_pages(scene)
+        for warning in banner.warnings(url, scene):
+            show.warn(warning)
+        await until_told(Supervisor(url, queues=names or None, store=store))
+
+
+def watching(scene: Scene, *, every: bool) -> str:
+    """Return which queues are watched."""
+    names = ", ".join(queue.name for queue, _ in scene.queues) or "none yet"
+    return f"watches {f'every queue: {names}' if every else names}"
+
+
+def warn_of_pages(scene: Scene) -> None:
+    """Say once for which queues nobody is called although their ladder asks for it."""
+    paging = [
+        queue.name
+        for queue, _ in scene.queues
+        if any(rung.name == "page" for rung in queue.settings.ladder)
+    ]
+    if paging:
+        show.warn(
+            f"the ladder of {', '.join(paging)} pages somebody, and there is no channel for that: "
+            "it is an event and a line in the log at level error"
+        )
+
+
+async def until_told(supervisor: Supervisor) -> None:
+    """Supervise until SIGTERM or SIGINT; a round is short, so nothing needs to be finished."""
+    async with anyio.create_task_group() as group:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            group.start_soon(supervisor.run, name="supervisor")
+            show.say("ready.  Ctrl-C to stop.")
+            async for _ in signals:
+                break
+        group.cancel_scope.cancel()

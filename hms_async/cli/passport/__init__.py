@@ -1,0 +1,1 @@
+"""The parts of `hms demo`: one night at the passport office."""

@@ -1,0 +1,152 @@
+import json
+
+import pytest
+
+from tests.cli.conftest import Hms
+
+pytestmark = pytest.mark.usefixtures("url")
+
+
+def test_create_says_what_it_promises_and_is_idempotent(hms: Hms) -> None:
+    first = hms("queue", "create", "kyc", "--sla", "2h")
+    assert (first.exit_code, first.stdout) == (0, "")
+    assert first.stderr == "queue kyc created, promise 2h\n"
+    again = hms("queue", "create", "kyc", "--sla", "120m")
+    assert again.stderr == "queue kyc is there already, promise 2h\n"
+
+
+def test_create_says_what_it_changes_also_by_leaving_it_out(hms: Hms) -> None:
+    hms("queue", "create", "kyc", "--sla", "2h")
+    changed = hms("queue", "create", "kyc", "--lease", "5")
+    assert changed.stderr == "queue kyc changed: promise 2h -> none; lease 30s -> 5s\n"
+
+
+def test_every_setting_of_create_arrives(hms: Hms) -> None:
+    created = hms(
+        *("queue", "create", "kyc", "-o", "json", "--sla", "90m", "--lease", "4s"),
+        *("--max-attempts", "7", "--retry-base", "2s", "--retry-cap", "1m", "--max-crashes", "2"),
+        *("--max-depth", "9", "--max-payload-bytes", "1000", "--idempotency-window", "1h"),
+        *("--ladder", "50% note", "--ladder", "100%+15m page"),
+    )
+    document = json.loads(created.stdout)
+    assert document["schema"] == "hms.queue.create/v1"
+    assert document["created"] is True
+    wanted = {
+        "name": "kyc",
+        "sla_ms": 5_400_000,
+        "lease_ms": 4_000,
+        "max_attempts": 7,
+        "retry_base_ms": 2_000,
+        "retry_cap_ms": 60_000,
+        "max_crashes": 2,
+        "max_depth": 9,
+        "max_payload_bytes": 1_000,
+        "idempotency_window_ms": 3_600_000,
+        "ladder": ["50% note", "100%+15m page"],
+    }
+    assert {name: document["queue"][name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["kyc", "--sla", "soon"], '"soon" is not a duration: write 90s, 15m'),
+        (["kyc", "--lease", "1s"], "error HMS-E003: lease='1s' is too short"),
+        (["kyc", "--ladder", "soon"], "error HMS-E001: 'soon' is not a rung"),
+        (["kyc", "--max-depth", "0"], "error HMS-E001: max_depth=0 is not a whole number"),
+        (["k y c"], "error HMS-E002: queue name 'k y c' is not valid"),
+        ([], "error: Missing argument 'NAME'.  (hms queue create --help)"),
+        (["kyc", "--slo", "2h"], "No such option '--slo'"),
+    ],
+)
+def test_create_refuses_in_one_line_what_makes_no_sense(
+    hms: Hms, args: list[str], said: str
+) -> None:
+    result = hms("queue", "create", *args)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_ls_as_plain_columns(hms: Hms) -> None:
+    assert hms("queue", "ls").stderr == "no queues yet: hms queue create NAME --sla 2h\n"
+    hms("queue", "create", "mail")
+    hms("queue", "create", "passport.photo", "--sla", "2h")
+    hms("queue", "pause", "mail", "--reason", "printer down")
+    assert hms("queue", "ls").stdout.splitlines() == [
+        "QUEUE           PROMISE  LEASE  ATTEMPTS  OPEN  STATE",
+        "mail            -        30s    5         0     paused: printer down",
+        "passport.photo  2h       30s    5         0     active",
+    ]
+
+
+def test_ls_as_json(hms: Hms) -> None:
+    hms("queue", "create", "kyc", "--sla", "2h")
+    document = json.loads(hms("queue", "ls", "-o", "json").stdout)
+    assert document["schema"] == "hms.queue.list/v1"
+    assert [one["name"] for one in document["queues"]] == ["kyc"]
+    assert document["queues"][0]["stats"]["waiting"] == 0
+
+
+def test_show(hms: Hms) -> None:
+    hms("queue", "create", "kyc", "--sla", "2h")
+    hms("job", "push", "kyc", "--data", "1")
+    lines = hms("queue", "show", "kyc").stdout.splitlines()
+    pairs = dict(line.split(maxsplit=1) for line in lines)
+    assert pairs["promise"] == "2h"
+    assert pairs["ladder"] == "80% warn, 100% breach"
+    assert pairs["waiting"] == "1"
+    document = json.loads(hms("queue", "show", "kyc", "-o", "json").stdout)
+    assert document["schema"] == "hms.queue.show/v1"
+    assert (document["queue"]["sla_ms"], document["stats"]["waiting"]) == (7_200_000, 1)
+
+
+def test_peek_shows_what_is_taken_next(hms: Hms) -> None:
+    hms("queue", "create", "kyc")
+    assert hms("queue", "peek", "kyc").stderr == "nothing waits in kyc\n"
+    for name, priority in (("first", "normal"), ("second", "normal"), ("urgent", "high")):
+        hms("job", "push", "kyc", "--data", '{"a": 1}', "--id", name, "--priority", priority)
+    lines = hms("queue", "peek", "kyc", "-n", "2").stdout.splitlines()
+    assert lines[0].split() == ["ID", "CORRELATION", "PRIORITY", "ARRIVED", "DUE", "PAYLOAD"]
+    assert [line.split()[0] for line in lines[1:]] == ["urgent", "first"]
+    assert lines[1].endswith('{"a":1}')
+    document = json.loads(hms("queue", "peek", "kyc", "-o", "json").stdout)
+    assert document["schema"] == "hms.queue.peek/v1"
+    assert [task["id"] for task in document["tasks"]] == ["urgent", "first", "second"]
+
+
+def test_pause_and_resume_say_whether_they_changed_anything(hms: Hms) -> None:
+    hms("queue", "create", "kyc")
+    said = [
+        hms("queue", "pause", "kyc").stderr,
+        hms("queue", "pause", "kyc").stderr,
+        hms("queue", "resume", "kyc").stderr,
+        hms("queue", "resume", "kyc").stderr,
+    ]
+    assert said == [
+        "queue kyc paused\n",
+        "queue kyc was paused already\n",
+        "queue kyc goes on\n",
+        "queue kyc was not paused\n",
+    ]
+
+
+@pytest.mark.parametrize("command", ["show", "peek", "pause", "resume"])
+def test_an_unknown_queue_comes_with_the_nearest_name(hms: Hms, command: str) -> None:
+    hms("queue", "create", "kyc")
+    near = hms("queue", command, "kcy")
+    assert near.exit_code == 4
+    assert near.stderr == 'error HMS-E004: no queue "kcy". Did you mean "kyc"?  (hms queue ls)\n'
+    far = hms("queue", command, "mail")
+    assert far.exit_code == 4
+    assert far.stderr == (
+        'error HMS-E004: no queue "mail". Create it: hms queue create mail --sla 2h\n'
+    )
+
+
+def test_a_namespace_is_a_world_of_its_own(hms: Hms, monkeypatch: pytest.MonkeyPatch) -> None:
+    hms("queue", "create", "kyc", "--namespace", "blue")
+    assert hms("queue", "ls").stdout == ""
+    monkeypatch.setenv("HMS_NAMESPACE", "blue")
+    assert "kyc" in hms("queue", "ls").stdout
+    assert hms("queue", "ls", "--namespace", "green").stdout == ""
