@@ -24,6 +24,7 @@ from hms_async.errors import (
     ConfigInvalid,
     EnqueueManyError,
     HMSError,
+    QueueNotFound,
     TaskInProgress,
     TaskNotFound,
     WrongState,
@@ -241,6 +242,7 @@ class AsyncOMSClient:
             payloads: Payloads, or `NewTask(payload, id=..., ...)` where one has options.
 
         Raises:
+            QueueNotFound: If nobody created the queue.
             EnqueueManyError: If the server refused some; its `results` has one for each item.
             PayloadInvalid: If any payload is not JSON; nothing has been sent then.
         """
@@ -251,6 +253,8 @@ class AsyncOMSClient:
         tasks = [item if isinstance(item, NewTask) else NewTask(item) for item in payloads]
         orders = [to_order(queue, task) for task in tasks]
         outcome = await self._opened().submitter.submit(orders)
+        if outcome and all(isinstance(result, QueueNotFound) for result in outcome):
+            raise QueueNotFound(queue)
         if any(isinstance(result, HMSError) for result in outcome):
             raise EnqueueManyError(outcome)
         return [result for result in outcome if isinstance(result, Enqueued)]

@@ -6,7 +6,8 @@ from typing import Any
 import anyio
 
 from hms_async.domain.task import TaskRecord, TaskState
-from hms_async.errors import ResultTimeout, TaskFailed, TaskNotFound
+from hms_async.errors import ResultTimeout, StoreUnavailable, TaskFailed, TaskNotFound
+from hms_async.runtime.exchange import Backoff
 from hms_async.storage.events import EventReader
 from hms_async.storage.store import Store
 
@@ -24,24 +25,32 @@ async def result(store: Store, task_id: str, timeout_s: float) -> Any:
         TaskNotFound: If no such task is stored.
         TaskFailed: If it ended otherwise than in done.
         ResultTimeout: If it has not ended in time.
+        StoreUnavailable: If the server is away at the end of that time.
     """
     until = time.monotonic() + timeout_s
-    record = await _read(store, task_id)
-    if record.state.ended:
-        return _value(record)
-    events = EventReader(store, record.queue)
-    await events.start()
+    events: EventReader | None = None
+    backoff = Backoff()
     while True:
-        # Read after the place in the stream is fixed: an end in between is seen here.
-        record = await _read(store, task_id)
-        if record.state.ended:
-            return _value(record)
         left = until - time.monotonic()
-        if left <= 0:
-            raise ResultTimeout(
-                task_id, f"task {task_id} is {record.state} after {timeout_s:g} s; it goes on"
-            )
-        await _until_news(events, task_id, min(left, _REREAD_S))
+        try:
+            record = await _read(store, task_id)
+            if record.state.ended:
+                return _value(record)
+            if left <= 0:
+                raise ResultTimeout(
+                    task_id, f"task {task_id} is {record.state} after {timeout_s:g} s; it goes on"
+                )
+            if events is None:
+                # The place in the stream is fixed before the next read: no end is missed.
+                events = EventReader(store, record.queue)
+                await events.start()
+            else:
+                await _until_news(events, task_id, min(left, _REREAD_S))
+            backoff = Backoff()
+        except StoreUnavailable:
+            if left <= 0:
+                raise
+            await backoff.wait()
 
 
 async def _until_news(events: EventReader, task_id: str, wait_s: float) -> None:

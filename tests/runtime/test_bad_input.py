@@ -297,3 +297,8 @@ async def fixture_client(store_url: str) -> AsyncGenerator[AsyncOMSClient]:
     """Set up in one task and torn down in another, as pytest does it."""
     async with AsyncOMSClient(store_url) as client:
         yield client
+
+
+async def test_many_tasks_for_an_unknown_queue_are_one_error(oms: AsyncOMSClient) -> None:
+    with pytest.raises(QueueNotFound, match="create it first"):
+        await oms.enqueue_many("nowhere", [1, 2])

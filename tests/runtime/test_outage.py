@@ -147,3 +147,27 @@ async def test_cancelled_in_an_outage_a_worker_ends_all_the_same(
             await begun.wait()
             await kill(server)
             group.cancel_scope.cancel()
+
+
+async def test_a_result_is_waited_for_through_an_outage(server: EmbeddedServer) -> None:
+    async def echo(task: Task[Any]) -> object:
+        return task.payload
+
+    results: list[object] = []
+    async with AsyncOMSClient(server.url) as oms:
+        await oms.create_queue("q")
+        task_id = (await oms.enqueue("q", "Sam")).id
+
+        async def wait() -> None:
+            results.append(await oms.result(task_id, timeout=PATIENCE_S))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await kill(server)
+            await restart(server)
+            async with working(AsyncWorker(queue="q", handler=echo, url=server.url)):
+                with anyio.fail_after(PATIENCE_S):
+                    while not results:
+                        await anyio.lowlevel.checkpoint()
+
+    assert results == ["Sam"]

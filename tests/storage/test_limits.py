@@ -90,6 +90,13 @@ async def test_r9_acts_that_can_wait_are_refused_whole(full: Driver) -> None:
     assert full.raw.snapshot() == before
 
 
+@on_real_servers
+async def test_r9_a_queue_of_a_full_server_can_be_paused(full: Driver) -> None:
+    assert await full.store.pause("q", paused=True, reason="no memory left")
+
+    assert (await full.stats()).paused
+
+
 async def test_r10_at_most_250_claims_a_call(driver: Driver) -> None:
     await driver.push(*[f"t{number}" for number in range(300)])
 

@@ -10,6 +10,7 @@ local config = redis.call('HMGET', CONFIG, 'version', 'paused')
 if not config[1] then return 'no_queue' end
 if (config[2] or '0') == ARGV[3] then return 'already' end
 check_types()
+begin_draining() -- an operator can pause a queue of a full server
 redis.call('HSET', CONFIG, 'paused', ARGV[3], 'reason', ARGV[4])
 announce('type', ARGV[3] == '1' and 'paused' or 'resumed', 'reason', ARGV[4])
 if ARGV[3] == '0' then ring() end
