@@ -47,7 +47,6 @@ def store_url(request: pytest.FixtureRequest) -> Generator[str]:
 
 def _emptied(url: str) -> str:
     raw = Raw(url)
-    raw("CONFIG", "SET", "maxmemory", "0")
     raw("FLUSHALL")
     raw.close()
     return url

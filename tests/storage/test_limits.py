@@ -1,5 +1,7 @@
 """R9 and R10: a full server lets work drain, and every call is bounded."""
 
+from collections.abc import AsyncGenerator
+
 import pytest
 
 from hms_async.errors import StoreFull, StoreProtocol
@@ -12,7 +14,7 @@ MEBIBYTE = 1_048_576
 
 
 @pytest.fixture
-async def full(driver: Driver, clock: ManualClock) -> Driver:
+async def full(driver: Driver, clock: ManualClock) -> AsyncGenerator[Driver]:
     """A queue with a task in each place, on a server at its `maxmemory`."""
     await driver.create(sla="1m", keep_done_max=1)
     for _ in range(2):
@@ -25,7 +27,8 @@ async def full(driver: Driver, clock: ManualClock) -> Driver:
     await driver.push("scheduled", delay=5_000)
     clock.advance("1s")
     driver.raw("CONFIG", "SET", "maxmemory", "1")
-    return driver
+    yield driver
+    driver.raw("CONFIG", "SET", "maxmemory", "0")  # the server is everybody's
 
 
 def _token(driver: Driver, task_id: str) -> str:
