@@ -275,7 +275,7 @@ class AsyncWorker:
             polls=not self.supervise,
             burst=burst,
         )
-        renewer = LeaseRenewer(self.url, namespace=self.namespace)
+        renewer = LeaseRenewer(self.url, namespace=self.namespace, lease_ms=loop.lease_ms)
         watched = None if self.supervise_all else [feed.name for feed in feeds]
         return _Parts(
             feeds=feeds,

@@ -60,7 +60,9 @@ class Handler:
         except msgspec.ValidationError as error:
             message, _, path = str(error).partition(" - at ")
             raise PayloadInvalid(message, path=path.strip("`") or "$") from error
-        except Exception as error:  # a type's own check may raise anything
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # a type's own check may raise anything, or call exit()
             raise PayloadInvalid(f"{type(error).__name__}: {as_text(error)}") from error
 
     async def call(self, task: Task[Any], threads: CapacityLimiter) -> Any:
@@ -210,7 +212,7 @@ def _payload_type(function: Callable[..., Any]) -> Any:
         return None
     try:
         msgspec.json.Decoder(payload_type)
-    except TypeError as error:
+    except (TypeError, NameError) as error:
         raise HandlerInvalid(
             f"the handler {function!r} asks for Task[{payload_type}], which cannot be checked: "
             f"{error}"

@@ -76,8 +76,13 @@ class ExchangeLoop:
         self._wake.set()
 
     def shortest_lease_s(self) -> float:
-        """Return the shortest lease of the queues served."""
-        return min(feed.queue.settings.lease_ms for feed in self._feeds) / 1_000
+        """Return the shortest lease of the queues served; safe to call from any thread."""
+        # Not `_feeds`: that list changes while the heartbeat's thread asks.
+        return min(self.lease_ms(name) for name in self._by_name) / 1_000
+
+    def lease_ms(self, queue: str) -> int:
+        """Return the lease of a queue, as far as is known here."""
+        return self._by_name[queue].queue.settings.lease_ms
 
     async def run(self) -> None:
         """Exchange until stopped and everything is settled or handed back."""
@@ -218,7 +223,5 @@ class ExchangeLoop:
     async def _reload(self, feed: Feed) -> None:
         try:
             feed.queue = await self._store.queue(feed.name)
-        except StoreError:
+        except (StoreError, QueueNotFound):
             return  # the next exchange says it again
-        except QueueNotFound as error:
-            self._reporter.queue_gone(feed.name, error)

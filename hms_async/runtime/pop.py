@@ -63,9 +63,9 @@ class Popper:
 
     async def pop(self, queue: str, timeout_s: float) -> Task[Any] | None:
         """Return a task under a lease, or `None` when none came in time."""
-        self._check_open()
         until = time.monotonic() + timeout_s
         while True:
+            self._check_open()
             attempt = await self._take(queue, until)
             if attempt is None:
                 return None

@@ -17,6 +17,7 @@ _SETS = {
     TaskState.EXPIRED: "expired",
 }
 _LANES = ("express", "normal")
+_LONGEST_OFFSET = 15
 
 
 async def read_task(server: Server, queue: str, task_id: str) -> TaskRecord | None:
@@ -133,7 +134,7 @@ def _place(cursor: str | None, first: str, allowed: tuple[str, ...]) -> tuple[st
     if cursor is None:
         return first, 0
     where, _, offset = cursor.partition(":")
-    if where not in allowed or not offset.isdecimal():
+    if where not in allowed or not offset.isdecimal() or len(offset) > _LONGEST_OFFSET:
         raise ConfigInvalid(f"cursor={cursor!r} is not one that a page gave for this state")
     return where, int(offset)
 

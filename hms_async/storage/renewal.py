@@ -19,13 +19,22 @@ class LeaseRenewer:
         url: Where the server is.
         namespace: Goes in front of every key.
         clock: As for `Store`.
+        lease_ms: Returns how long to renew a queue's leases for: what its caller reckons its
+            pauses by, even where the queue's settings have changed since. As these settings say
+            if not given.
     """
 
     def __init__(
-        self, url: str, *, namespace: str = "", clock: Callable[[], int] | None = None
+        self,
+        url: str,
+        *,
+        namespace: str = "",
+        clock: Callable[[], int] | None = None,
+        lease_ms: Callable[[str], int] | None = None,
     ) -> None:
         self._keys = Keys(namespace)
         self._clock = clock
+        self._lease_ms = lease_ms
         self._redis: Any = connect.connect_for_thread(url)
 
     def extend(self, queue: str, leases: Sequence[tuple[str, str]]) -> set[str]:
@@ -43,7 +52,8 @@ class LeaseRenewer:
     def _extend(self, queue: str, pairs: list[str]) -> set[str]:
         script = load("extend")
         now = "" if self._clock is None else self._clock()
-        sent = (1, self._keys.queue(queue), self._keys.task_prefix(queue), now, "", *pairs)
+        lease = "" if self._lease_ms is None else self._lease_ms(queue)
+        sent = (1, self._keys.queue(queue), self._keys.task_prefix(queue), now, lease, *pairs)
         with connect.translated():
             try:
                 reply = self._redis.execute_command("EVALSHA", script.sha, *sent)

@@ -20,6 +20,7 @@ _NUMBERS = (
     "keep_failed_ms",
     "keep_failed_max",
 )
+_OPTIONAL = ("sla_ms", "max_depth")
 
 
 def to_fields(settings: QueueSettings) -> list[str]:
@@ -46,7 +47,7 @@ def from_fields(name: str, fields: Mapping[bytes, bytes]) -> Queue:
     ladder = cast("list[list[Any]]", json.loads(text.get("ladder") or "[]"))
     defaults = QueueSettings()
     numbers = {
-        number: (int(text[number]) if text[number] else None)
+        number: (None if number in _OPTIONAL and not text[number] else int(text[number]))
         for number in _NUMBERS
         if number in text
     }

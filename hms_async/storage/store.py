@@ -63,7 +63,9 @@ class Store(Server):
 
     async def queue_names(self) -> list[str]:
         """Return the names of all queues, sorted."""
-        return sorted(name.decode() for name in await self.ask("SMEMBERS", self.keys.queues))
+        # A foreign hand's entry may be none of UTF-8; it names no queue.
+        names = await self.ask("SMEMBERS", self.keys.queues)
+        return sorted(name.decode(errors="replace") for name in names)
 
     async def stats(self, queue: str) -> QueueStats:
         """Return one look at a queue."""

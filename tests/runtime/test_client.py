@@ -1,12 +1,24 @@
+from collections import Counter as Counts
+from functools import partial
+
 import anyio
 import pytest
 
 from hms_async import (
     AsyncOMSClient,
+    ClientClosed,
     Enqueued,
+    Event,
+    NewTask,
     QueueNotFound,
     TaskState,
 )
+from hms_async.runtime import results
+from hms_async.runtime.order import to_order
+from hms_async.runtime.pop import Popper
+from hms_async.runtime.task import Attempt
+from hms_async.storage.events import EventReader
+from tests.runtime.support import PATIENCE_S
 from tests.servers import Raw
 
 
@@ -105,3 +117,79 @@ async def test_a_client_that_is_closed_while_cancelled_leaves_nothing_open(
             await anyio.lowlevel.checkpoint()
 
     assert scope.cancelled_caught
+
+
+async def test_what_reaches_a_closed_session_is_refused_and_does_not_hang(
+    store_url: str,
+) -> None:
+    async with AsyncOMSClient(store_url) as oms:
+        await oms.create_queue("q")
+        await oms.enqueue("q", 1)
+        task = await oms.pop_task("q", timeout=0)
+        assert task is not None
+        session = oms._opened()  # pyright: ignore[reportPrivateUsage]
+
+    with anyio.fail_after(PATIENCE_S):
+        for orders in ([to_order("q", NewTask(1))], []):
+            with pytest.raises(ClientClosed, match="nothing was sent"):
+                await session.submitter.submit(orders)
+        with pytest.raises(ClientClosed):
+            await session.popper.pop("q", 60)
+        with pytest.raises(ClientClosed):
+            await task.heartbeat()
+        with pytest.raises(ClientClosed):
+            await task.complete(1)
+
+
+async def test_a_session_that_is_closed_between_two_entries_lets_its_caller_go(
+    oms: AsyncOMSClient, raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller goes on after an entry that is no envelope: the session may be gone by then."""
+    session = oms._opened()  # pyright: ignore[reportPrivateUsage]
+    original = Popper._settle  # pyright: ignore[reportPrivateUsage]
+
+    async def settle(self: Popper, attempt: Attempt) -> None:
+        await original(self, attempt)
+        await session.close()
+
+    monkeypatch.setattr(Popper, "_settle", settle)
+    await oms.enqueue("q", 1, id="broken")
+    raw("SET", "task:broken", "no envelope")
+
+    with anyio.fail_after(PATIENCE_S), pytest.raises(ClientClosed):
+        await oms.pop_task("q", timeout=60)
+
+
+@pytest.mark.parametrize("store_url", ["valkey"], indirect=True)
+async def test_those_who_wait_for_results_keep_their_connections(
+    oms: AsyncOMSClient, raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = Counts[EventReader]()
+    marks = {2: anyio.Event(), 6: anyio.Event()}
+    original = EventReader.read
+
+    async def read(self: EventReader, wait_ms: int) -> list[Event]:
+        events = await original(self, wait_ms)
+        reads[self] += 1
+        if len(reads) == 10 and (mark := marks.get(min(reads.values()))):
+            mark.set()
+        return events
+
+    def connections() -> int:
+        return int(raw("INFO", "stats")["total_connections_received"])
+
+    monkeypatch.setattr(EventReader, "read", read)
+    monkeypatch.setattr(results, "_REREAD_S", 0.02)
+    enqueued = await oms.enqueue_many("q", list(range(10)))
+    seen: list[int] = []
+    async with anyio.create_task_group() as group:
+        for one in enqueued:
+            group.start_soon(partial(oms.result, one.id, timeout="1h"))
+        with anyio.fail_after(PATIENCE_S):
+            await marks[2].wait()
+            seen.append(connections())
+            await marks[6].wait()
+        seen.append(connections())
+        group.cancel_scope.cancel()
+
+    assert seen[0] == seen[1]

@@ -122,3 +122,21 @@ async def test_i6_a_ladder_may_have_a_rung_after_the_breach(
     assert await _sweep_by_three(store_url, clock) == []
     clock.advance("7m31s")
     assert await _sweep_by_three(store_url, clock) == [("page", 100.0, 1_000, 0)]
+
+
+async def test_i6_a_ladder_that_is_changed_does_not_lose_the_breach(
+    driver: Driver, store_url: str, clock: ManualClock
+) -> None:
+    await driver.create(sla="100s", ladder=["50% early", "80% warn", "100% breach"])
+    await driver.push("a")
+    clock.advance("60s")
+    assert await _sweep_by_three(store_url, clock) == [("early", 50.0, 10_000, 0)]
+    clock.advance("25s")
+    assert await _sweep_by_three(store_url, clock) == [("warn", 80.0, 5_000, 0)]
+
+    await driver.create(sla="100s")
+    clock.advance("30s")
+
+    assert await _sweep_by_three(store_url, clock) == [("breach", 100.0, 15_000, 0)]
+    clock.advance("1h")
+    assert await _sweep_by_three(store_url, clock) == []

@@ -88,3 +88,18 @@ def test_a_paused_queue_tells_why() -> None:
     queue = from_fields("mail", fields)
 
     assert (queue.version, queue.paused, queue.reason) == (7, True, "printer är öde")
+
+
+@pytest.mark.parametrize("rung", ['[80,0,"warn"]', '[80,0,"warn","bump"]', '[80,0,"warn",null,7]'])
+def test_what_a_newer_release_says_more_of_a_rung_is_passed_over(rung: str) -> None:
+    queue = from_fields("mail", stored(QueueSettings(), ladder=f"[{rung}]"))
+
+    assert queue.settings.ladder == (Rung(80, 0, "warn"),)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"ladder": "{broken"}, {"ladder": "[[80]]"}, {"lease_ms": ""}, {"max_depth": "many"}]
+)
+def test_what_cannot_be_read_raises(wrong: dict[str, str]) -> None:
+    with pytest.raises((ValueError, TypeError, LookupError)):
+        from_fields("mail", stored(QueueSettings(), **wrong))
