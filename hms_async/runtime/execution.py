@@ -79,12 +79,14 @@ class Executor:
             if attempt.outcome is None and not attempt.lost:
                 _record_error(attempt, error)
         except AlreadySettled as error:
+            if attempt.outcome is None:
+                _record_error(attempt, error)  # it was about another task
+                return
             log.warning("task.second_outcome", task_id=task.id, queue=task.queue, error=str(error))
         except (KeyboardInterrupt, GeneratorExit):
             raise
-        except (
-            BaseException
-        ) as error:  # the boundary: exit() in a handler must not end its neighbours
+        except BaseException as error:
+            # The boundary: exit() in a handler must not end its neighbours.
             if not _is_cancelled():
                 # A cancellation, too: the handler awaited something that was cancelled.
                 _record_error(attempt, error)

@@ -139,6 +139,16 @@ async def test_an_outcome_after_a_returned_value_is_refused(oms: AsyncOMSClient)
     assert record.result == "returned"
 
 
+async def test_a_second_outcome_of_another_task_fails_this_one(oms: AsyncOMSClient) -> None:
+    async def handle(_task: Task[Any]) -> None:
+        raise AlreadySettled("other", "task other has an outcome")
+
+    record = await do(oms, handle)
+
+    assert (record.state, record.attempt) == (TaskState.FAILED, 3)
+    assert record.reason == "AlreadySettled: task other has an outcome"
+
+
 async def test_an_uncaught_second_outcome_does_not_fail_the_task(oms: AsyncOMSClient) -> None:
     def handle(task: Task[Any]) -> None:
         task.complete("first")
