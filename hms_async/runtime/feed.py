@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 from hms_async.domain.queue import Queue
 from hms_async.runtime.exchange import Lanes
 from hms_async.runtime.handlers import Handler
-from hms_async.storage.replies import Exchanged
+from hms_async.storage.replies import MOST_A_CALL, Exchanged
 
 if TYPE_CHECKING:
     from hms_async.runtime.task import Attempt
 
-BATCH = 250
 _PAUSED_POLL_S = 1.0
 
 
@@ -54,7 +53,7 @@ class Feed:
         """Return how many tasks could be taken now."""
         if time.monotonic() < self._rests_until:
             return 0
-        return max(min(free_slots, self._limit - self.running, BATCH), 0)
+        return max(min(free_slots, self._limit - self.running, MOST_A_CALL), 0)
 
     def want(self, free_slots: int) -> int:
         """Return how many tasks to ask for: none while the queue is thought to be empty."""

@@ -15,13 +15,13 @@ from hms_async.domain.settle import Settlement
 from hms_async.errors import QueueNotFound, StoreError, StoreProtocol
 from hms_async.runtime.bell import Bell
 from hms_async.runtime.exchange import settlement_of, to_settle
-from hms_async.runtime.feed import BATCH, Feed
+from hms_async.runtime.feed import Feed
 from hms_async.runtime.leases import Held
 from hms_async.runtime.report import Reporter
 from hms_async.runtime.shutdown import Stop
 from hms_async.runtime.slots import Slots
 from hms_async.runtime.task import Attempt
-from hms_async.storage.replies import Exchanged, Settle, Settled
+from hms_async.storage.replies import MOST_A_CALL, Exchanged, Settle, Settled
 from hms_async.storage.store import Store
 
 _FAULT_REST_S = 1.0
@@ -131,7 +131,7 @@ class ExchangeLoop:
 
     async def _step(self, feed: Feed) -> bool:
         """Exchange with one queue, if there is anything to say; returns whether there was."""
-        batch = feed.outbox[:BATCH]
+        batch = feed.outbox[:MOST_A_CALL]
         want = 0 if self._stop.draining else feed.want(self._slots.free)
         if not batch and not want:
             return False

@@ -9,10 +9,11 @@ from anyio.abc import TaskStatus
 
 from hms_async.errors import HMSError, StoreError
 from hms_async.runtime.exchange import settlement_of, to_settle
-from hms_async.runtime.feed import BATCH, Feed
+from hms_async.runtime.feed import Feed
 from hms_async.runtime.leases import Held
 from hms_async.runtime.report import Reporter
 from hms_async.runtime.task import Attempt
+from hms_async.storage.replies import MOST_A_CALL
 from hms_async.telemetry.logs import get_logger
 
 log = get_logger("hms_async.worker")
@@ -129,8 +130,8 @@ class LastAct:
         with anyio.move_on_after(_LAST_ACT_S):
             for feed in self._feeds:
                 attempts = [one for one in self._held.attempts() if one.queue == feed.name]
-                for start in range(0, len(attempts), BATCH):
-                    await self._settle(feed, attempts[start : start + BATCH])
+                for start in range(0, len(attempts), MOST_A_CALL):
+                    await self._settle(feed, attempts[start : start + MOST_A_CALL])
 
     async def _settle(self, feed: Feed, attempts: list[Attempt]) -> None:
         policy = feed.queue.settings.retry

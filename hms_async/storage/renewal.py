@@ -7,9 +7,8 @@ from redis.exceptions import NoScriptError
 
 from hms_async.storage import connect
 from hms_async.storage.keys import Keys
+from hms_async.storage.replies import MOST_A_CALL
 from hms_async.storage.scripts import load
-
-BATCH = 250
 
 
 class LeaseRenewer:
@@ -44,8 +43,8 @@ class LeaseRenewer:
             StoreError: If the server cannot be asked.
         """
         lost: set[str] = set()
-        for start in range(0, len(leases), BATCH):
-            pairs = [part for lease in leases[start : start + BATCH] for part in lease]
+        for start in range(0, len(leases), MOST_A_CALL):
+            pairs = [part for lease in leases[start : start + MOST_A_CALL] for part in lease]
             lost |= self._extend(queue, pairs)
         return lost
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+MOST_A_CALL = 250
+"""Settles, claims or renewals in one call of a script (R10)."""
+
 _CLAIM_FIELDS = 8
 
 

@@ -15,6 +15,6 @@ check_types()
 redis.call('HSET', run_key(id), 'lane', 'express')
 redis.call('RPUSH', EXPRESS, id)
 count_stale(1)
-announce('type', 'bumped', 'id', id)
+announce_task('bumped', id)
 ring()
 return 'ok'

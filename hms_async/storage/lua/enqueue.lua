@@ -22,7 +22,7 @@ local depth = 0
 if max_depth then
   depth = redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS)
     + redis.call('ZCARD', SCHEDULED) + redis.call('ZCARD', RETRY)
-    - tonumber(redis.call('HGET', COUNTS, 'stale') or 0)
+    - count_left_behind()
 end
 
 -- The limit is on the payload, which an envelope of ours carries last.

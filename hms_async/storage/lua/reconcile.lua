@@ -5,7 +5,7 @@
 -- Reply  'no_queue' | {mended, next rank or 0, stale}
 --        stale: entries left behind in the lanes, recounted when they are few, else -1
 -- Keeps  R4: the record is the truth, an entry that it does not confirm goes; R5.
--- include queue tally
+-- include queue open tally
 
 local from, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
 if redis.call('EXISTS', CONFIG) == 0 then return 'no_queue' end
@@ -33,7 +33,7 @@ end
 hold(INFLIGHT, { in_progress = true })
 hold(SCHEDULED, { scheduled = true })
 hold(RETRY, { retrying = true })
-hold(SLA, { scheduled = true, waiting = true, in_progress = true, retrying = true })
+hold(SLA, OPEN)
 
 local stale = -1
 if redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) <= 1000 then
@@ -51,7 +51,7 @@ if redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) <= 1000 then
       end
     end
   end
-  local counted = tonumber(redis.call('HGET', COUNTS, 'stale') or 0)
+  local counted = count_left_behind()
   stale = math.min(math.max(counted, stale), stale + unknown)
   if stale ~= counted then
     redis.call('HSET', COUNTS, 'stale', stale)

@@ -37,7 +37,7 @@ local rung = sla and next_rung_at(ladder, arrived, sla, spoken)
 if rung then redis.call('ZADD', SLA, rung, id) end
 redis.call('ZREM', NORMAL .. ':' .. state, id)
 count('requeued')
-announce('type', 'requeued', 'id', id)
+announce_task('requeued', id)
 write_tally()
 ring()
 return 'ok'

@@ -21,8 +21,7 @@ end
 
 local first, second = oldest_of(EXPRESS, 'express'), oldest_of(NORMAL, 'normal')
 local oldest = first and second and math.min(first, second) or first or second or ''
-local stale = tonumber(redis.call('HGET', COUNTS, 'stale') or 0)
-local waiting = redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) - stale
+local waiting = redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) - count_left_behind()
 return { NOW, config[2] == '1' and 1 or 0, config[3] or '', waiting,
   redis.call('ZCARD', INFLIGHT), redis.call('ZCARD', SCHEDULED), redis.call('ZCARD', RETRY),
   redis.call('ZCARD', ENDED[1]), redis.call('ZCARD', ENDED[2]), redis.call('ZCARD', ENDED[3]),

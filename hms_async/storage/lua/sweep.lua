@@ -9,7 +9,7 @@
 --        more:    1 when a part was full, so that another call is worth it at once
 -- Keeps  I3 (only an expired lease is reclaimed), I5 (a crash each, `max_crashes`), I6 (a rung
 --        advances and speaks in one step; the lower ones collapse into the highest due).
--- include queue tally ladder finish front promote
+-- include queue open tally ladder finish front promote
 
 local limit = tonumber(ARGV[3])
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'ladder', 'max_crashes',
@@ -95,7 +95,6 @@ local function speak(id, run)
   end
 end
 
-local OPEN = { scheduled = true, waiting = true, in_progress = true, retrying = true }
 local due = redis.call('ZRANGEBYSCORE', SLA, '-inf', NOW, 'LIMIT', 0, limit)
 for _, id in ipairs(due) do
   local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'sla', 'rung', 'corr')

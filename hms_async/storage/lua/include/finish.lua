@@ -36,11 +36,7 @@ local function finish(id, state, task, keep, window, ...)
   end
   if state == 'done' then observe_since('total', WAIT_MS, arrived) end
   count(state)
-  if task.corr then
-    announce('type', state, 'id', id, 'corr', task.corr)
-  else
-    announce('type', state, 'id', id)
-  end
+  announce_task(state, id, task.corr)
 end
 
 -- The record of a task of ours is gone, or is no hash any more: what is left ends in failed,

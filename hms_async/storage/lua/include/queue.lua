@@ -17,6 +17,11 @@ local CONFIG = NORMAL .. ':config'
 local COUNTS = NORMAL .. ':counts'
 local EVENTS = NORMAL .. ':events'
 
+-- Entries that a script left behind in the lanes (R5).
+local function count_left_behind()
+  return tonumber(redis.call('HGET', COUNTS, 'stale') or 0)
+end
+
 -- What an id is made of; anything else in a lane is a raw entry.
 local function is_id(text)
   return #text <= 128 and string.find(text, '^%w[%w._-]*$') ~= nil
@@ -77,3 +82,12 @@ end
 
 -- About the last 200,000 entries stay; `prune` trims by age (R20).
 local function announce(...) redis.call('XADD', EVENTS, 'MAXLEN', '~', 200000, '*', ...) end
+
+-- What happened to a task; its case is named where it has one.
+local function announce_task(kind, id, corr)
+  if corr then
+    announce('type', kind, 'id', id, 'corr', corr)
+  else
+    announce('type', kind, 'id', id)
+  end
+end

@@ -81,11 +81,7 @@ local function apply(settle, worker, policy)
   redis.call('HDEL', run_key(id), 'token')
   redis.call('ZADD', RETRY, NOW + math.min(math.max(math.floor(delay), 0), LONGEST_MS), id)
   count('retried')
-  if task.corr then
-    announce('type', 'retrying', 'id', id, 'corr', task.corr)
-  else
-    announce('type', 'retrying', 'id', id)
-  end
+  announce_task('retrying', id, task.corr)
   return 'retrying'
 end
 

@@ -45,7 +45,7 @@ local function count_stale(n)
   if n > 0 then
     redis.call('HINCRBY', COUNTS, 'stale', n)
   elseif n < 0 then
-    local drop = math.min(tonumber(redis.call('HGET', COUNTS, 'stale') or 0), -n)
+    local drop = math.min(count_left_behind(), -n)
     -- A negated zero would be sent as "-0", which is no integer to the server.
     if drop > 0 then redis.call('HINCRBY', COUNTS, 'stale', -drop) end
   end
