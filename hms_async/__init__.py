@@ -11,6 +11,7 @@ from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.task import Enqueued, NewTask, TaskPage, TaskRecord, TaskState
 from hms_async.errors import (
     AlreadySettled,
+    CancelRequested,
     ClientClosed,
     ConfigInvalid,
     DurationInvalid,
@@ -50,6 +51,7 @@ __all__ = [
     "AlreadySettled",
     "AsyncOMSClient",
     "AsyncWorker",
+    "CancelRequested",
     "ClientClosed",
     "ConfigInvalid",
     "DurationInvalid",

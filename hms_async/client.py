@@ -332,15 +332,23 @@ class AsyncOMSClient:
         await self._store.queue(queue)
         return await self._store.tasks(queue, wanted, cursor, limit)
 
-    async def cancel(self, task_id: str) -> None:
-        """Cancel a task that has not started.
+    async def cancel(self, task_id: str) -> bool:
+        """Cancel a task; one that a worker holds is cancelled there within about a second.
+
+        A handler that completes or finally fails all the same has the last word; `result` tells.
+
+        Returns:
+            True when it is cancelled now, False when its worker has been asked to.
 
         Raises:
-            TaskInProgress: If a worker holds it.
             WrongState: If it has ended.
             TaskNotFound: If no such task is stored.
         """
-        self._answer(task_id, await self._store.cancel(*await self._find(task_id)), "cancelled")
+        word = await self._store.cancel(*await self._find(task_id))
+        if word == "asked":
+            return False
+        self._answer(task_id, word, "cancelled")
+        return True
 
     async def requeue(self, task_id: str, *, reset_clock: bool = False) -> None:
         """Bring back a task that failed, was cancelled or expired; its attempts restart.
@@ -350,6 +358,7 @@ class AsyncOMSClient:
             reset_clock: Start its SLA clock anew instead of letting it go on.
 
         Raises:
+            TaskInProgress: If a worker holds it.
             WrongState: If it has not ended, or is done.
             TaskNotFound: If no such task is stored.
         """
@@ -361,6 +370,7 @@ class AsyncOMSClient:
         """Let a waiting task go before the others.
 
         Raises:
+            TaskInProgress: If a worker holds it.
             WrongState: If it is not waiting.
             TaskNotFound: If no such task is stored.
         """
@@ -401,9 +411,7 @@ class AsyncOMSClient:
             case "gone":
                 raise TaskNotFound(task_id)
             case "in_progress":
-                if done == "cancelled":
-                    raise TaskInProgress(task_id)
-                raise WrongState(task_id, word, f"task {task_id} is in progress, cannot be {done}")
+                raise TaskInProgress(task_id, done)
             case "body_lost":
                 raise WrongState(task_id, "failed", f"task {task_id} has no body left to run")
             case state:

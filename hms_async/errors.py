@@ -22,6 +22,7 @@ HMSError
 │   ├── IdInUse                      .queue holds a task of that id
 │   ├── AlreadySettled               a second outcome for one attempt
 │   ├── LeaseLost                    somebody else holds the task, or nobody may
+│   ├── CancelRequested              somebody asked to cancel the task that one holds
 │   ├── WrongState                   .state does not allow what was asked
 │   │   └── TaskInProgress           a worker holds it
 │   └── EnqueueUnknown               the server never answered; repeat with the same id or key
@@ -241,6 +242,18 @@ class LeaseLost(TaskError):
     code = "HMS-E026"
 
 
+class CancelRequested(TaskError):
+    """Somebody asked to cancel the task. Its lease lives: stop, and settle it in any way.
+
+    `complete` and a final `fail` stand; after anything else the task is cancelled.
+    """
+
+    code = "HMS-E030"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(task_id, f"task {task_id} is to be cancelled: stop working on it")
+
+
 class WrongState(TaskError):
     """The task's state does not allow what was asked.
 
@@ -260,11 +273,11 @@ class TaskInProgress(WrongState):
 
     code = "HMS-E028"
 
-    def __init__(self, task_id: str) -> None:
+    def __init__(self, task_id: str, wish: str) -> None:
         super().__init__(
             task_id,
             "in_progress",
-            f"task {task_id} is in progress: a worker holds it, so it cannot be cancelled now",
+            f"task {task_id} is in progress: a worker holds it, so it cannot be {wish} now",
         )
 
 

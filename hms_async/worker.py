@@ -76,6 +76,8 @@ class AsyncWorker:
         supervise: Run the supervisor (ACT) for these queues beside the handlers.
         shutdown_timeout: How long running tasks may take to finish at a stop, before they are
             handed back.
+        loop_stall_limit: For how long a handler may block the event loop before the worker's
+            leases are let go, and its tasks are done elsewhere.
         lifespan: Called at the start; an async context manager whose value every task carries
             as `resources`: a pool, an HTTP client.
 
@@ -96,6 +98,7 @@ class AsyncWorker:
         name: str | None = None,
         supervise: bool = True,
         shutdown_timeout: Duration = "25s",
+        loop_stall_limit: Duration = "60s",
         lifespan: Lifespan | None = None,
     ) -> None:
         self.handlers: Sequence[Handler] = _bind(queue, handler, handlers)
@@ -106,6 +109,7 @@ class AsyncWorker:
         self.supervise = supervise
         self.supervise_all = False  # `hms dev` watches queues of other processes, too
         self.shutdown_timeout_s = to_ms(shutdown_timeout, name="shutdown_timeout") / 1_000
+        self.loop_stall_limit_s = to_ms(loop_stall_limit, name="loop_stall_limit") / 1_000
         self.handed_back = 0
         self._lifespan = lifespan or _no_resources
         self._stop: Stop | None = None
@@ -275,7 +279,20 @@ class AsyncWorker:
             polls=not self.supervise,
             burst=burst,
         )
-        renewer = LeaseRenewer(self.url, namespace=self.namespace, lease_ms=loop.lease_ms)
+        renewer = LeaseRenewer(
+            self.url,
+            namespace=self.namespace,
+            lease_ms=loop.lease_ms,
+            timeout_s=loop.shortest_lease_s() / 3,
+        )
+        heartbeat = Heartbeat(
+            renewer,
+            held,
+            slots,
+            lease_s=loop.shortest_lease_s,
+            worker_id=self.name,
+            stall_limit_s=self.loop_stall_limit_s,
+        )
         watched = None if self.supervise_all else [feed.name for feed in feeds]
         return _Parts(
             feeds=feeds,
@@ -283,7 +300,7 @@ class AsyncWorker:
             reporter=reporter,
             slots=slots,
             loop=loop,
-            heartbeat=Heartbeat(renewer, held, lease_s=loop.shortest_lease_s, worker_id=self.name),
+            heartbeat=heartbeat,
             supervisor=Supervisor(self.url, queues=watched, store=store),
             card=Card(store, self.name, self.concurrency, feeds),
             last_act=LastAct(feeds, held, reporter),

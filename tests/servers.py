@@ -47,6 +47,10 @@ class Raw:
     def __call__(self, *command: str | bytes | float) -> Any:
         return self._client.execute_command(*command)
 
+    def watch(self, queue: str, now_ms: int) -> None:
+        """Make as if a supervisor had looked at a queue until now: silence is death then (R16)."""
+        self("SET", f"queue:{queue}:swept", f"{now_ms} 0")
+
     def pipeline(self) -> Any:
         """Many commands in one round trip."""
         return self._client.pipeline(transaction=False)

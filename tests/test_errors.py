@@ -77,6 +77,7 @@ def test_codes_keep_their_meaning_across_releases() -> None:
         "WrongState": "HMS-E027",
         "TaskInProgress": "HMS-E028",
         "EnqueueUnknown": "HMS-E029",
+        "CancelRequested": "HMS-E030",
         "StoreError": "HMS-E040",
         "StoreUnavailable": "HMS-E041",
         "StoreFull": "HMS-E042",
@@ -95,7 +96,7 @@ def test_codes_keep_their_meaning_across_releases() -> None:
         (errors.TaskFailed("t1", "failed", "no ink"), "task t1 is failed: no ink"),
         (errors.ResultTimeout("t1", "task t1 goes on"), "task t1 goes on"),
         (errors.IdInUse("t1", "mail"), 'id "t1" is taken by a task of queue "mail"'),
-        (errors.TaskInProgress("t1"), "task t1 is in progress: a worker holds it"),
+        (errors.TaskInProgress("t1", "bumped"), "a worker holds it, so it cannot be bumped now"),
         (errors.EnqueueUnknown("t1"), 'enqueue it again with id="t1"'),
     ],
 )
@@ -105,7 +106,7 @@ def test_messages_name_what_is_wrong(error: HMSError, message: str) -> None:
 
 def test_data_is_in_attributes_not_only_in_the_message() -> None:
     assert errors.ResultTimeout("t1", "task t1 goes on").task_id == "t1"
-    assert errors.TaskInProgress("t1").state == "in_progress"
+    assert errors.TaskInProgress("t1", "requeued").state == "in_progress"
     assert errors.TaskFailed("t1", "expired", "late").reason == "late"
     assert errors.QueueFull("mail", 5).max_depth == 5
     assert errors.PayloadInvalid("not JSON").path == "$"

@@ -245,13 +245,15 @@ def _what(task: TaskRecord) -> str:
 @click.argument("task_id", metavar="ID")
 @options.store
 def cancel(*, task_id: str, url: str | None, namespace: str) -> None:
-    """Cancel a task that has not started."""
+    """Cancel a task; one that a worker holds is cancelled there within about a second."""
 
-    async def work(oms: AsyncOMSClient) -> None:
-        await oms.cancel(task_id)
+    async def work(oms: AsyncOMSClient) -> bool:
+        return await oms.cancel(task_id)
 
-    ask(url, namespace, work)
-    show.say(f"task {task_id} is cancelled")
+    if ask(url, namespace, work):
+        show.say(f"task {task_id} is cancelled")
+    else:
+        show.say(f"task {task_id} is in progress: its worker has been asked to cancel it")
 
 
 @job.command()

@@ -71,6 +71,7 @@ def task(one: TaskRecord) -> dict[str, Any]:
         "started_at": show.iso(one.started_ms),
         "finished_at": show.iso(one.finished_ms),
         "lease_expires_at": show.iso(one.lease_expires_ms),
+        "cancel_asked_at": show.iso(one.cancel_asked_ms),
         "worker": one.worker,
         "result": one.result,
         "error": dict(one.error) if one.error else None,

@@ -12,9 +12,9 @@ class Event:
 
     Attributes:
         id: Its place in the stream; give it as `after` to go on from there.
-        type: `done`, `failed`, `cancelled`, `expired`, `retrying`, `rescued`, `requeued`,
-            `bumped`, `paused`, `resumed`, `sla.<rung>`; or `gap` when entries before this one
-            are gone, so that the reader must look at the state again.
+        type: `done`, `failed`, `cancelled`, `expired`, `retrying`, `cancelling`, `rescued`,
+            `requeued`, `bumped`, `paused`, `resumed`, `sla.<rung>`; or `gap` when entries before
+            this one are gone, so that the reader must look at the state again.
         queue: The queue.
         task_id: The task, if it is about one.
         correlation_id: Its case, if any.

@@ -131,6 +131,7 @@ class TaskRecord:
         started_ms: When its last attempt was claimed.
         finished_ms: When it ended.
         lease_expires_ms: Until when its holder need not be heard of.
+        cancel_asked_ms: When somebody asked its holder to cancel it; done and failed come first.
         worker: Who holds it, or held it last.
         result: What it came to.
         error: Why it failed, or why its last attempt did.
@@ -152,6 +153,7 @@ class TaskRecord:
     started_ms: int | None = None
     finished_ms: int | None = None
     lease_expires_ms: int | None = None
+    cancel_asked_ms: int | None = None
     worker: str | None = None
     result: Any = None
     error: Mapping[str, str] | None = None

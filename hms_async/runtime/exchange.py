@@ -65,6 +65,7 @@ class Lane:
         *,
         unanswered: Callable[[StoreError], int],
         again: bool = False,
+        suspects: bool = True,
     ) -> Exchanged:
         """Settle and claim once, asking until there is an answer.
 
@@ -78,6 +79,7 @@ class Lane:
             unanswered: Called at each failed try; returns how many tasks are still wanted, since
                 a wish may be taken back (R2), or raises to give up.
             again: Ask for the answer of the call before, which was given up.
+            suspects: Whether a task that one more crash would fail may be claimed (R15).
 
         Raises:
             QueueNotFound: If there is no such queue.
@@ -89,14 +91,14 @@ class Lane:
         while True:
             try:
                 with CancelScope(shield=True):
-                    return await self._send(settles, want)
+                    return await self._send(settles, want, suspects=suspects)
             except StoreProtocol:
                 raise
             except StoreError as error:
                 want = unanswered(error)
             await backoff.wait()
 
-    async def _send(self, settles: Sequence[Settle], want: int) -> Exchanged:
+    async def _send(self, settles: Sequence[Settle], want: int, *, suspects: bool) -> Exchanged:
         while True:
             reply = await self._store.exchange(
                 self.queue,
@@ -106,6 +108,7 @@ class Lane:
                 seq=self._seq,
                 settles=settles,
                 want=want,
+                suspects=suspects,
             )
             if reply is not None:
                 return reply

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hms_async.runtime.task import Attempt
 
 _PAUSED_POLL_S = 1.0
+_NEWS_EVERY_S = 1.0
 
 
 class Feed:
@@ -38,6 +39,8 @@ class Feed:
         self._paused = False
         self._rests_until = 0.0
         self._due_at: float | None = None
+        self._suspects_wait = False
+        self._heard_at = 0.0
 
     @property
     def name(self) -> str:
@@ -55,11 +58,29 @@ class Feed:
             return 0
         return max(min(free_slots, self._limit - self.running, MOST_A_CALL), 0)
 
-    def want(self, free_slots: int) -> int:
-        """Return how many tasks to ask for: none while the queue is thought to be empty."""
+    def want(self, free_slots: int, *, suspects: bool) -> int:
+        """Return how many tasks to ask for: none while the queue is thought to be empty.
+
+        Args:
+            free_slots: How many could run.
+            suspects: Whether a suspect may be among them: there may be nothing else (R15).
+        """
+        if suspects and self._suspects_wait:
+            self.hungry = True
         if self._due_at is not None and time.monotonic() >= self._due_at:
             self.hungry, self._due_at = True, None
         return self.room(free_slots) if self.hungry else 0
+
+    @property
+    def wants_news(self) -> bool:
+        """Whether its tasks have run for a second without a word from the store.
+
+        Somebody may have asked to cancel one (R17).
+        """
+        return self.running > 0 and time.monotonic() >= self._news_at()
+
+    def _news_at(self) -> float:
+        return max(self._heard_at + _NEWS_EVERY_S, self._rests_until)
 
     def rest(self, seconds: float, *, gone: bool = False) -> None:
         """Leave the queue alone for a while, after a fault of its own, or because it is gone."""
@@ -76,16 +97,19 @@ class Feed:
         if time.monotonic() < self._rests_until:
             return self._rests_until
         # Without room, what is due can wait for the slot that becomes free.
-        return self._due_at if self.room(free_slots) else None
+        due = [self._due_at] if self._due_at is not None and self.room(free_slots) else []
+        news = [self._news_at()] if self.running else []
+        return min(due + news, default=None)
 
     def learn(self, reply: Exchanged) -> None:
         """Take note of what an exchange said about the queue."""
+        self._heard_at = time.monotonic()
         self._paused, self.gone = reply.paused, False
         if reply.paused:
             # Its bell is not heard then, so it is asked again.
             self.rest(_PAUSED_POLL_S)
             return
-        self.hungry = reply.left > 0
+        self.hungry, self._suspects_wait = reply.left > 0, reply.suspects_left > 0
         self._due_at = None
         if reply.next_due_ms is not None:
             self._due_at = time.monotonic() + max(reply.next_due_ms - reply.now_ms, 0) / 1_000

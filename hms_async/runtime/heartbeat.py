@@ -6,28 +6,30 @@ stuck for good must not hold its tasks for good.
 """
 
 import asyncio
-import math
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import anyio
 from anyio import to_thread
 
 from hms_async.errors import HMSError
 from hms_async.runtime.leases import Held
+from hms_async.runtime.slots import Slots
 from hms_async.storage.renewal import LeaseRenewer
 from hms_async.telemetry.logs import get_logger
 
 log = get_logger("hms_async.worker")
 
-LOOP_STALL_LIMIT_S = 60.0
-_BLOCKED_AFTER_S = 1.0
 _PULSE_S = 0.25
+_BLOCKED_AFTER_S = 1.0
+_FROZEN_AFTER_S = 1.5
 _AGAIN_S = 1.0
+_AGAIN_SHARE = 10
 
 
 class Heartbeat:
@@ -36,6 +38,7 @@ class Heartbeat:
     Args:
         renewer: The thread's own way to the store.
         held: What to renew.
+        slots: Where handlers run, to name the one that blocks the loop.
         lease_s: Returns the shortest lease of the queues that are served.
         worker_id: Whose leases they are, for the log.
         stall_limit_s: For how long the loop may stand still before its leases are let go.
@@ -45,44 +48,45 @@ class Heartbeat:
         self,
         renewer: LeaseRenewer,
         held: Held,
+        slots: Slots,
         *,
         lease_s: Callable[[], float],
         worker_id: str,
-        stall_limit_s: float = LOOP_STALL_LIMIT_S,
+        stall_limit_s: float,
     ) -> None:
-        self._worker_id = worker_id
         self._renewer = renewer
         self._held = held
         self._lease_s = lease_s
         self._stall_limit_s = stall_limit_s
         self._stop = threading.Event()
-        self._pulse = time.monotonic()
-        self._blocked = False
+        self._watch = _LoopWatch(held, slots, worker_id=worker_id, stall_limit_s=stall_limit_s)
+        self._worker_id = worker_id
 
     async def run(self) -> None:
         """Beat until cancelled; the loop's own part is only to show that it still turns."""
+        self._watch.begin()
         loop = asyncio.get_running_loop()
         thread = threading.Thread(
-            target=self._beat, args=(loop, threading.get_ident()), name="hms-heartbeat", daemon=True
+            target=self._beat, args=(loop,), name="hms-heartbeat", daemon=True
         )
         thread.start()
         try:
             while True:
-                self._pulse = time.monotonic()
+                self._watch.turned()
                 await anyio.sleep(_PULSE_S)
         finally:
             self._stop.set()
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(thread.join, self._lease_s())
 
-    def _beat(self, loop: asyncio.AbstractEventLoop, loop_thread: int) -> None:
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         last, failed = 0.0, False
         while not self._stop.wait(_PULSE_S):
-            now = time.monotonic()
-            still_for = now - self._pulse
-            self._watch(still_for, loop_thread)
+            still_for = self._watch.look()
             # Asked each time: the lease may have become shorter since the last beat.
-            pause = min(self._lease_s() / 3, _AGAIN_S if failed else math.inf)
+            lease_s = self._lease_s()
+            pause = min(_AGAIN_S, lease_s / _AGAIN_SHARE) if failed else lease_s / 3
+            now = time.monotonic()
             if still_for < self._stall_limit_s and now - last >= pause:
                 last, failed = now, not self._renew(loop)
         self._renewer.close()
@@ -92,31 +96,74 @@ class Heartbeat:
         renewed = True
         for queue, pairs in self._held.by_queue().items():
             try:
-                lost = self._renewer.extend(queue, pairs)
+                extended = self._renewer.extend(queue, pairs)
             except HMSError as error:
                 renewed = False
                 log.warning(
                     "heartbeat.failed", queue=queue, error=str(error), worker_id=self._worker_id
                 )
                 continue
-            if lost:
-                with suppress(RuntimeError):  # the loop is closed: the worker is at its end
-                    loop.call_soon_threadsafe(self._held.lose, lost)
+            with suppress(RuntimeError):  # the loop is closed: the worker is at its end
+                if extended.lost:
+                    loop.call_soon_threadsafe(self._held.lose, extended.lost)
+                if extended.cancelling:
+                    loop.call_soon_threadsafe(self._held.ask_to_cancel, extended.cancelling)
         return renewed
 
-    def _watch(self, still_for: float, loop_thread: int) -> None:
-        """Say once, with the stack, that something blocks the loop; and that it is over."""
-        if still_for < _BLOCKED_AFTER_S:
-            self._blocked = False
-            return
-        if self._blocked:
-            return
-        self._blocked = True
-        frame = sys._current_frames().get(loop_thread)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # the only way to see another thread's stack
-        log.warning(
-            "loop.blocked",
-            worker_id=self._worker_id,
-            lag_s=round(still_for, 3),
-            task_ids=[attempt.claim.id for attempt in self._held.attempts()][:10],
-            stack="".join(traceback.format_stack(frame)) if frame else "",
-        )
+
+class _LoopWatch:
+    """Says once when something blocks the loop, who it is, and when the leases are let go."""
+
+    def __init__(self, held: Held, slots: Slots, *, worker_id: str, stall_limit_s: float) -> None:
+        self._held = held
+        self._slots = slots
+        self._worker_id = worker_id
+        self._stall_limit_s = stall_limit_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
+        self._turned_at = self._looked_at = 0.0
+        self._blocked = self._stalled = False
+
+    def begin(self) -> None:
+        """Watch the running loop from now on."""
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._turned_at = self._looked_at = time.monotonic()
+
+    def turned(self) -> None:
+        """Take note that the loop turns."""
+        self._turned_at = time.monotonic()
+
+    def look(self) -> float:
+        """Return for how many seconds the loop has stood still; for the thread beside it."""
+        now = time.monotonic()
+        slept_for, self._looked_at = now - self._looked_at, now
+        still_for = now - self._turned_at
+        if slept_for >= _FROZEN_AFTER_S:
+            # We stood still ourselves, so it is not a handler's doing: the whole process did.
+            log.warning("worker.frozen", worker_id=self._worker_id, frozen_s=round(slept_for, 3))
+        elif still_for < _BLOCKED_AFTER_S:
+            self._blocked = self._stalled = False
+        elif not self._blocked:
+            self._blocked = True
+            log.warning("loop.blocked", lag_s=round(still_for, 3), **self._suspicion())
+        elif still_for >= self._stall_limit_s and not self._stalled:
+            self._stalled = True
+            log.error("loop.stalled", lag_s=round(still_for, 3), **self._suspicion())
+        return still_for
+
+    def _suspicion(self) -> dict[str, Any]:
+        """Who blocks the loop: the handler in whose coroutine it stands, and where."""
+        work = self._slots.work_of(asyncio.current_task(self._loop)) if self._loop else None
+        if work is None:
+            # A coroutine that a handler started, or the service's own: all that run are named.
+            tasks, handler = [one.claim.id for one in self._held.attempts()][:10], None
+        else:
+            tasks, handler = [work[0].claim.id], work[1].name
+        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # the only way to see another thread's stack
+        return {
+            "worker_id": self._worker_id,
+            "handler": handler,
+            "task_ids": tasks,
+            "stack": "".join(traceback.format_stack(frame)) if frame else "",
+        }

@@ -2,10 +2,11 @@
 
 import threading
 import time
+from collections.abc import Iterable
 
 from anyio import CancelScope
 
-from hms_async.errors import LeaseLost
+from hms_async.errors import CancelRequested, LeaseLost
 from hms_async.runtime.task import Attempt
 from hms_async.telemetry.logs import get_logger
 
@@ -22,6 +23,7 @@ class Held:
         self._attempts: dict[str, Attempt] = {}
         self._scopes: dict[str, CancelScope] = {}
         self._threads: set[str] = set()
+        self._suspects: set[str] = set()
         self._handing_back = False
         self._lock = threading.Lock()
 
@@ -33,15 +35,27 @@ class Held:
         with self._lock:
             self._attempts[attempt.claim.token] = attempt
 
-    def watch(self, attempt: Attempt, scope: CancelScope, *, in_thread: bool) -> None:
-        """Cancel this scope when the attempt's lease is lost, or the task is to be handed back.
+    def suspect(self, token: str) -> None:
+        """Take note that one more crash fails this task: it may be what kills its workers."""
+        self._suspects.add(token)
 
-        A thread cannot be stopped, so a task in one is handed back as late as can be.
+    def may_take_suspect(self, settling: Iterable[Attempt] = ()) -> bool:
+        """Tell whether this process holds none, beside those that are being settled (R15)."""
+        if not self._suspects:
+            return True
+        return self._suspects <= {attempt.claim.token for attempt in settling}
+
+    def watch(self, attempt: Attempt, scope: CancelScope, *, in_thread: bool) -> None:
+        """Cancel this scope when the attempt's lease is lost, or the task is not to be done.
+
+        A thread cannot be stopped: a task in one is handed back as late as can be, and has the
+        last word when it is to be cancelled.
         """
         self._scopes[attempt.claim.token] = scope
         if in_thread:
             self._threads.add(attempt.claim.token)
-        if attempt.lost or (self._handing_back and not in_thread):
+        cancelled = self._handing_back or attempt.cancel_asked
+        if attempt.lost or (cancelled and not in_thread):
             scope.cancel()
 
     def drop(self, attempt: Attempt) -> bool:
@@ -51,6 +65,7 @@ class Held:
             held = self._attempts.pop(token, None)
         self._scopes.pop(token, None)
         self._threads.discard(token)
+        self._suspects.discard(token)
         return held is not None
 
     def by_queue(self) -> dict[str, list[tuple[str, str]]]:
@@ -65,7 +80,7 @@ class Held:
         with self._lock:
             return list(self._attempts.values())
 
-    def lose(self, tokens: set[str]) -> None:
+    def lose(self, tokens: Iterable[str]) -> None:
         """Take note that these leases are gone, and cancel what runs under them."""
         for token in tokens:
             attempt = self._attempts.get(token)
@@ -81,6 +96,22 @@ class Held:
                 held_s=round(time.monotonic() - attempt.claimed, 3),
             )
             self._cancel(token)
+
+    def ask_to_cancel(self, tokens: Iterable[str]) -> None:
+        """Take note that these tasks are to be cancelled, and cancel what can be (R17)."""
+        for token in tokens:
+            attempt = self._attempts.get(token)
+            if attempt is None or attempt.outcome is not None or attempt.cancel_asked:
+                continue
+            attempt.cancel_asked = True
+            log.info(
+                "task.cancelling",
+                task_id=attempt.claim.id,
+                queue=attempt.queue,
+                corr_id=attempt.correlation_id,
+            )
+            if token not in self._threads:
+                self._cancel(token)
 
     def cancel_all(self) -> None:
         """Cancel all that runs and is about to run, so that it can be handed back."""
@@ -98,7 +129,10 @@ class Held:
 
         Raises:
             LeaseLost: If it is not.
+            CancelRequested: If it is, and the task is to be cancelled.
         """
+        task_id = attempt.claim.id
         if attempt.lost:
-            task_id = attempt.claim.id
             raise LeaseLost(task_id, f"the lease of task {task_id} is lost")
+        if attempt.cancel_asked:
+            raise CancelRequested(task_id)

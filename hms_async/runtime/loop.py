@@ -105,11 +105,8 @@ class ExchangeLoop:
         return self._stop.draining or (self._burst and all(feed.quiet for feed in self._feeds))
 
     async def _sleep(self) -> None:
-        if self._stop.draining:
-            # Nothing is taken any more, so only outcomes are worth waking for.
-            await self._wake.wait()
-            return
-        free = self._slots.free
+        # While stopping nothing is taken any more, so no bell is of use.
+        free = 0 if self._stop.draining else self._slots.free
         if ears := [feed.name for feed in self._feeds if feed.listens(free)]:
             self.bell.listen(ears)
         wakes = [at for feed in self._feeds if (at := feed.wakes_at(free)) is not None]
@@ -132,8 +129,9 @@ class ExchangeLoop:
     async def _step(self, feed: Feed) -> bool:
         """Exchange with one queue, if there is anything to say; returns whether there was."""
         batch = feed.outbox[:MOST_A_CALL]
-        want = 0 if self._stop.draining else feed.want(self._slots.free)
-        if not batch and not want:
+        suspects = self._held.may_take_suspect(batch)
+        want = 0 if self._stop.draining else feed.want(self._slots.free, suspects=suspects)
+        if not batch and not want and not feed.wants_news:
             return False
         policy = feed.queue.settings.retry
         settlements = [settlement_of(attempt, policy) for attempt in batch]
@@ -142,7 +140,7 @@ class ExchangeLoop:
             for attempt, settlement in zip(batch, settlements, strict=True)
         ]
         try:
-            reply = await self._exchange(feed, settles, want)
+            reply = await self._exchange(feed, settles, want, suspects=suspects)
         except QueueNotFound as error:
             if not feed.gone:
                 self._reporter.queue_gone(feed.name, error)
@@ -160,15 +158,18 @@ class ExchangeLoop:
             await self._reload(feed)
         return True
 
-    async def _exchange(self, feed: Feed, settles: list[Settle], want: int) -> Exchanged:
+    async def _exchange(
+        self, feed: Feed, settles: list[Settle], want: int = 0, *, suspects: bool = False
+    ) -> Exchanged:
         """Exchange once, however long the server stays away."""
 
         def unanswered(error: StoreError) -> int:
             self._reporter.store_down(error)
             return 0 if self._stop.draining else want
 
-        reply = await feed.lane.exchange(settles, want, unanswered=unanswered)
+        reply = await feed.lane.exchange(settles, want, unanswered=unanswered, suspects=suspects)
         self._reporter.store_up()
+        self._held.ask_to_cancel(reply.cancelling)
         return reply
 
     async def _settle_one_by_one(
@@ -178,7 +179,7 @@ class ExchangeLoop:
         for attempt, settlement, settle in zip(batch, settlements, settles, strict=True):
             for attempted in (settle, Settle(settle.id, settle.token, "release")):
                 try:
-                    reply = await self._exchange(feed, [attempted], 0)
+                    reply = await self._exchange(feed, [attempted])
                 except (QueueNotFound, StoreProtocol) as error:
                     self._reporter.refused(feed.name, error, task_id=settle.id)
                     settled = Settled("gone", "")
@@ -212,6 +213,8 @@ class ExchangeLoop:
                 max_result_bytes=feed.queue.settings.max_payload_bytes,
             )
             self._held.add(attempt)
+            if claim.token == reply.suspect:
+                self._held.suspect(claim.token)
             feed.running += 1
             self._slots.give(attempt, feed.handler)
         if reply.claims:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType, ref
 
 import anyio
 from anyio import CancelScope
@@ -12,6 +13,7 @@ from anyio.abc import TaskGroup
 
 from hms_async.domain.outcome import Failed, Fault
 from hms_async.errors import (
+    CancelRequested,
     ClientClosed,
     EnvelopeInvalid,
     HMSError,
@@ -52,6 +54,7 @@ class Popper:
         self._free: dict[str, list[Lane]] = {}
         self._queues: dict[str, Queue] = {}
         self._waiting: set[Taken] = set()
+        self._suspect: ReferenceType[Attempt] | None = None
         self._closed = False
 
     def close(self) -> None:
@@ -138,12 +141,15 @@ class Popper:
     def _attempt(self, queue: str, reply: Exchanged) -> Attempt:
         if reply.version != self._queues[queue].version:
             self._group.start_soon(self._reload, queue, name=f"reload-{queue}")
-        return Attempt(
+        attempt = Attempt(
             reply.claims[0],
             queue,
             server_ms=reply.now_ms,
             max_result_bytes=self._queues[queue].settings.max_payload_bytes,
         )
+        if reply.suspect is not None:
+            self._suspect = ref(attempt)
+        return attempt
 
     async def _wait(self, queue: str, reply: Exchanged, left: float, taken: Taken) -> None:
         if reply.paused:
@@ -170,12 +176,17 @@ class Popper:
 
         Raises:
             LeaseLost: If somebody else has the task.
+            CancelRequested: If it is to be cancelled.
         """
         self._check_open()
         claim = attempt.claim
-        if await self._store.extend(attempt.queue, [(claim.id, claim.token)]):
+        extended = await self._store.extend(attempt.queue, [(claim.id, claim.token)])
+        if extended.lost:
             attempt.lost = True
             raise _lost(claim)
+        if extended.cancelling:
+            attempt.cancel_asked = True
+            raise CancelRequested(claim.id)
 
     async def _settle(self, attempt: Attempt) -> None:
         """Send an outcome.
@@ -213,7 +224,14 @@ class Popper:
                 raise error
             return want
 
-        return await lane.exchange(settles, want, unanswered=unanswered)
+        return await lane.exchange(
+            settles, want, unanswered=unanswered, suspects=self._may_take_suspect()
+        )
+
+    def _may_take_suspect(self) -> bool:
+        """Whether no suspect is held; one that its caller has dropped is as good as settled."""
+        held = self._suspect() if self._suspect else None
+        return held is None or held.outcome is not None or held.lost
 
     def _take_lane(self, queue: str) -> Lane:
         """A lane carries one call at a time, so each call under way has its own."""

@@ -14,9 +14,15 @@ from hms_async.telemetry.logs import get_logger, writes
 
 log = get_logger("hms_async.worker")
 
-_BY_STATE = {"done": "ok", "failed": "failed", "retrying": "retry", "waiting": "released"}
+_BY_STATE = {
+    "done": "ok",
+    "failed": "failed",
+    "retrying": "retry",
+    "waiting": "released",
+    "cancelled": "cancelled",
+}
 _BY_WORD = {"done": "ok", "fail": "failed", "retry": "retry", "release": "released"}
-_LEVELS = {"ok": logging.INFO, "failed": logging.ERROR}
+_LEVELS = {"ok": logging.INFO, "cancelled": logging.INFO, "failed": logging.ERROR}
 
 
 class Reporter:

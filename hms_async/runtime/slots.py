@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from hms_async.runtime.execution import Executor
 from hms_async.runtime.handlers import Handler
@@ -22,6 +23,7 @@ class Slots:
         self._listeners: list[Callable[[Attempt], None]] = []
         self._slots = [_Slot(number) for number in range(1, count + 1)]
         self._free = list(reversed(self._slots))
+        self._by_coroutine: dict[asyncio.Task[Any] | None, _Slot] = {}
 
     @property
     def free(self) -> int:
@@ -36,6 +38,11 @@ class Slots:
         """Return the numbers of the slots, from 1."""
         return range(1, self.count + 1)
 
+    def work_of(self, coroutine: "asyncio.Task[Any] | None") -> tuple[Attempt, Handler] | None:
+        """Return what one of the slots' coroutines is at; safe to call from any thread."""
+        slot = self._by_coroutine.get(coroutine)
+        return None if slot is None else slot.work
+
     def give(self, attempt: Attempt, handler: Handler) -> None:
         """Hand an attempt to a free slot; the caller has made sure that there is one."""
         slot = self._free.pop()
@@ -45,6 +52,7 @@ class Slots:
     async def run(self, number: int) -> None:
         """Run one slot until cancelled."""
         slot = self._slots[number - 1]
+        self._by_coroutine[asyncio.current_task()] = slot
         while True:
             await slot.wake.wait()
             slot.wake.clear()

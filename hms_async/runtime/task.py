@@ -26,11 +26,14 @@ class Attempt:
         outcome: What it came to; the first one recorded stands.
         result: The result as a Python value, for the log.
         lost: Whether the lease is known to be lost.
+        cancel_asked: Whether somebody asked to cancel the task.
         claimed: When the claim was received, on the monotonic clock.
     """
 
     __slots__ = (
+        "__weakref__",
         "_server_ms",
+        "cancel_asked",
         "claim",
         "claimed",
         "correlation_id",
@@ -49,6 +52,7 @@ class Attempt:
         self.outcome: Outcome | None = None
         self.result: Any = None
         self.lost = False
+        self.cancel_asked = False
         self.claimed = time.monotonic()
         self._server_ms = server_ms
 
@@ -173,6 +177,14 @@ class Task(Generic[P]):
         due_ms = self._attempt.claim.due_ms
         return None if due_ms is None else ms_to_instant(due_ms)
 
+    @property
+    def cancel_asked(self) -> bool:
+        """Whether somebody asked to cancel the task.
+
+        A coroutine is cancelled then; a plain function cannot be, and may look here now and then.
+        """
+        return self._attempt.cancel_asked
+
     def time_left(self) -> timedelta | None:
         """Return how long until the promise is broken; negative afterwards, `None` without one."""
         left_s = self._attempt.time_left_s()
@@ -232,6 +244,7 @@ class Task(Generic[P]):
 
         Raises:
             LeaseLost: If somebody else has the task.
+            CancelRequested: If somebody asked to cancel it; the lease is renewed all the same.
         """
         await self._extend(self._attempt)
 

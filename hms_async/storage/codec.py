@@ -253,6 +253,7 @@ def decode_record(
         started_ms=_number(run.get(b"started")),
         finished_ms=_number(run.get(b"finished")),
         lease_expires_ms=lease_expires_ms,
+        cancel_asked_ms=_number(run.get(b"cancel")),
         worker=_text(run.get(b"worker")),
         result=None if result is None else decode_json(result),
         error=None if error is None else decode_fault(error),

@@ -104,15 +104,20 @@ def connect(url: str, *, blocking: bool = False) -> "redis.asyncio.Redis":
     )
 
 
-def connect_for_thread(url: str) -> "redis.Redis":
-    """Return a client for a thread beside the event loop."""
+def connect_for_thread(url: str, *, timeout_s: float = COMMAND_TIMEOUT_S) -> "redis.Redis":
+    """Return a client for a thread beside the event loop.
+
+    Args:
+        url: Where the server is.
+        timeout_s: How long to wait for an answer; never longer than `COMMAND_TIMEOUT_S`.
+    """
     if is_memory(url):
         from fakeredis import FakeRedis  # noqa: PLC0415  # an extra, for memory:// only
 
         return FakeRedis(server=_memory_server(url))
     return redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
         check_url(url),
-        socket_timeout=COMMAND_TIMEOUT_S,
+        socket_timeout=min(timeout_s, COMMAND_TIMEOUT_S),
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
         **_network(url),

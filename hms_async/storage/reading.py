@@ -16,7 +16,7 @@ _SETS = {
     TaskState.CANCELLED: "cancelled",
     TaskState.EXPIRED: "expired",
 }
-_LANES = ("express", "normal")
+_LANES = ("suspects", "express", "normal")
 _LONGEST_OFFSET = 15
 
 
@@ -56,15 +56,18 @@ async def read_page(
     if state is not TaskState.WAITING:
         _, start = _place(cursor, "set", ("set",))
         return await _page_of_set(server, queue, state, start, limit)
-    lane, start = _place(cursor, "express", _LANES)
-    tasks, more = await _page_of_lane(server, queue, lane, start, limit)
-    if more:
-        return TaskPage(tasks, f"{lane}:{start + limit}")
-    if lane == "express" and len(tasks) < limit:
+    lane, start = _place(cursor, _LANES[0], _LANES)
+    tasks: list[TaskRecord] = []
+    for name in _LANES[_LANES.index(lane) :]:
         rest = limit - len(tasks)
-        following, more = await _page_of_lane(server, queue, "normal", 0, rest)
-        return TaskPage(tasks + following, f"normal:{rest}" if more else None)
-    return TaskPage(tasks, "normal:0" if lane == "express" else None)
+        if not rest:
+            return TaskPage(tasks, f"{name}:0")
+        following, more = await _page_of_lane(server, queue, name, start, rest)
+        tasks += following
+        if more:
+            return TaskPage(tasks, f"{name}:{start + rest}")
+        start = 0
+    return TaskPage(tasks, None)
 
 
 async def _page_of_lane(

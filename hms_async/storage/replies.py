@@ -85,13 +85,16 @@ class Exchanged:
     Attributes:
         verdict: `replayed` when this number had been answered before.
         now_ms: The server's clock.
-        left: Entries that stayed in the lanes.
+        left: Entries that stayed in the lanes, as far as the caller could take them.
         next_due_ms: When the next scheduled or retrying task is due.
         version: Of the queue's settings.
         paused: Whether the queue is paused.
         lease_ms: How long the leases of these claims are.
         settled: One for each settle, in order.
         claims: The tasks taken.
+        suspect: The token of the claim that one more crash would fail, if there is one (R15).
+        suspects_left: How many of those wait, whether or not the caller could take one.
+        cancelling: Tokens of this process whose task is to be cancelled (R17).
     """
 
     verdict: Literal["ok", "replayed"]
@@ -103,11 +106,15 @@ class Exchanged:
     lease_ms: int
     settled: list[Settled]
     claims: list[Claim]
+    suspect: str | None
+    suspects_left: int
+    cancelling: frozenset[str]
 
     @classmethod
     def read(cls, reply: list[Any]) -> "Exchanged":
         """Read the script's reply."""
-        verdict, now_ms, left, next_due, version, paused, lease_ms, settled, flat = reply
+        verdict, now_ms, left, next_due, version, paused, lease_ms = reply[:7]
+        settled, flat, suspect, suspects_left, cancelling = reply[7:]
         words = iter(settled)
         fields = iter(flat)
         return cls(
@@ -137,7 +144,27 @@ class Exchanged:
                     *[fields] * _CLAIM_FIELDS, strict=True
                 )
             ],
+            suspect=suspect.decode() or None,
+            suspects_left=suspects_left,
+            cancelling=frozenset(token.decode() for token in cancelling),
         )
+
+
+class Extended(NamedTuple):
+    """The answer to a renewal of leases.
+
+    Attributes:
+        lost: Tokens whose lease is gone.
+        cancelling: Tokens whose lease lives, but whose task is to be cancelled.
+    """
+
+    lost: frozenset[str]
+    cancelling: frozenset[str]
+
+    @classmethod
+    def read(cls, reply: list[list[bytes]]) -> "Extended":
+        """Read the script's reply."""
+        return cls(*(frozenset(token.decode() for token in tokens) for tokens in reply))
 
 
 class Rescued(NamedTuple):
@@ -148,7 +175,8 @@ class Rescued(NamedTuple):
         id: The task.
         correlation_id: Its case, if any.
         worker: Who held it.
-        state: `waiting` again, or `failed` when it has lost too many leases.
+        state: `waiting` again, `failed` when it has lost too many leases, or `cancelled` when
+            somebody asked for that.
         crashes: Leases lost so far.
     """
 
@@ -217,6 +245,7 @@ class Swept:
         rescued: Tasks taken from workers that fell silent.
         rungs: Rungs that were due.
         more: Whether another round is worth it at once.
+        held_ms: For how long nothing is rescued yet, because nobody looked for a while (R16).
     """
 
     now_ms: int
@@ -224,6 +253,7 @@ class Swept:
     rescued: list[Rescued]
     rungs: list[RungFired]
     more: bool
+    held_ms: int
 
 
 def _text(value: bytes) -> str:

@@ -8,7 +8,16 @@ from hms_async.domain.task import TaskPage, TaskRecord, TaskState
 from hms_async.errors import QueueNotFound, StoreProtocol
 from hms_async.storage import connect, settings
 from hms_async.storage.reading import read_page, read_task
-from hms_async.storage.replies import Enqueue, Exchanged, Refused, Rescued, RungFired, Settle, Swept
+from hms_async.storage.replies import (
+    Enqueue,
+    Exchanged,
+    Extended,
+    Refused,
+    Rescued,
+    RungFired,
+    Settle,
+    Swept,
+)
 from hms_async.storage.server import Server
 
 SWEEP_LIMIT = 200
@@ -130,23 +139,36 @@ class Store(Server):
         settles: Sequence[Settle] = (),
         want: int = 0,
         lease_ms: int | None = None,
+        suspects: bool = True,
     ) -> Exchanged | None:
         """Settle attempts and claim new ones, exactly once for each lane and number (R2).
+
+        Args:
+            queue: The queue.
+            worker: Who asks, for people.
+            incarnation: The asking process, in tokens.
+            lane: The number of its lane.
+            seq: The number of the call in that lane.
+            settles: What is finished.
+            want: How many tasks to claim.
+            lease_ms: For how long, instead of the queue's lease.
+            suspects: Whether a task that one more crash would fail may be among them; a process
+                holds one such at a time (R15).
 
         Returns:
             `None` when a higher number of this lane was seen already.
         """
         args: list[str | bytes | float] = [queue, worker, incarnation, lane, seq, want]
-        args.append("" if lease_ms is None else lease_ms)
+        args += ("" if lease_ms is None else lease_ms, int(suspects))
         for settle in settles:
             args += (settle.id, settle.token, settle.word, settle.argument, settle.body)
         reply = await self.run("exchange", queue, *args)
         return None if reply == b"superseded" else Exchanged.read(reply)
 
-    async def extend(self, queue: str, leases: Iterable[tuple[str, str]]) -> set[str]:
-        """Renew leases, given as pairs of id and token; returns the tokens that are lost."""
+    async def extend(self, queue: str, leases: Iterable[tuple[str, str]]) -> Extended:
+        """Renew leases, given as pairs of id and token."""
         pairs = [part for lease in leases for part in lease]
-        return {token.decode() for token in await self.run("extend", queue, "", *pairs)}
+        return Extended.read(await self.run("extend", queue, "", *pairs))
 
     async def wait_for_bell(self, queues: Sequence[str], timeout_s: float) -> str | None:
         """Wait until one of these queues rings; returns its name, or `None` at the time-out.
@@ -166,13 +188,14 @@ class Store(Server):
 
     async def sweep(self, queue: str, limit: int = SWEEP_LIMIT) -> Swept:
         """Promote, rescue, speak up at each rung that is due, and ring."""
-        now_ms, promoted, rescued, rungs, more = await self.run("sweep", queue, limit)
+        now_ms, promoted, rescued, rungs, more, held_ms = await self.run("sweep", queue, limit)
         return Swept(
             now_ms=now_ms,
             promoted=promoted,
             rescued=[Rescued.read(queue, part) for part in _chunks(rescued, 5)],
             rungs=[RungFired.read(queue, part) for part in _chunks(rungs, 7)],
             more=more == 1,
+            held_ms=held_ms,
         )
 
     async def prune(self, queue: str, limit: int = SWEEP_LIMIT) -> tuple[int, bool]:
@@ -190,7 +213,7 @@ class Store(Server):
     # Acts on one task. Each returns the script's word.
 
     async def cancel(self, queue: str, task_id: str) -> str:
-        """Cancel a task that nobody holds: `ok`, `gone`, or the state that forbids it."""
+        """Cancel a task: `ok`, `asked` (of its holder), `gone`, or the state that forbids it."""
         return _str(await self.run("cancel", queue, task_id))
 
     async def requeue(self, queue: str, task_id: str, *, reset_clock: bool = False) -> str:

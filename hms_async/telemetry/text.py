@@ -247,11 +247,32 @@ def _store_up(fields: Fields) -> str:
     return f"Store up again after {span(fields['down_s'])}"
 
 
-def _loop_blocked(fields: Fields) -> str:
+def _culprit(fields: Fields) -> str:
     ids = ", ".join(fields.get("task_ids") or ())
-    return f"Event loop blocked for {span(fields['lag_s'])}" + (
-        f" while running {ids}" if ids else ""
-    )
+    if handler := fields.get("handler"):
+        return f" by {handler}, task {ids}"
+    return f" while running {ids}" if ids else ""
+
+
+def _loop_blocked(fields: Fields) -> str:
+    return f"Event loop blocked for {span(fields['lag_s'])}{_culprit(fields)}"
+
+
+def _loop_stalled(fields: Fields) -> str:
+    lag = span(fields["lag_s"])
+    return f"Event loop stalled for {lag}{_culprit(fields)}: all leases of this worker are let go"
+
+
+def _worker_frozen(fields: Fields) -> str:
+    return f"Worker {fields['worker_id']} stood still for {span(fields['frozen_s'])}"
+
+
+def _cancelling(fields: Fields) -> str:
+    return f"{_task(fields)} is to be CANCELLED"
+
+
+def _cancelled(fields: Fields) -> str:
+    return f"{_task(fields)} marked CANCELLED ({_took(fields)})"
 
 
 _OUTCOMES: dict[str, Callable[[Fields], str]] = {
@@ -260,11 +281,13 @@ _OUTCOMES: dict[str, Callable[[Fields], str]] = {
     "retry": _retry,
     "released": _released,
     "lost": _refused,
+    "cancelled": _cancelled,
 }
 
 _SENTENCES: dict[str, Callable[[Fields], str]] = {
     "task.started": _started,
     "task.finished": _finished,
+    "task.cancelling": _cancelling,
     "task.lease_lost": _lease_lost,
     "sla.milestone": _milestone,
     "supervisor.rescued": _rescued,
@@ -274,4 +297,6 @@ _SENTENCES: dict[str, Callable[[Fields], str]] = {
     "store.down": _store_down,
     "store.up": _store_up,
     "loop.blocked": _loop_blocked,
+    "loop.stalled": _loop_stalled,
+    "worker.frozen": _worker_frozen,
 }

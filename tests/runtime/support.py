@@ -8,7 +8,7 @@ import anyio
 
 from hms_async import AsyncOMSClient, AsyncWorker, RetryPolicy, Task, TaskRecord
 from hms_async.storage.store import Store
-from hms_async.testing import running
+from hms_async.testing import ManualClock, running
 
 QUICK = RetryPolicy(max_attempts=3, base="1ms", cap="1ms")
 PATIENCE_S = 10.0
@@ -42,9 +42,14 @@ async def do(
 
 async def lose_leases(oms: AsyncOMSClient, queue: str = "q") -> None:
     """Let a supervisor whose clock is fast reclaim everything."""
-    now_ms = (await oms.stats(queue)).now_ms
-    async with Store(oms.url, clock=lambda: now_ms + 60_000) as store:
-        assert (await store.sweep(queue)).rescued
+    clock = ManualClock((await oms.stats(queue)).now_ms)
+    clock.advance("1m")
+    async with Store(oms.url, clock=clock) as store:
+        swept = await store.sweep(queue)
+        while swept.held_ms:
+            clock.advance(swept.held_ms / 1_000)
+            swept = await store.sweep(queue)
+        assert swept.rescued
 
 
 class Ears:

@@ -11,12 +11,21 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from hms_async import AsyncOMSClient, StoreUnavailable, Task, TaskState
+from hms_async import (
+    AsyncOMSClient,
+    AsyncWorker,
+    StoreUnavailable,
+    Task,
+    TaskState,
+    handler,
+)
 from hms_async.runtime import heartbeat
 from hms_async.runtime.heartbeat import Heartbeat
 from hms_async.runtime.leases import Held
+from hms_async.runtime.slots import Slots
 from hms_async.runtime.task import Attempt
-from hms_async.storage.replies import Claim
+from hms_async.storage.replies import Claim, Extended
+from hms_async.testing import running
 from tests.runtime.support import PATIENCE_S, QUICK, worker
 
 Lease = tuple[str, str]
@@ -28,14 +37,15 @@ class Notes:
     def __init__(self) -> None:
         self.renewed: list[list[Lease]] = []
         self.lost: set[str] = set()
+        self.cancelling: set[str] = set()
         self.down = False
         self.closed = threading.Event()
 
-    def extend(self, _queue: str, leases: Sequence[Lease]) -> set[str]:
+    def extend(self, _queue: str, leases: Sequence[Lease]) -> Extended:
         self.renewed.append(list(leases))
         if self.down:
             raise StoreUnavailable("away")
-        return self.lost
+        return Extended(frozenset(self.lost), frozenset(self.cancelling))
 
     def close(self) -> None:
         self.closed.set()
@@ -66,8 +76,14 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     structlog.reset_defaults()
 
 
+def slots(count: int = 1, executor: Any = None) -> Slots:
+    return Slots(count, executor)
+
+
 def beating(notes: Any, held: Held, *, stall_limit_s: float = 60.0) -> Heartbeat:
-    return Heartbeat(notes, held, lease_s=lambda: 0.03, worker_id="w", stall_limit_s=stall_limit_s)
+    return Heartbeat(
+        notes, held, slots(), lease_s=lambda: 0.03, worker_id="w", stall_limit_s=stall_limit_s
+    )
 
 
 async def test_it_renews_what_is_held_and_nothing_else(held: Held) -> None:
@@ -107,15 +123,58 @@ async def test_a_handler_that_blocks_the_loop_does_not_lose_its_siblings_leases(
 
 async def test_a_loop_that_is_stuck_for_good_does_not_hold_its_tasks_for_good(held: Held) -> None:
     notes = Notes()
-    async with anyio.create_task_group() as group:
-        group.start_soon(beating(notes, held, stall_limit_s=0.05).run)
-        await notes.wait_for(1)
-        time.sleep(0.2)  # noqa: ASYNC251  # as above
-        stuck = len(notes.renewed)
-        time.sleep(0.1)  # noqa: ASYNC251  # as above
-        assert len(notes.renewed) == stuck
-        await notes.wait_for(stuck + 1)
-        group.cancel_scope.cancel()
+    with capture_logs() as logs:
+        async with anyio.create_task_group() as group:
+            group.start_soon(beating(notes, held, stall_limit_s=0.05).run)
+            await notes.wait_for(1)
+            time.sleep(0.2)  # noqa: ASYNC251  # as above
+            stuck = len(notes.renewed)
+            time.sleep(0.1)  # noqa: ASYNC251  # as above
+            assert len(notes.renewed) == stuck
+            await notes.wait_for(stuck + 1)
+            group.cancel_scope.cancel()
+
+    told = [entry["event"] for entry in logs]
+    assert told == ["loop.blocked", "loop.stalled"]
+
+
+async def test_who_blocks_the_loop_is_named(oms: AsyncOMSClient) -> None:
+    begun = anyio.Event()
+
+    async def waits(_task: Task[Any]) -> None:
+        await begun.wait()
+
+    async def blocks(_task: Task[Any]) -> None:
+        begun.set()
+        time.sleep(0.3)  # noqa: ASYNC251  # blocking the loop is what this is about
+
+    for queue in ("innocent", "guilty"):
+        await oms.create_queue(queue)
+    await oms.enqueue_many("innocent", [1, 2, 3])
+    handlers = [handler(queue="innocent")(waits), handler(queue="guilty")(blocks)]
+    with capture_logs() as logs:
+        async with running(AsyncWorker(handlers=handlers, url=oms.url)):
+            guilty = await oms.enqueue("guilty", 1)
+            await oms.result(guilty.id, timeout=PATIENCE_S)
+
+    (blocked,) = [entry for entry in logs if entry["event"] == "loop.blocked"]
+    assert blocked["task_ids"] == [guilty.id]
+    assert blocked["handler"].endswith("blocks")
+    assert "time.sleep(0.3)" in blocked["stack"]
+
+
+async def test_a_process_that_stood_still_blames_no_handler(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "_FROZEN_AFTER_S", 0.0)
+    with capture_logs() as logs:
+        async with anyio.create_task_group() as group:
+            group.start_soon(beating(Notes(), held).run)
+            time.sleep(0.1)  # noqa: ASYNC251  # as if it had been stopped from outside
+            await anyio.sleep(0.05)
+            group.cancel_scope.cancel()
+
+    assert {entry["event"] for entry in logs} == {"worker.frozen"}
 
 
 async def test_a_lost_lease_cancels_its_attempt_alone(held: Held) -> None:

@@ -126,7 +126,7 @@ def record(event: str, **fields: Any) -> dict[str, Any]:
         (
             "task.finished",
             FINISHED | {"outcome": "cancelled", "run_s": 0.3},
-            "[OMS] Task REQ-123 ended as cancelled (0.3 s)",
+            "[OMS] Task REQ-123 marked CANCELLED (0.3 s)",
         ),
         (
             "task.lease_lost",

@@ -2,7 +2,7 @@
 
 import queue
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -13,8 +13,9 @@ from hms_async.runtime import heartbeat, loop, sweeps
 from hms_async.runtime.heartbeat import Heartbeat
 from hms_async.runtime.leases import Held
 from hms_async.runtime.loop import ExchangeLoop
+from hms_async.runtime.slots import Slots
 from hms_async.runtime.task import Attempt
-from hms_async.storage.replies import Claim, Exchanged
+from hms_async.storage.replies import Claim, Exchanged, Extended
 from hms_async.storage.store import Store
 from hms_async.testing import ManualClock
 from tests.runtime.support import PATIENCE_S, burst, worker
@@ -32,11 +33,11 @@ class Renewals:
         self._broken = broken
         self._noted = queue.SimpleQueue[str]()
 
-    def extend(self, name: str, _leases: Sequence[tuple[str, str]]) -> set[str]:
+    def extend(self, name: str, _leases: Sequence[tuple[str, str]]) -> Extended:
         self._noted.put(name)
         if name in self._broken:
             raise StoreProtocol("WRONGTYPE")
-        return set()
+        return Extended(frozenset(), frozenset())
 
     def close(self) -> None: ...
 
@@ -68,6 +69,7 @@ async def test_a_broken_queue_does_not_keep_a_sweep_from_the_others(
             await oms.create_queue(name, lease="3s")
             await oms.enqueue(name, 1)
             await oms.pop_task(name, timeout=0)
+            raw.watch(name, clock() + 10_000)
         break_queue(raw, "b")
         clock.advance("10s")
         supervisor = Supervisor(store=store)
@@ -110,13 +112,14 @@ async def test_what_is_no_text_among_the_names_of_queues_does_not_end_a_sweep(
         await oms.enqueue("q", 1)
         await oms.pop_task("q", timeout=0)
     raw("SADD", "queues", b"\xff")
-    clock.advance("10s")
+    raw.watch("q", clock.advance("10s"))
 
     assert len((await Supervisor(store=store).check_sla()).rescued) == 1
 
 
 def beating(renewals: Any, held: Held, lease_s: Callable[[], float]) -> Heartbeat:
-    return Heartbeat(renewals, held, lease_s=lease_s, worker_id="w")
+    slots = Slots(0, cast("Any", None))
+    return Heartbeat(renewals, held, slots, lease_s=lease_s, worker_id="w", stall_limit_s=60)
 
 
 async def test_the_leases_of_one_queue_are_renewed_though_another_is_broken(
@@ -230,7 +233,7 @@ async def test_a_correlation_id_that_is_no_text_is_rescued_and_its_promise_kept(
         await oms.create_queue("q", sla="10s", lease="3s")
         raw("RPUSH", "queue:q", b'{"id":"t1","correlation_id":"\xff\xfe","payload":1}')
         await store.exchange("q", worker="w", incarnation="a", lane=0, seq=1, want=1)
-        clock.advance("9s")
+        raw.watch("q", clock.advance("9s"))
         report = await Supervisor(store=store).check_sla()
         state = (await oms.get_task("t1")).state
 

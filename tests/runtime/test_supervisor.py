@@ -9,6 +9,7 @@ from hms_async import AsyncOMSClient, ConfigInvalid, QueueNotFound, Supervisor, 
 from hms_async.storage.store import Store
 from hms_async.testing import ManualClock
 from tests.runtime.support import PATIENCE_S, QUICK, worker
+from tests.servers import Raw
 
 
 @pytest.fixture
@@ -49,13 +50,13 @@ async def test_a_promise_that_was_noticed_late_is_only_broken(
 
 
 async def test_what_a_silent_worker_held_is_rescued_and_told(
-    oms: AsyncOMSClient, store: Store, clock: ManualClock
+    oms: AsyncOMSClient, store: Store, raw: Raw, clock: ManualClock
 ) -> None:
     await oms.create_queue("q", lease="3s")
     await oms.enqueue("q", 1)
     task = await oms.pop_task("q", timeout=0)
     assert task is not None
-    clock.advance("3.1s")
+    raw.watch("q", clock.advance("3.1s"))
     with capture_logs() as logs:
         report = await Supervisor(store=store, queues=["q"]).check_sla()
 

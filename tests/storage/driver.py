@@ -5,8 +5,8 @@ from typing import Any
 from hms_async.domain.queue import QueueSettings, QueueStats
 from hms_async.domain.task import TaskState
 from hms_async.storage import codec
-from hms_async.storage.replies import Claim, Enqueue, Exchanged, Settle, Settled
-from hms_async.storage.store import Store
+from hms_async.storage.replies import Claim, Enqueue, Exchanged, Settle, Settled, Swept
+from hms_async.storage.store import SWEEP_LIMIT, Store
 from tests.servers import Raw
 
 FAULT = b'{"type":"ValueError","message":"no"}'
@@ -52,7 +52,12 @@ class Driver:
         return ["created" if answer is None else answer.word for answer in answers]
 
     async def deliver(
-        self, *settles: Settle, want: int = 0, seq: int, lease_ms: int | None = None
+        self,
+        *settles: Settle,
+        want: int = 0,
+        seq: int,
+        lease_ms: int | None = None,
+        suspects: bool = True,
     ) -> Exchanged | None:
         """Send an exchange of any number."""
         return await self.store.exchange(
@@ -64,14 +69,21 @@ class Driver:
             settles=settles,
             want=want,
             lease_ms=lease_ms,
+            suspects=suspects,
         )
 
     async def exchange(
-        self, *settles: Settle, want: int = 0, lease_ms: int | None = None
+        self,
+        *settles: Settle,
+        want: int = 0,
+        lease_ms: int | None = None,
+        suspects: bool = True,
     ) -> Exchanged:
         """Send the next exchange."""
         self.seq += 1
-        reply = await self.deliver(*settles, want=want, seq=self.seq, lease_ms=lease_ms)
+        reply = await self.deliver(
+            *settles, want=want, seq=self.seq, lease_ms=lease_ms, suspects=suspects
+        )
         assert reply is not None
         return reply
 
@@ -90,6 +102,11 @@ class Driver:
         """Settle one attempt."""
         reply = await self.exchange(Settle(claim.id, claim.token, word, argument, body))
         return reply.settled[0]
+
+    async def sweep(self, limit: int = SWEEP_LIMIT) -> Swept:
+        """A round of a supervisor that has looked all the while (R16)."""
+        self.raw.watch(self.queue, (await self.stats_unbalanced()).now_ms)
+        return await self.store.sweep(self.queue, limit)
 
     async def fail(self, *ids: str) -> None:
         """Enqueue tasks, run them, and let them fail for good."""

@@ -13,6 +13,7 @@ QUEUE = "q"
 LEASE_MS = 30_000
 MAX_ATTEMPTS = 3
 MAX_CRASHES = 2
+LANES = ("normal", "express", "suspects")
 _SETS = ("scheduled", "retry", "inflight", "done", "failed", "cancelled", "expired", "sla")
 _PLACE = {"in_progress": "inflight", "retrying": "retry"}
 
@@ -24,6 +25,7 @@ class Request(NamedTuple):
     seq: int
     settles: tuple[Settle, ...]
     want: int
+    suspects: bool
 
 
 @dataclass(slots=True)
@@ -33,6 +35,24 @@ class LaneModel:
     next_seq: int = 1
     answered: int = 0
     claims: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(slots=True)
+class Watch:
+    """Whether a supervisor may trust that silence is death (R16)."""
+
+    last_ms: int | None = None
+    held_until_ms: int = 0
+
+    def may_rescue(self, now_ms: int) -> bool:
+        quiet_ms = now_ms - (self.last_ms or 0)
+        self.last_ms = now_ms
+        if quiet_ms > LEASE_MS * 2 / 3 and not self.held_until_ms:
+            self.held_until_ms = now_ms + LEASE_MS // 3 + 1_000
+        if self.held_until_ms > now_ms:
+            return False
+        self.held_until_ms = 0
+        return True
 
 
 @dataclass(slots=True)
@@ -54,10 +74,11 @@ class View:
             pipe.hgetall(name)
         pipe.lrange(keys.queue(QUEUE), 0, -1)
         pipe.lrange(keys.part(QUEUE, "express"), 0, -1)
+        pipe.lrange(keys.part(QUEUE, "suspects"), 0, -1)
         for part in _SETS:
             pipe.zrange(keys.part(QUEUE, part), 0, -1, withscores=True)
         pipe.hgetall(keys.part(QUEUE, "counts"))
-        *runs, normal, express, r1, r2, r3, r4, r5, r6, r7, r8, counts = pipe.execute()
+        *runs, normal, express, suspects, r1, r2, r3, r4, r5, r6, r7, r8, counts = pipe.execute()
         sets = (r1, r2, r3, r4, r5, r6, r7, r8)
         return cls(
             runs={
@@ -65,8 +86,8 @@ class View:
                 for task_id, run in zip(ids, runs, strict=True)
             },
             lanes={
-                "normal": [entry.decode(errors="replace") for entry in normal],
-                "express": [entry.decode(errors="replace") for entry in express],
+                name: [entry.decode(errors="replace") for entry in entries]
+                for name, entries in zip(LANES, (normal, express, suspects), strict=True)
             },
             sets={
                 part: {member.decode(): int(score) for member, score in pairs}
@@ -74,6 +95,9 @@ class View:
             },
             counts={name.decode(): int(value) for name, value in counts.items()},
         )
+
+    def entries(self) -> list[str]:
+        return [entry for name in LANES for entry in self.lanes[name]]
 
     def state(self, task_id: str) -> str:
         return self.runs.get(task_id, {}).get("state", "gone")
@@ -90,6 +114,9 @@ class Model:
         live: Tokens whose lease has not ended, each with its task.
         expires_ms: When the leases of the held tasks expire.
         settled_by: Which token ended the last attempt of a task.
+        lost_by: Which token lost the last lease of a task, until it has taken its crash back.
+        crashes: Crashes of each task.
+        cancelling: Tokens whose holders were asked to cancel.
         strangers: Ids that a foreign hand pushed since the last reconcile: each may stand in
             a lane beside the books.
     """
@@ -98,6 +125,10 @@ class Model:
     live: dict[str, str] = field(default_factory=dict[str, str])
     expires_ms: dict[str, int] = field(default_factory=dict[str, int])
     settled_by: dict[str, str] = field(default_factory=dict[str, str])
+    lost_by: dict[str, str] = field(default_factory=dict[str, str])
+    crashes: Counter[str] = field(default_factory=Counter[str])
+    cancelling: set[str] = field(default_factory=set[str])
+    watch: Watch = field(default_factory=Watch)
     tokens: set[str] = field(default_factory=set[str])
     keys: dict[str, str] = field(default_factory=dict[str, str])
     paused: bool = False
@@ -118,18 +149,40 @@ class Model:
                 answers.append("ok")
             else:
                 answers.append("stale")
+                self.take_back(settle.id, settle.token, before)
         return answers
 
     def end(self, token: str) -> None:
+        self.cancelling.discard(token)
         del self.expires_ms[self.live.pop(token)]
+
+    def rescue(self, token: str) -> None:
+        task_id = self.live[token]
+        self.end(token)
+        self.lost_by[task_id] = token
+        self.crashes[task_id] += 1
+
+    def take_back(self, task_id: str, token: str, before: View) -> None:
+        """Whoever lost the last lease of an open task was alive after all (R16)."""
+        if self.lost_by.get(task_id) == token and before.state(task_id) in OPEN:
+            del self.lost_by[task_id]
+            self.crashes[task_id] -= 1
+
+    def start_anew(self, task_id: str) -> None:
+        """A task was requeued."""
+        self.settled_by.pop(task_id, None)
+        self.lost_by.pop(task_id, None)
+        del self.crashes[task_id]
 
     def after_exchange(self, request: Request, reply: Exchanged, before: View, now_ms: int) -> None:
         """Hold the answer to an exchange that was not superseded against R2 and R3."""
         lane = self.lanes[request.lane]
+        cancelling = set(self.cancelling)
         assert [settled.answer for settled in reply.settled] == self.answers(
             request.settles, before
         )
-        self._check_states(reply.settled)
+        self._check_states(request.settles, reply.settled, cancelling)
+        self._check_suspects(request, reply)
         claims = {claim.id: claim.token for claim in reply.claims}
         assert len(claims) == len(reply.claims), "one id twice in a batch"
         if request.seq == lane.answered:
@@ -147,9 +200,22 @@ class Model:
         self.expires_ms |= dict.fromkeys(claims, now_ms + LEASE_MS)
 
     @staticmethod
-    def _check_states(settled: list[Settled]) -> None:
-        for answer, state in settled:
+    def _check_states(
+        settles: tuple[Settle, ...], settled: list[Settled], cancelling: set[str]
+    ) -> None:
+        for settle, (answer, state) in zip(settles, settled, strict=True):
             assert (state == "") == (answer == "gone")
+            if answer == "ok" and settle.token in cancelling:
+                ends = {"done": "done", "fail": "failed"}
+                assert state == ends.get(settle.word, "cancelled")
+
+    def _check_suspects(self, request: Request, reply: Exchanged) -> None:
+        """At most one task that a crash would fail, and only if it was wanted (R15)."""
+        suspects = [c.token for c in reply.claims if self.crashes[c.id] == MAX_CRASHES - 1]
+        if reply.verdict == "ok":
+            assert len(suspects) <= request.suspects
+        assert (reply.suspect is None) == (not suspects)
+        assert reply.suspect is None or reply.suspect in suspects
 
     def check(self, view: View) -> None:
         """Hold the whole queue against the model (I1, I3, I5, R4, R5)."""
@@ -173,11 +239,12 @@ class Model:
         assert held == self.live
         assert set(held.values()) == view.in_state("in_progress")
         assert view.sets["inflight"] == self.expires_ms
-        for run in view.runs.values():
+        for task_id, run in view.runs.items():
             attempt, crashes = int(run.get("attempt", 0)), int(run.get("crashes", 0))
+            assert crashes == self.crashes[task_id]
             assert 0 <= crashes <= MAX_CRASHES
-            assert 0 <= attempt - crashes + (run["state"] == "failed") <= MAX_ATTEMPTS + 1
-            assert attempt - crashes <= MAX_ATTEMPTS
+            # One more than may fail: whoever takes a crash back spends an attempt instead.
+            assert 0 <= attempt - crashes <= MAX_ATTEMPTS + 1
 
     def _check_books(self, view: View) -> None:
         counts = Counter(view.counts)
@@ -191,7 +258,7 @@ class Model:
 
 def left_behind(view: View) -> tuple[int, int]:
     """Entries in the lanes that stand for no waiting task, and ids there without a record."""
-    entries = view.lanes["normal"] + view.lanes["express"]
+    entries = view.entries()
     known = sum(entry in view.runs for entry in entries)
     unknown = sum(entry not in view.runs and entry.isalnum() for entry in entries)
     return known - len(view.in_state("waiting")), unknown

@@ -19,11 +19,11 @@ async def test_r15_an_expired_lease_is_rescued_once_with_a_crash(
     await driver.claim_one()
 
     clock.advance("30s")
-    assert (await driver.store.sweep("q")).rescued == []
+    assert (await driver.sweep()).rescued == []
     clock.advance("1ms")
-    rescued = (await driver.store.sweep("q")).rescued
+    rescued = (await driver.sweep()).rescued
     assert rescued == [("q", "a", "CASE", "worker-ab", "waiting", 1)]
-    assert (await driver.store.sweep("q")).rescued == []
+    assert (await driver.sweep()).rescued == []
 
     claim = await driver.claim_one()
     assert (claim.attempt, claim.crashes) == (2, 1)
@@ -41,7 +41,7 @@ async def test_i5_too_many_lost_leases_end_in_failed(driver: Driver, clock: Manu
     for _ in range(3):
         await driver.claim_one()
         clock.advance("31s")
-        states += [rescued.state for rescued in (await driver.store.sweep("q")).rescued]
+        states += [rescued.state for rescued in (await driver.sweep()).rescued]
 
     assert states == ["waiting", "waiting", "failed"]
     record = await driver.store.task("a")
@@ -59,7 +59,7 @@ async def test_i5_crashes_do_not_use_up_attempts(driver: Driver, clock: ManualCl
     for _ in range(3):
         await driver.claim_one()
         clock.advance("31s")
-        await driver.store.sweep("q")
+        await driver.sweep()
 
     first = await driver.settle(await driver.claim_one(), "retry", 0, FAULT)
     second = await driver.settle(await driver.claim_one(), "retry", 0, FAULT)

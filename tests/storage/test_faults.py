@@ -12,7 +12,8 @@ from hms_async.testing import ManualClock
 from tests.servers import Raw
 from tests.storage.driver import FAULT, Driver
 
-IDS = ("held", "released", "retried", "failing", "waiting", "express", "scheduled", "retrying")
+CLAIMED = ("held", "released", "retried", "failing", "unwanted")
+IDS = (*CLAIMED, "waiting", "express", "suspect", "scheduled", "retrying")
 
 
 @dataclass(slots=True)
@@ -25,16 +26,21 @@ class Scene:
     @classmethod
     async def build(cls, driver: Driver, clock: ManualClock) -> "Scene":
         await driver.create(sla="1m", keep_done_max=1, keep_failed_max=1)
-        await driver.push("retrying", "held", "released", "retried", "failing", key=None)
-        tokens = {claim.id: claim.token for claim in await driver.claim(5)}
+        await driver.push("retrying", *CLAIMED, key=None)
+        tokens = {claim.id: claim.token for claim in await driver.claim(6)}
         await driver.exchange(Settle("retrying", tokens["retrying"], "retry", 5_000, FAULT))
         await driver.push("waiting", key="k1", corr="case")
         await driver.push("express", prio="high")
+        await driver.push("suspect")
+        driver.raw("HSET", "task:suspect:run", "crashes", 2)
         await driver.push("scheduled", delay=5_000)
+        assert await driver.store.cancel("q", "unwanted") == "asked"
         for task_id in ("old", "older"):
             await driver.push(task_id, key=f"k-{task_id}")
             await driver.store.cancel("q", task_id)
         clock.advance("10s")
+        # A supervisor has looked all the while, until the moment of the sweep below (R16).
+        driver.raw.watch("q", clock() + 3_600_000)
         return cls(driver, tokens)
 
     def settles(self) -> list[Settle]:
@@ -43,6 +49,7 @@ class Scene:
             Settle("released", self.tokens["released"], "release"),
             Settle("retried", self.tokens["retried"], "error", 0.5, FAULT),
             Settle("failing", self.tokens["failing"], "fail", "", FAULT),
+            Settle("unwanted", self.tokens["unwanted"], "release"),
         ]
 
 
@@ -56,7 +63,7 @@ async def _enqueue(scene: Scene, _: ManualClock) -> None:
 
 
 async def _settle_and_claim(scene: Scene, _: ManualClock) -> None:
-    await scene.driver.exchange(*scene.settles(), want=10)
+    await scene.driver.exchange(*scene.settles(), want=10, suspects=False)
 
 
 async def _replay(scene: Scene, _: ManualClock) -> None:
@@ -179,7 +186,9 @@ async def _look_everywhere(driver: Driver, what: str) -> None:
         TaskState.CANCELLED: set(driver.zset("cancelled")),
         TaskState.EXPIRED: set(driver.zset("expired")),
     }
-    lanes = {"normal": driver.lane_of(), "express": driver.lane_of("express")}
+    lanes = {"normal": driver.lane_of()} | {
+        lane: driver.lane_of(lane) for lane in ("express", "suspects")
+    }
     for task_id in IDS:
         run = _record(raw, task_id)
         somewhere = set[str]().union(*places.values(), *lanes.values())

@@ -24,10 +24,10 @@ async def test_r3_a_late_extend_counts_while_nobody_has_reclaimed(
     claim = await driver.claim_one()
     now = clock.advance("1h")
 
-    assert await driver.store.extend("q", [("a", claim.token)]) == set()
+    assert (await driver.store.extend("q", [("a", claim.token)])).lost == set()
 
     assert driver.zset("inflight") == {"a": now + 30_000}
-    assert (await driver.store.sweep("q")).rescued == []
+    assert (await driver.sweep()).rescued == []
 
 
 async def test_r3_after_a_rescue_the_old_token_changes_nothing(
@@ -36,13 +36,15 @@ async def test_r3_after_a_rescue_the_old_token_changes_nothing(
     await driver.push("a")
     claim = await driver.claim_one()
     clock.advance("31s")
-    await driver.store.sweep("q")
+    await driver.sweep()
     before = driver.run("a")
 
     assert await driver.settle(claim, "done") == Settled("stale", "waiting")
-    assert await driver.store.extend("q", [("a", claim.token)]) == {claim.token}
+    assert (await driver.store.extend("q", [("a", claim.token)])).lost == {claim.token}
 
-    assert driver.run("a") == before
+    # Only that its worker lives is taken note of (R16).
+    assert before.pop("lost_token") == claim.token
+    assert driver.run("a") == before | {"crashes": "0"}
     assert driver.zset("inflight") == {}
 
 
@@ -51,7 +53,7 @@ async def test_r3_the_four_answers_to_a_settle(driver: Driver, clock: ManualCloc
     mine, lost = await driver.claim(2)
     clock.advance("31s")
     await driver.store.extend("q", [("a", mine.token)])
-    await driver.store.sweep("q")
+    await driver.sweep()
 
     reply = await driver.exchange(
         Settle("a", mine.token, "done"),
@@ -73,7 +75,7 @@ async def test_r3_extend_renews_the_live_and_names_the_lost(
     again = await driver.claim_one()
     now = clock.advance("10s")
 
-    lost = await driver.store.extend(
+    lost, _ = await driver.store.extend(
         "q", [("a", first.token), ("b", second.token), ("b", again.token), ("c", "cd-0-1.1")]
     )
 
@@ -91,7 +93,7 @@ async def test_r3_extend_brings_back_an_index_entry_that_was_lost(
     claim = await driver.claim_one()
     driver.raw("ZREM", driver.key("inflight"), "a")
 
-    assert await driver.store.extend("q", [("a", claim.token)]) == set()
+    assert (await driver.store.extend("q", [("a", claim.token)])).lost == set()
 
     assert driver.zset("inflight") == {"a": clock() + 30_000}
 
@@ -105,7 +107,7 @@ async def test_r3_the_renewing_thread_says_the_same_as_the_store(
     renewer = LeaseRenewer(store_url, clock=clock)
     leases = [("a", claim.token), *[("a", f"cd-0-1.{k}") for k in range(1, 600)]]
 
-    lost = renewer.extend("q", leases)
+    lost, _ = renewer.extend("q", leases)
     renewer.close()
 
     assert lost == {token for _, token in leases[1:]}

@@ -61,7 +61,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.claims: list[tuple[str, str]] = []
         self.sent: list[Request] = []
         self.numbers = 0
-        self.view = View({}, {"normal": [], "express": []}, {}, {})
+        self.view = View({}, {}, {}, {})
         settings = QueueSettings.create(
             sla="1m",
             retry=RetryPolicy(max_attempts=MAX_ATTEMPTS, base="10s", cap="1m"),
@@ -138,11 +138,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     # Exchanges: sent, lost on the way, sent again, arriving late.
 
-    def request(self, lane: int, want: int, settles: list[tuple[int, str]]) -> Request:
+    def request(
+        self, lane: int, want: int, settles: list[tuple[int, str]], *, suspects: bool = True
+    ) -> Request:
         words = [
             Settle(*self.some_attempt(pick), word, 0.5, b'{"type":"X"}') for pick, word in settles
         ]
-        request = Request(lane, self.model.lanes[lane].next_seq, tuple(words), want)
+        request = Request(lane, self.model.lanes[lane].next_seq, tuple(words), want, suspects)
         self.model.lanes[lane].next_seq += 1
         self.sent.append(request)
         return request
@@ -160,6 +162,7 @@ class QueueMachine(RuleBasedStateMachine):
                 seq=request.seq,
                 settles=request.settles,
                 want=request.want,
+                suspects=request.suspects,
             )
         )
         if superseded:
@@ -168,13 +171,17 @@ class QueueMachine(RuleBasedStateMachine):
             return
         assert reply is not None
         fresh = request.seq > self.model.lanes[request.lane].answered
+        told = {token for token in self.model.cancelling if token.startswith(f"{incarnation}-")}
+        assert reply.cancelling == told
         self.model.after_exchange(request, reply, self.view, self.clock())
         if fresh:
             self.claims += [(claim.id, claim.token) for claim in reply.claims]
 
-    @rule(lane=LANES, want=st.integers(0, 4), settles=SETTLES)
-    def exchange(self, lane: int, want: int, settles: list[tuple[int, str]]) -> None:
-        self.deliver(self.request(lane, want, settles))
+    @rule(lane=LANES, want=st.integers(0, 4), settles=SETTLES, suspects=st.booleans())
+    def exchange(
+        self, lane: int, want: int, settles: list[tuple[int, str]], *, suspects: bool
+    ) -> None:
+        self.deliver(self.request(lane, want, settles, suspects=suspects))
 
     @rule(lane=LANES, want=st.integers(1, 4), settles=SETTLES)
     def send_into_a_stuck_connection(
@@ -193,9 +200,13 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(picks=st.lists(PICKS, max_size=4))
     def extend(self, picks: list[int]) -> None:
         leases = [self.some_attempt(pick) for pick in picks]
-        lost = self.do(self.store.extend(QUEUE, leases))
+        lost, cancelling = self.do(self.store.extend(QUEUE, leases))
         live = {token: i for i, token in leases if self.model.live.get(token) == i}
         assert lost == {token for _, token in leases} - set(live)
+        assert cancelling == self.model.cancelling & set(live)
+        for task_id, token in leases:
+            if token in lost:
+                self.model.take_back(task_id, token, self.view)
         self.model.expires_ms |= dict.fromkeys(live.values(), self.clock() + LEASE_MS)
 
     @rule(word=st.sampled_from(["done", "release"]), pick=PICKS)
@@ -220,17 +231,24 @@ class QueueMachine(RuleBasedStateMachine):
     def sweep(self) -> None:
         swept = self.do(self.store.sweep(QUEUE))
         expired = {i for i, at_ms in self.model.expires_ms.items() if at_ms < self.clock()}
+        if not self.model.watch.may_rescue(self.clock()):
+            expired.clear()
         assert {rescued.id for rescued in swept.rescued} == expired
         assert len(swept.rescued) == len(expired)
+        states = {rescued.id: rescued.state for rescued in swept.rescued}
         for token in [token for token, i in self.model.live.items() if i in expired]:
-            self.model.end(token)
+            task_id = self.model.live[token]
+            assert (states[task_id] == "cancelled") == (token in self.model.cancelling)
+            self.model.rescue(token)
 
-    @rule(pick=PICKS, state=st.sampled_from(["waiting", "waiting", "scheduled", "retrying", ""]))
+    @rule(pick=PICKS, state=st.sampled_from(["waiting", "waiting", "retrying", "in_progress", ""]))
     def cancel(self, pick: int, state: str) -> None:
         task_id = self.some_task(pick, state)
         state = self.view.state(task_id)
-        allowed = state in ("waiting", "scheduled", "retrying")
-        assert self.do(self.store.cancel(QUEUE, task_id)) == ("ok" if allowed else state)
+        words = {"in_progress": "asked"} | dict.fromkeys(("waiting", "scheduled", "retrying"), "ok")
+        assert self.do(self.store.cancel(QUEUE, task_id)) == words.get(state, state)
+        if state == "in_progress":
+            self.model.cancelling.add(self.view.runs[task_id]["token"])
 
     @rule(pick=PICKS, state=st.sampled_from(["failed", "cancelled", ""]), reset=st.booleans())
     def requeue(self, pick: int, state: str, *, reset: bool) -> None:
@@ -240,7 +258,7 @@ class QueueMachine(RuleBasedStateMachine):
         word = self.do(self.store.requeue(QUEUE, task_id, reset_clock=reset))
         assert word == expected or (word == "body_lost" and expected == "ok")
         if word == "ok":
-            self.model.settled_by.pop(task_id, None)
+            self.model.start_anew(task_id)
 
     @rule(pick=PICKS, state=st.sampled_from(["waiting", "waiting", ""]))
     def bump(self, pick: int, state: str) -> None:
@@ -262,7 +280,7 @@ class QueueMachine(RuleBasedStateMachine):
         gone = set(self.view.runs) - set(after.runs)
         assert gone <= self.view.in_state("done", "failed", "cancelled", "expired")
         for task_id in gone:
-            self.model.settled_by.pop(task_id, None)
+            self.model.start_anew(task_id)
         assert all(len(after.sets[state]) <= 2 for state in ("done", "failed", "cancelled"))
 
     @rule()
@@ -277,8 +295,8 @@ class QueueMachine(RuleBasedStateMachine):
     def holds(self) -> None:
         self.view = View.take(self.raw, self.store.keys)
         self.model.check(self.view)
-        entries = self.view.lanes["normal"] + self.view.lanes["express"]
-        if self.model.strangers == 0 and all(entry in self.view.runs for entry in entries):
+        known = all(entry in self.view.runs for entry in self.view.entries())
+        if self.model.strangers == 0 and known:
             stats = self.do(self.store.stats(QUEUE))
             assert stats.balanced
             assert stats.waiting == len(self.view.in_state("waiting"))

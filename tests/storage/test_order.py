@@ -26,7 +26,7 @@ async def _promote_by_sweep(driver: Driver, clock: ManualClock) -> None:
     await driver.push("new", delay=60_000)
     driver.take_token()
     clock.advance("61s")
-    await driver.store.sweep("q")
+    await driver.sweep()
 
 
 async def _retry_due(driver: Driver, clock: ManualClock) -> None:
@@ -34,7 +34,7 @@ async def _retry_due(driver: Driver, clock: ManualClock) -> None:
     await driver.settle(await driver.claim_one(), "retry", 1_000, FAULT)
     driver.take_token()
     clock.advance("2s")
-    await driver.store.sweep("q")
+    await driver.sweep()
 
 
 async def _reclaim(driver: Driver, clock: ManualClock) -> None:
@@ -42,7 +42,7 @@ async def _reclaim(driver: Driver, clock: ManualClock) -> None:
     await driver.claim_one()
     driver.take_token()
     clock.advance("31s")
-    await driver.store.sweep("q")
+    await driver.sweep()
 
 
 async def _release(driver: Driver, _: ManualClock) -> None:
@@ -86,7 +86,7 @@ async def _earliest(driver: Driver, _: ManualClock) -> None:
 async def _lost_token(driver: Driver, _: ManualClock) -> None:
     await driver.push("new")
     driver.take_token()
-    await driver.store.sweep("q")
+    await driver.sweep()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ async def test_r12_nobody_is_woken_for_a_paused_queue_or_an_empty_one(driver: Dr
     driver.take_token()
 
     reply = await driver.exchange(want=5)
-    await driver.store.sweep("q")
+    await driver.sweep()
 
     assert (reply.paused, reply.claims, reply.left) == (True, [], 1)
     assert not driver.take_token()
@@ -227,7 +227,7 @@ async def test_r14_rescued_tasks_lead_with_the_oldest_first(
     await driver.push("high", prio="high")
     clock.advance("31s")
 
-    await driver.store.sweep("q")
+    await driver.sweep()
 
     assert driver.lane_of("express") == ["z", "y", "x", "w", "high"]
 
@@ -244,7 +244,7 @@ async def test_r14_retries_bumped_and_urgent_tasks_queue_up_in_express(
     await driver.store.bump("q", "bumped")
     clock.advance("1s")
 
-    await driver.store.sweep("q")
+    await driver.sweep()
 
     assert driver.lane_of("express") == ["urgent", "bumped", "urgent-later", "retrying"]
     assert driver.lane_of() == ["bumped", "normal", "later"]

@@ -61,7 +61,7 @@ async def test_i6_the_clock_is_not_moved_by_retries_rescues_or_promotion(
     clock.advance("2s")
     await driver.claim_one()
     clock.advance("4s")
-    await driver.store.sweep("q")
+    await driver.sweep()
 
     assert driver.zset("sla") == {"a": arrived + 48_000}
     clock.advance("42s")

@@ -22,7 +22,7 @@ async def test_r1_an_empty_token_settles_and_extends_nothing(driver: Driver) -> 
     reply = await driver.exchange(Settle("held", "", "done"), Settle("waiting", "", "done"))
 
     assert reply.settled == [Settled("stale", "in_progress"), Settled("stale", "waiting")]
-    assert await driver.store.extend("q", [("held", ""), ("waiting", "")]) == {""}
+    assert (await driver.store.extend("q", [("held", ""), ("waiting", "")])).lost == {""}
 
 
 async def test_r1_the_token_of_an_attempt_that_was_handed_back_is_worth_nothing(
@@ -60,7 +60,7 @@ async def test_r1_a_rescue_removes_the_token_and_remembers_it(
     claim = await driver.claim_one()
     clock.advance("31s")
 
-    await driver.store.sweep("q")
+    await driver.sweep()
 
     assert "token" not in driver.run("a")
     assert driver.run("a")["lost_token"] == claim.token
@@ -158,7 +158,7 @@ async def test_r2_a_replay_returns_only_claims_whose_token_still_holds(
     await driver.store.extend("q", [("held", claims["held"].token)])
     await other.deliver(Settle("done", claims["done"].token, "done"), seq=1)
     clock.advance("15s")
-    await driver.store.sweep("q")
+    await driver.sweep()
     await other.deliver(want=1, seq=2)
 
     again = await driver.deliver(want=3, seq=1)

@@ -1,21 +1,32 @@
--- Cancel a task that no worker holds.
+-- Cancel a task: at once where no worker holds it, else by asking the one who does.
 --
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 id
--- Reply  'ok' | 'gone' | the state that does not allow it
+-- Reply  'ok' | 'asked' | 'gone' | the state that does not allow it
 -- Keeps  I1. A lane is never searched: the record changes, one entry is counted as stale, and
---        the next claim drops it (R4).
--- include queue tally finish
+--        the next claim drops it (R4). Done and failed come before a cancellation that was only
+--        asked for; any other end of the lease makes it one (R17).
+-- include queue open tally finish lease
 
 local id = ARGV[3]
 local config = redis.call('HMGET', CONFIG, 'keep_done_ms', 'window_ms')
 local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'due', 'sla', 'key', 'corr',
-  'accepted', 'queue')
+  'accepted', 'queue', 'token', 'cancel')
 if run.err or not run[1] or not config[1] or run[8] ~= QUEUE then return 'gone' end
 local state = run[1]
-if state ~= 'waiting' and state ~= 'scheduled' and state ~= 'retrying' then return state end
+if not OPEN[state] then return state end
 check_types()
 begin_draining()
+if state == 'in_progress' then
+  if run[10] then return 'asked' end
+  local told = cancelling_key(run[9] or '')
+  redis.call('SADD', told, run[9] or '')
+  -- It is emptied when the leases end; this is for a process that never comes back.
+  redis.call('PEXPIRE', told, 86400000)
+  redis.call('HSET', run_key(id), 'cancel', NOW)
+  announce_task('cancelling', id, run[6])
+  return 'asked'
+end
 finish(id, 'cancelled', { arrived = run[2], due = run[3], sla = run[4], key = run[5],
   corr = run[6], accepted = run[7] }, config[1], tonumber(config[2]))
 if state == 'waiting' then

@@ -20,8 +20,7 @@ local queue_sla, ladder = tonumber(config[2]), false
 local max_depth, max_payload = tonumber(config[4]), tonumber(config[5])
 local depth = 0
 if max_depth then
-  depth = redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS)
-    + redis.call('ZCARD', SCHEDULED) + redis.call('ZCARD', RETRY)
+  depth = count_entries() + redis.call('ZCARD', SCHEDULED) + redis.call('ZCARD', RETRY)
     - count_left_behind()
 end
 

@@ -3,25 +3,31 @@
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 queue name   4 worker   5 incarnation   6 lane
 --        7 seq   8 want   9 lease_ms, or '' for the queue's: 3 s to a day
+--        10 '1' if the caller may take a suspect, that is if it holds none (R15)
 --        then five for each settle, at most 250 of them: id, token, word, argument, body
 --        word: done (body: result) | fail (body: fault) | retry (argument: delay in ms; fault)
 --              | error (argument: jitter in [0, 1); fault: the queue's retry policy) | release
 -- Reply  'no_queue' | 'superseded' | {verdict, now_ms, left, next_due_ms or '', version,
---        paused, lease_ms, settled, claims}
+--        paused, lease_ms, settled, claims, suspect, suspects_left, cancelling}
 --        verdict: 'ok' | 'replayed'
+--        left:    entries that this caller could take now
 --        settled: two for each settle: answer (ok | already | stale | gone), state
 --        claims:  eight for each: id, token, attempt, crashes, arrived_ms, due_ms or '',
 --                 waited_ms, body
+--        suspect: the token of the claim that is one, or ''
+--        suspects_left: suspects that wait, whoever may take them
+--        cancelling: tokens of this incarnation whose task is to be cancelled (R17)
 -- Keeps  I3 (tokens: R1, R3), I4, I5, and R2: a number that was answered before claims nothing
 --        new, a lower one does nothing at all.
--- include queue tally ladder finish front promote claim settle
+-- include queue open tally ladder finish lease front promote claim settle
 
 local queue, worker, incarnation, lane = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 if not string.find(ARGV[7], '^%d+$') then error('a call has a whole number') end
 local seq, want = tonumber(ARGV[7]), math.min(tonumber(ARGV[8]) or 0, 250)
+local suspects = ARGV[10] == '1' and 1 or 0
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'lease_ms', 'sla_ms', 'ladder',
   'max_attempts', 'base_ms', 'cap_ms', 'keep_done_ms', 'keep_failed_ms', 'window_ms',
-  'max_payload_bytes')
+  'max_payload_bytes', 'max_crashes')
 if not config[1] then return 'no_queue' end
 check_types()
 local paused = config[2] == '1'
@@ -30,6 +36,7 @@ local policy = {
   sla = tonumber(config[4]), ladder = config[5], max_attempts = tonumber(config[6]),
   base = tonumber(config[7]), cap = tonumber(config[8]), keep_done = config[9],
   keep_failed = config[10], window = tonumber(config[11]), max_result = tonumber(config[12]),
+  max_crashes = tonumber(config[13]),
 }
 
 local lane_key = NORMAL .. ':lane:' .. incarnation .. ':' .. lane
@@ -43,18 +50,18 @@ if seq < last_seq then return 'superseded' end
 local replayed = seq == last_seq
 local token_stem = incarnation .. '-' .. lane .. '-' .. ARGV[7] .. '.'
 
-local settles = read_settles(10)
+local settles = read_settles(11)
+local cancelling = redis.pcall('SRANDMEMBER', NORMAL .. ':cancelling:' .. incarnation, 250)
+if cancelling.err then cancelling = {} end
 begin_draining()
 local settled = write_settles(settles, worker, policy)
 promote(100, policy.keep_failed, policy.window)
 
-local claims
+local claims, others_wanted = {}, false
 if replayed then
-  claims = claim_again(last_ids, token_stem, lease)
-elseif paused or want == 0 then
-  claims = {}
-else
-  claims = claim(want, token_stem, worker, queue, lease, policy)
+  claims = claim_again(last_ids, token_stem, lease, policy)
+elseif not paused and want > 0 then
+  claims, others_wanted = claim(want, suspects, token_stem, worker, queue, lease, policy)
 end
 if not replayed then
   redis.call('SET', lane_key, ARGV[7] .. ' ' .. table.concat(claimed_ids, ' '),
@@ -63,7 +70,11 @@ end
 write_ended()
 write_tally()
 
+-- A suspect is rung for when it came or others stay behind it, not at each call of somebody who
+-- may not take it.
 local left = redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS)
-if left > 0 and not paused then ring() end
+local suspects_left = redis.call('LLEN', SUSPECTS)
+if not paused and (left > 0 or (others_wanted and suspects_left > 0)) then ring() end
+if suspects > 0 and suspect_token == '' then left = left + suspects_left end
 return { replayed and 'replayed' or 'ok', NOW, left, next_due() or '', tonumber(config[1]),
-  paused and 1 or 0, lease, settled, claims }
+  paused and 1 or 0, lease, settled, claims, suspect_token, suspects_left, cancelling }

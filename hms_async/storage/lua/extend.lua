@@ -3,25 +3,30 @@
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 lease_ms, or '' for the queue's
 --        then pairs: id, token
--- Reply  the tokens whose lease is lost
+-- Reply  {lost, cancelling}: the tokens whose lease is lost, and those whose lease lives but whose
+--        task is to be cancelled (R17)
 -- Keeps  I3: only the live token renews; a late one does too, as long as nobody has
---        reclaimed the task (R3).
--- include queue
+--        reclaimed the task (R3). The last lost one takes its crash back (R16).
+-- include queue open lease
 
 local lease = lease_of(ARGV[3], redis.call('HGET', CONFIG, 'lease_ms') or 30000)
 redis.call('ZCARD', INFLIGHT)
-local lost, kept = {}, {}
+local lost, kept, cancelling, alive = {}, {}, {}, {}
 for i = 4, #ARGV, 2 do
-  local run = redis.pcall('HMGET', run_key(ARGV[i]), 'state', 'token', 'queue')
-  if not run.err and run[1] == 'in_progress' and run[3] == QUEUE and ARGV[i + 1] ~= ''
-    and run[2] == ARGV[i + 1] then
+  local id, token = ARGV[i], ARGV[i + 1]
+  local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'queue', 'cancel', 'lost_token')
+  if not run.err and run[1] == 'in_progress' and run[3] == QUEUE and token ~= ''
+    and run[2] == token then
     kept[#kept + 1] = NOW + lease
-    kept[#kept + 1] = ARGV[i]
+    kept[#kept + 1] = id
+    if run[4] then cancelling[#cancelling + 1] = token end
   else
-    lost[#lost + 1] = ARGV[i + 1]
+    lost[#lost + 1] = token
+    if not run.err and run[3] == QUEUE then alive[#alive + 1] = { id, run[1], run[5], token } end
   end
 end
 begin_draining()
 -- Not XX: an entry that was lost with its record intact comes back.
 call_in_slices('ZADD', INFLIGHT, kept)
-return lost
+for _, one in ipairs(alive) do take_back_crash(unpack(one)) end
+return { lost, cancelling }

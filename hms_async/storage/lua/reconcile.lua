@@ -36,10 +36,10 @@ hold(RETRY, { retrying = true })
 hold(SLA, OPEN)
 
 local stale = -1
-if redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) <= 1000 then
+if count_entries() <= 1000 then
   stale = 0
   local unknown, seen = 0, {}
-  for lane, key in pairs({ normal = NORMAL, express = EXPRESS }) do
+  for lane, key in pairs({ normal = NORMAL, express = EXPRESS, suspects = SUSPECTS }) do
     for _, id in ipairs(redis.call('LRANGE', key, 0, -1)) do
       local run = redis.pcall('HMGET', run_key(id), 'state', 'lane')
       if run.err or not run[1] then

@@ -19,12 +19,15 @@ local function oldest_of(key, lane)
   end
 end
 
-local first, second = oldest_of(EXPRESS, 'express'), oldest_of(NORMAL, 'normal')
-local oldest = first and second and math.min(first, second) or first or second or ''
-local waiting = redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) - count_left_behind()
+local oldest
+for lane, key in pairs({ suspects = SUSPECTS, express = EXPRESS, normal = NORMAL }) do
+  local arrived = oldest_of(key, lane)
+  if arrived then oldest = math.min(oldest or arrived, arrived) end
+end
+local waiting = count_entries() - count_left_behind()
 return { NOW, config[2] == '1' and 1 or 0, config[3] or '', waiting,
   redis.call('ZCARD', INFLIGHT), redis.call('ZCARD', SCHEDULED), redis.call('ZCARD', RETRY),
   redis.call('ZCARD', ENDED[1]), redis.call('ZCARD', ENDED[2]), redis.call('ZCARD', ENDED[3]),
   redis.call('ZCARD', ENDED[4]),
-  oldest, next_due() or '', redis.call('ZRANGE', SLA, 0, 0, 'WITHSCORES')[2] or '',
+  oldest or '', next_due() or '', redis.call('ZRANGE', SLA, 0, 0, 'WITHSCORES')[2] or '',
   redis.call('HGETALL', COUNTS) }

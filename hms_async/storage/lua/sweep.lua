@@ -3,42 +3,74 @@
 --
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 limit of each part
--- Reply  'no_queue' | {now_ms, promoted, rescued, rungs, more}
+-- Reply  'no_queue' | {now_ms, promoted, rescued, rungs, more, held_ms}
 --        rescued: five for each: id, corr or '', worker, state it went to, crashes
 --        rungs:   seven for each: id, corr or '', name, percent, late_by_ms, collapsed, sla_ms
 --        more:    1 when a part was full, so that another call is worth it at once
+--        held_ms: for how long nothing is rescued yet, because nobody looked for a while; or 0
 -- Keeps  I3 (only an expired lease is reclaimed), I5 (a crash each, `max_crashes`), I6 (a rung
 --        advances and speaks in one step; the lower ones collapse into the highest due).
--- include queue open tally ladder finish front promote
+-- include queue open tally ladder finish lease front promote
 
 local limit = tonumber(ARGV[3])
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'ladder', 'max_crashes',
-  'keep_failed_ms', 'window_ms')
+  'keep_failed_ms', 'window_ms', 'lease_ms', 'max_attempts', 'keep_done_ms')
 if not config[1] then return 'no_queue' end
 check_types()
+local last, hold = string.match(redis.call('GET', SWEPT) or '', '^(%d+) (%d+)$')
 local ladder = read_ladder(config[3])
 begin_draining()
 
 local keep_failed, window = config[5], tonumber(config[6])
 local promoted, more = promote(limit, keep_failed, window)
 
+-- A server that stood still, or whose clock jumped, makes every worker look dead: when nobody
+-- has looked for most of a lease, its holders first get the time to renew it (R16). Not twice in a
+-- row, or a round that always takes longer would never rescue anybody.
+-- Returns for how long still.
+local function hold_back(lease)
+  local until_ms, longest = tonumber(hold) or 0, math.floor(lease / 3) + 1000
+  local quiet_for = NOW - (tonumber(last) or 0)
+  if quiet_for < 0 or (quiet_for * 3 > lease * 2 and until_ms == 0) then
+    until_ms = NOW + longest
+  end
+  if until_ms <= NOW then until_ms = 0 end
+  redis.call('SET', SWEPT, string.format('%.0f %.0f', NOW, until_ms))
+  return math.max(until_ms - NOW, 0)
+end
+
 local rescued, back, gone = {}, {}, {}
+
+-- Why a task ends instead of being rescued, as JSON; nothing if it does not.
+local function last_fault(crashes, attempts_used)
+  local message = 'lease lost ' .. crashes .. (crashes == 1 and ' time' or ' times')
+  local ends = crashes >= tonumber(config[4])
+  -- Workers that live, but do not keep the lease, take their crashes back: attempts end that.
+  if not ends and attempts_used >= tonumber(config[8]) then
+    message = 'lease lost at each of ' .. attempts_used .. ' attempts, by workers that live'
+    ends = true
+  end
+  return cjson.encode({ type = 'LeaseLost', message = message }), ends
+end
 
 local function rescue(id, run)
   local crashes = tonumber(run[4] or 0) + 1
-  local message = 'lease lost ' .. crashes .. (crashes == 1 and ' time' or ' times')
-  local fault = cjson.encode({ type = 'LeaseLost', message = message })
+  local fault, ends = last_fault(crashes, (tonumber(run[3]) or 1) - crashes)
+  local task = { arrived = run[7], due = run[8], sla = run[9], key = run[10], corr = run[11],
+    accepted = run[12] }
+  local state = 'waiting'
   record_attempt(id, run[3] or 1, run[5], run[6], fault)
   redis.call('HDEL', run_key(id), 'token')
-  local state = 'waiting'
-  if crashes >= tonumber(config[4]) then
+  redis.call('HSET', run_key(id), 'crashes', crashes, 'lost_token', run[2])
+  if run[13] then
+    state = 'cancelled' -- as somebody has asked (R17)
+    no_more_cancelling(run[2])
+    finish(id, state, task, config[9], window)
+  elseif ends then
     state = 'failed'
-    finish(id, 'failed', { arrived = run[7], due = run[8], sla = run[9], key = run[10],
-      corr = run[11], accepted = run[12] }, keep_failed, window,
-      'error', fault, 'crashes', crashes, 'lost_token', run[2])
+    finish(id, state, task, keep_failed, window, 'error', fault)
   else
-    redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'express', 'ready', NOW,
-      'crashes', crashes, 'lost_token', run[2])
+    redis.call('HSET', run_key(id), 'state', state, 'lane', 'express', 'ready', NOW)
     back[#back + 1] = place_of(id, run[7], run[6], run[2])
     announce('type', 'rescued', 'id', id, 'worker', run[5] or '')
   end
@@ -48,10 +80,12 @@ local function rescue(id, run)
   end
 end
 
-local expired = redis.call('ZRANGEBYSCORE', INFLIGHT, '-inf', '(' .. NOW, 'LIMIT', 0, limit)
+local held_ms = hold_back(tonumber(config[7]) or 30000)
+local expired = held_ms > 0 and {}
+  or redis.call('ZRANGEBYSCORE', INFLIGHT, '-inf', '(' .. NOW, 'LIMIT', 0, limit)
 for _, id in ipairs(expired) do
   local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'attempt', 'crashes', 'worker',
-    'started', 'arrived', 'due', 'sla', 'key', 'corr', 'accepted')
+    'started', 'arrived', 'due', 'sla', 'key', 'corr', 'accepted', 'cancel')
   if run.err or not run[1] then
     end_without_record(id, keep_failed, window)
   elseif run[1] == 'in_progress' then
@@ -110,5 +144,5 @@ more = more or #due >= limit
 
 write_ended()
 write_tally()
-if config[2] ~= '1' and redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) > 0 then ring() end
-return { NOW, promoted, rescued, rungs, more and 1 or 0 }
+if config[2] ~= '1' and count_entries() > 0 then ring() end
+return { NOW, promoted, rescued, rungs, more and 1 or 0, held_ms }

@@ -1,4 +1,5 @@
--- Take tasks from the lanes under a lease (R4, R8, R10, R14). Needs queue, tally, ladder, finish.
+-- Take tasks from the lanes under a lease (R4, R8, R10, R14, R15). Needs queue, tally, ladder,
+-- finish.
 
 local BYTES_A_CALL = 4194304
 local SMALL_BODY = 16384 -- records name the size of bodies above this one only
@@ -6,14 +7,17 @@ local LARGEST_RAW = 65536
 local claimed_ids = {}
 
 local function reader(key, lane)
-  return { key = key, lane = lane, entries = {}, position = 1, taken = 0 }
+  return { key = key, lane = lane, entries = {}, position = 1, taken = 0, window = 4 }
 end
 
-local function peek(lane, ahead)
+-- A few entries at a time: how large those of foreign hands are is known only when they have
+-- been read.
+local function peek(lane)
   if lane.position > #lane.entries and not lane.dry then
-    lane.entries = redis.call('LRANGE', lane.key, lane.taken, lane.taken + ahead - 1)
+    lane.entries = redis.call('LRANGE', lane.key, lane.taken, lane.taken + lane.window - 1)
     lane.position = 1
-    lane.dry = #lane.entries < ahead
+    lane.dry = #lane.entries < lane.window
+    lane.window = 16
   end
   return lane.entries[lane.position]
 end
@@ -114,30 +118,53 @@ local function examine(entry, raw, lane, spare_id, queue, policy, seen, stale)
   return { id = id, run = run }, false
 end
 
--- Chooses up to `want` records. Every fourth claim is the normal lane's while it has any, so
--- that the express lane starves nobody; the turn goes on from one call to the next.
-local function choose(want, express, normal, token_stem, queue, policy)
-  local picked, seen = {}, {}
+-- A task that one more crash would fail may be what kills its workers (R15). With a limit of one
+-- crash every task would be.
+local function is_suspect(crashes, policy)
+  local counted = tonumber(crashes) or 0
+  return counted > 0 and counted >= policy.max_crashes - 1
+end
+
+-- Chooses up to `want` records, of them at most `suspects` suspects, who come first. Every fourth
+-- claim is the normal lane's while it has any, so that the express lane starves nobody; the turn
+-- goes on from one call to the next.
+-- Returns the records, the ids of suspects to put aside, and how many entries were left behind.
+local function choose(want, suspects, lanes, token_stem, queue, policy)
+  local picked, aside, seen = {}, {}, {}
   local stale, examined, bytes = 0, 0, 0
   local counts = redis.call('HMGET', COUNTS, 'claimed', 'stale')
   local turn, stale_before = tonumber(counts[1] or 0), tonumber(counts[2] or 0)
   while #picked < want and examined < want + 500 do
-    local ahead = math.max(want - #picked, 8)
-    local first, second = peek(express, ahead), peek(normal, ahead)
-    if not first and not second then break end
-    local lane = express
-    if not first or (second and (turn + #picked) % 4 == 3) then lane = normal end
+    local first, second = peek(lanes.express), peek(lanes.normal)
+    local lane = lanes.express
+    if suspects > 0 and peek(lanes.suspects) then
+      lane = lanes.suspects
+    elseif not first and not second then
+      break
+    elseif not first or (second and (turn + #picked) % 4 == 3) then
+      lane = lanes.normal
+    end
     local entry = lane.entries[lane.position]
     local raw = not is_id(entry)
-    -- Adopting writes, so there must be room for the body before.
-    if raw and #picked > 0 and bytes + math.max(#entry, SMALL_BODY) > BYTES_A_CALL then break end
+    if raw then
+      -- Adopting writes, so there must be room for the body before.
+      if examined > 0 and bytes + math.max(#entry, SMALL_BODY) > BYTES_A_CALL then break end
+      bytes = bytes + #entry
+    end
     examined = examined + 1
     local task, left_behind = examine(entry, raw, lane.lane, token_stem .. 'x' .. examined, queue,
       policy, seen, stale_before - stale)
     if task then
-      bytes = bytes + (tonumber(task.run[8]) or SMALL_BODY)
-      if #picked > 0 and bytes > BYTES_A_CALL then break end
-      picked[#picked + 1] = task
+      local suspect = is_suspect(task.run[4], policy)
+      if suspect and suspects == 0 then
+        aside[#aside + 1] = task.id
+      else
+        if not raw then bytes = bytes + (tonumber(task.run[8]) or SMALL_BODY) end
+        if #picked > 0 and bytes > BYTES_A_CALL then break end
+        picked[#picked + 1] = task
+        task.suspect = suspect
+        if suspect then suspects = suspects - 1 end
+      end
       seen[task.id] = true
     elseif left_behind then
       stale = stale + 1
@@ -145,12 +172,21 @@ local function choose(want, express, normal, token_stem, queue, policy)
     lane.position = lane.position + 1
     lane.taken = lane.taken + 1
   end
-  return picked, stale
+  return picked, aside, stale
 end
 
-local function claim(want, token_stem, worker, queue, lease, policy)
-  local express, normal = reader(EXPRESS, 'express'), reader(NORMAL, 'normal')
-  local picked, stale = choose(want, express, normal, token_stem, queue, policy)
+local suspect_token = ''
+
+local function put_aside(ids)
+  for _, id in ipairs(ids) do redis.call('HSET', run_key(id), 'lane', 'suspects') end
+  call_in_slices('RPUSH', SUSPECTS, ids)
+end
+
+-- Returns the claims, and whether suspects may be of use to others now.
+local function claim(want, suspects, token_stem, worker, queue, lease, policy)
+  local lanes = { suspects = reader(SUSPECTS, 'suspects'), express = reader(EXPRESS, 'express'),
+    normal = reader(NORMAL, 'normal') }
+  local picked, aside, stale = choose(want, suspects, lanes, token_stem, queue, policy)
   local bodies = {}
   if #picked > 0 then
     local keys = {}
@@ -170,6 +206,7 @@ local function claim(want, token_stem, worker, queue, lease, policy)
         'started', NOW, 'attempt', attempt)
       observe_since('wait', WAIT_MS, run[6] or run[5])
       claimed_ids[#claimed_ids + 1] = id
+      if task.suspect then suspect_token = token end
       leases[#leases + 1] = NOW + lease
       leases[#leases + 1] = id
       local n = #claims
@@ -180,15 +217,18 @@ local function claim(want, token_stem, worker, queue, lease, policy)
   end
   -- New place before old place (R8).
   call_in_slices('ZADD', INFLIGHT, leases)
-  if express.taken > 0 then redis.call('LTRIM', EXPRESS, express.taken, -1) end
-  if normal.taken > 0 then redis.call('LTRIM', NORMAL, normal.taken, -1) end
+  -- What is put aside goes to the end of a lane of which only the front is taken.
+  put_aside(aside)
+  for _, lane in pairs(lanes) do
+    if lane.taken > 0 then redis.call('LTRIM', lane.key, lane.taken, -1) end
+  end
   count_stale(-stale)
   if #claimed_ids > 0 then count('claimed', #claimed_ids) end
-  return claims
+  return claims, suspect_token ~= '' or #aside > 0
 end
 
 -- The same number again: the recorded claims whose token still holds, leases renewed (R2).
-local function claim_again(ids, token_stem, lease)
+local function claim_again(ids, token_stem, lease, policy)
   local claims, k = {}, 0
   for id in string.gmatch(ids, '%S+') do
     k = k + 1
@@ -198,6 +238,7 @@ local function claim_again(ids, token_stem, lease)
     local body = redis.call('MGET', body_key(id))[1]
     if not run.err and run[1] == 'in_progress' and run[2] == token and body then
       redis.call('ZADD', INFLIGHT, 'XX', NOW + lease, id)
+      if is_suspect(run[4], policy) then suspect_token = token end
       local n = #claims
       claims[n + 1], claims[n + 2], claims[n + 3] = id, token, tonumber(run[3])
       claims[n + 4], claims[n + 5] = tonumber(run[4]) or 0, tonumber(run[5]) or NOW

@@ -6,6 +6,7 @@
 local NORMAL = KEYS[1]
 local QUEUE = string.match(NORMAL, '([^:{}]+)}?$')
 local EXPRESS = NORMAL .. ':express'
+local SUSPECTS = NORMAL .. ':suspects'
 local BELL = NORMAL .. ':bell'
 local SCHEDULED = NORMAL .. ':scheduled'
 local RETRY = NORMAL .. ':retry'
@@ -16,10 +17,16 @@ local ENDED = { NORMAL .. ':done', NORMAL .. ':failed', NORMAL .. ':cancelled',
 local CONFIG = NORMAL .. ':config'
 local COUNTS = NORMAL .. ':counts'
 local EVENTS = NORMAL .. ':events'
+local SWEPT = NORMAL .. ':swept'
 
 -- Entries that a script left behind in the lanes (R5).
 local function count_left_behind()
   return tonumber(redis.call('HGET', COUNTS, 'stale') or 0)
+end
+
+-- Entries of all lanes, those left behind included.
+local function count_entries()
+  return redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) + redis.call('LLEN', SUSPECTS)
 end
 
 -- What an id is made of; anything else in a lane is a raw entry.
@@ -60,6 +67,7 @@ end
 local function check_types()
   redis.call('LLEN', NORMAL)
   redis.call('LLEN', EXPRESS)
+  redis.call('LLEN', SUSPECTS)
   redis.call('LLEN', BELL)
   redis.call('ZCARD', SCHEDULED)
   redis.call('ZCARD', RETRY)

@@ -1,4 +1,4 @@
--- Outcomes of attempts (R3, I5). Needs queue, tally, finish, front.
+-- Outcomes of attempts (R3, I5). Needs queue, tally, finish, lease, front.
 -- All records are read before the first write, so a broken one cannot stop half way (R8).
 
 local WORDS = { done = true, fail = true, retry = true, error = true, release = true }
@@ -12,7 +12,7 @@ local function read_settles(first)
     if not WORDS[ARGV[i + 2]] then error('no outcome is called ' .. ARGV[i + 2]) end
     local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'settled_by', 'attempt',
       'crashes', 'arrived', 'due', 'sla', 'started', 'key', 'corr', 'accepted',
-      'queue')
+      'queue', 'cancel', 'lost_token')
     local answer = 'stale'
     if run.err or not run[1] or run[13] ~= QUEUE then
       answer = 'gone'
@@ -51,13 +51,16 @@ local function apply(settle, worker, policy)
   if word == 'done' then
     finish(id, 'done', task, policy.keep_done, policy.window, 'result', settle.body,
       'settled_by', settle.token)
-    redis.call('HDEL', run_key(id), 'token')
     return 'done'
+  end
+  -- Somebody wants it cancelled; only an outcome that ends it comes before that (R17).
+  if run[14] and word ~= 'fail' then
+    finish(id, 'cancelled', task, policy.keep_done, policy.window, 'settled_by', settle.token)
+    return 'cancelled'
   end
   if word == 'release' then
     redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'express', 'ready', NOW,
       'attempt', math.max(attempt - 1, 0), 'settled_by', settle.token)
-    redis.call('HDEL', run_key(id), 'token')
     released[#released + 1] = place_of(id, run[6], run[9], settle.token)
     count('released')
     return 'waiting'
@@ -68,7 +71,6 @@ local function apply(settle, worker, policy)
   if word == 'fail' or used >= policy.max_attempts then
     finish(id, 'failed', task, policy.keep_failed, policy.window, 'error', fault,
       'settled_by', settle.token)
-    redis.call('HDEL', run_key(id), 'token')
     return 'failed'
   end
   local delay = tonumber(settle.arg)
@@ -78,7 +80,6 @@ local function apply(settle, worker, policy)
     delay = math.floor(math.min(policy.cap, policy.base * 2 ^ doublings) * delay)
   end
   redis.call('HSET', run_key(id), 'state', 'retrying', 'settled_by', settle.token)
-  redis.call('HDEL', run_key(id), 'token')
   redis.call('ZADD', RETRY, NOW + math.min(math.max(math.floor(delay), 0), LONGEST_MS), id)
   count('retried')
   announce_task('retrying', id, task.corr)
@@ -88,9 +89,14 @@ end
 local function write_settles(settles, worker, policy)
   local replies, gone = {}, {}
   for _, settle in ipairs(settles) do
+    local id, run = settle.id, settle.run
     if settle.answer == 'ok' then
       settle.state = apply(settle, worker, policy)
-      gone[#gone + 1] = settle.id
+      redis.call('HDEL', run_key(id), 'token')
+      if run[14] then no_more_cancelling(settle.token) end
+      gone[#gone + 1] = id
+    elseif settle.answer == 'stale' then
+      take_back_crash(id, run[1], run[15], settle.token)
     end
     replies[#replies + 1] = settle.answer
     replies[#replies + 1] = settle.state
