@@ -17,11 +17,11 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
-from hms_async.errors import HMSError
 from hms_async.runtime.leases import Held
 from hms_async.runtime.slots import Slots
 from hms_async.storage.renewal import LeaseRenewer
 from hms_async.telemetry.logs import get_logger
+from hms_async.telemetry.text import as_text
 
 log = get_logger("hms_async.worker")
 
@@ -97,10 +97,10 @@ class Heartbeat:
         for queue, pairs in self._held.by_queue().items():
             try:
                 extended = self._renewer.extend(queue, pairs)
-            except HMSError as error:
+            except Exception as error:  # noqa: BLE001  # without this thread all leases would go
                 renewed = False
                 log.warning(
-                    "heartbeat.failed", queue=queue, error=str(error), worker_id=self._worker_id
+                    "heartbeat.failed", queue=queue, error=as_text(error), worker_id=self._worker_id
                 )
                 continue
             with suppress(RuntimeError):  # the loop is closed: the worker is at its end

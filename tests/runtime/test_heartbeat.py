@@ -38,13 +38,13 @@ class Notes:
         self.renewed: list[list[Lease]] = []
         self.lost: set[str] = set()
         self.cancelling: set[str] = set()
-        self.down = False
+        self.error: Exception | None = None
         self.closed = threading.Event()
 
     def extend(self, _queue: str, leases: Sequence[Lease]) -> Extended:
         self.renewed.append(list(leases))
-        if self.down:
-            raise StoreUnavailable("away")
+        if self.error:
+            raise self.error
         return Extended(frozenset(self.lost), frozenset(self.cancelling))
 
     def close(self) -> None:
@@ -197,13 +197,14 @@ async def test_a_lost_lease_cancels_its_attempt_alone(held: Held) -> None:
     assert (lost.lost, other.lost) == (True, False)
 
 
-async def test_a_server_that_is_away_does_not_end_it(held: Held) -> None:
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), RuntimeError("a bug")])
+async def test_whatever_is_raised_does_not_end_it(held: Held, error: Exception) -> None:
     notes = Notes()
-    notes.down = True
+    notes.error = error
     async with anyio.create_task_group() as group:
         group.start_soon(beating(notes, held).run)
         await notes.wait_for(2)
-        notes.down = False
+        notes.error = None
         seen = len(notes.renewed)
         await notes.wait_for(seen + 2)
         group.cancel_scope.cancel()

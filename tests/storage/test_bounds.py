@@ -106,3 +106,16 @@ async def test_r10_a_result_over_the_limit_that_is_sent_straight_to_the_script_f
     assert task.result is None
     assert [attempt.error_type for attempt in task.attempts] == ["ResultInvalid"]
     await driver.stats()
+
+
+async def test_r10_of_large_foreign_entries_one_call_takes_one(driver: Driver) -> None:
+    """How large they are is known only when they have been read."""
+    for number in range(3):
+        driver.raw("RPUSH", driver.key(), b"%d" % number + b"\xff" * 5_000_000)
+    await driver.push("a")
+
+    left = [(await driver.exchange(want=10)).left for _ in range(3)]
+
+    assert left == [3, 2, 1]
+    assert driver.counts()["failed"] == 3
+    assert [claim.id for claim in await driver.claim(10)] == ["a"]

@@ -7,17 +7,18 @@ local LARGEST_RAW = 65536
 local claimed_ids = {}
 
 local function reader(key, lane)
-  return { key = key, lane = lane, entries = {}, position = 1, taken = 0, window = 4 }
+  return { key = key, lane = lane, entries = {}, position = 1, taken = 0, window = 1 }
 end
 
--- A few entries at a time: how large those of foreign hands are is known only when they have
--- been read.
+-- One entry, then a few at a time as long as they are ids: how large those of foreign hands are
+-- is known only when they have been read, and 10 MB take 20 ms.
 local function peek(lane)
   if lane.position > #lane.entries and not lane.dry then
     lane.entries = redis.call('LRANGE', lane.key, lane.taken, lane.taken + lane.window - 1)
     lane.position = 1
     lane.dry = #lane.entries < lane.window
-    lane.window = 16
+    local last = lane.entries[#lane.entries]
+    lane.window = last and #last > SMALL_BODY and 1 or 8
   end
   return lane.entries[lane.position]
 end
@@ -134,7 +135,7 @@ local function choose(want, suspects, lanes, token_stem, queue, policy)
   local stale, examined, bytes = 0, 0, 0
   local counts = redis.call('HMGET', COUNTS, 'claimed', 'stale')
   local turn, stale_before = tonumber(counts[1] or 0), tonumber(counts[2] or 0)
-  while #picked < want and examined < want + 500 do
+  while #picked < want and examined < want + 500 and bytes < BYTES_A_CALL do
     local first, second = peek(lanes.express), peek(lanes.normal)
     local lane = lanes.express
     if suspects > 0 and peek(lanes.suspects) then
