@@ -1,6 +1,7 @@
 """`hms act`: the supervisor alone."""
 
 import signal
+from functools import partial
 
 import anyio
 import click
@@ -16,12 +17,14 @@ from hms_async.telemetry import logs
 
 @click.command(cls=options.Command)
 @options.store
+@options.strict
 @options.queues("Which queues to watch; all of them, new ones included, if not given.")
 @options.logging
 def act(
     *,
     url: str | None,
     namespace: str,
+    strict: bool,
     queues: tuple[str, ...],
     log_level: str,
     log_format: logs.Format,
@@ -33,12 +36,16 @@ def act(
     """
     logs.configure(fmt=log_format, level=log_level)
     names = list(read_queues(queues))
-    anyio.run(_act, config.store_url(url), config.namespace(namespace), names)
+    anyio.run(
+        partial(_act, config.store_url(url), config.namespace(namespace), names, strict=strict)
+    )
 
 
-async def _act(url: str, namespace: str, names: list[str]) -> None:
+async def _act(url: str, namespace: str, names: list[str], *, strict: bool) -> None:
     async with reachable(url, namespace) as store:
         scene = await banner.look(store, names or await store.queue_names())
+        if strict:
+            banner.refuse_faults(url, scene)
         show.say(f"{'store':<10} {banner.store_line(url, scene)}")
         show.say(f"{'act':<10} {watching(scene, every=not names)}")
         warn_of_pages(scene)

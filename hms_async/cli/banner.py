@@ -12,7 +12,7 @@ from typing import Any
 from hms_async.cli import show
 from hms_async.cli.errors import shortened, unknown_queue
 from hms_async.domain.queue import Queue, QueueStats
-from hms_async.errors import QueueNotFound
+from hms_async.errors import QueueNotFound, StoreRefused
 from hms_async.runtime.handlers import Handler
 from hms_async.storage.connect import is_memory, redact
 from hms_async.storage.store import Store
@@ -27,7 +27,7 @@ class Scene:
     """What a process finds at its start.
 
     Attributes:
-        info: What the server says of itself; empty where it does not.
+        info: What the server says of itself and lets us see.
         latency_s: How long it took to answer, at best.
         queues: The queues, and one look at each.
     """
@@ -74,22 +74,61 @@ def lines(worker: AsyncWorker, scene: Scene) -> list[str]:
     return [head, *_labelled(rows)]
 
 
-def warnings(url: str, scene: Scene) -> list[str]:
-    """Return what is dangerous about a server, each with what to do."""
+def faults(url: str, scene: Scene) -> list[str]:
+    """Return what makes a server lose tasks, each with what to type on it.
+
+    Only what is known: a server may keep to itself how it is set.
+    """
     if is_memory(url):
         return ["memory:// keeps nothing and no other process sees it: for tests and trials only"]
     found: list[str] = []
     policy = scene.info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         found.append(
-            f"the server's eviction policy is {policy}: when it is full it drops tasks; "
-            "set maxmemory-policy noeviction"
+            f"the server's eviction policy is {policy}: at its maxmemory it drops tasks; "
+            "CONFIG SET maxmemory-policy noeviction"
         )
     if scene.info.get("aof_enabled") == "0":
-        found.append(
-            "the server's append-only file is off: its crash loses tasks; set appendonly yes"
-        )
+        found.append(f"the server's append-only file is off{_loss(scene)}; {_AOF}")
     return found
+
+
+_AOF = "CONFIG SET appendonly yes"
+
+
+def _loss(scene: Scene) -> str:
+    """What a server without an append-only file loses when it ends."""
+    match scene.info.get("save"):
+        case "":
+            return " and it takes no snapshots: its end loses every task"
+        case None:
+            return ": a crash loses what came after its last snapshot, or all if it takes none"
+        case _:
+            return ": a crash loses the minutes after its last snapshot"
+
+
+def warnings(url: str, scene: Scene) -> list[str]:
+    """Return what is dangerous about a server, and what of that could not be seen."""
+    unseen = [text for key, text in _TOLD.items() if key not in scene.info]
+    if is_memory(url) or not unseen:
+        return faults(url, scene)
+    return [
+        *faults(url, scene),
+        f"whether the server {' or '.join(unseen)} could not be checked: its INFO does not say",
+    ]
+
+
+_TOLD = {"maxmemory_policy": "drops tasks when it is full", "aof_enabled": "loses them in a crash"}
+
+
+def refuse_faults(url: str, scene: Scene) -> None:
+    """Refuse a server that is known to lose tasks, as `--strict` asks.
+
+    Raises:
+        StoreRefused: If it is one; the message says what to type on it.
+    """
+    if found := faults(url, scene):
+        raise StoreRefused(f"--strict refuses {redact(url)}: {'; and '.join(found)}")
 
 
 def store_line(url: str, scene: Scene) -> str:
@@ -98,7 +137,9 @@ def store_line(url: str, scene: Scene) -> str:
     number = info.get("valkey_version") or info.get("redis_version", "")
     parts = [
         redact(url),
-        f"{info.get('server_name', 'redis')} {number}".strip() if info else "in this process",
+        "in this process"
+        if is_memory(url)
+        else f"{info.get('server_name', 'redis')} {number}".strip(),
         info.get("maxmemory_policy", ""),
         {"1": "aof", "0": "no aof"}.get(info.get("aof_enabled", ""), ""),
         f"{scene.latency_s * 1e3:.1f} ms",

@@ -84,6 +84,13 @@ def store(function: F) -> F:
     )(function)
 
 
+def strict(function: F) -> F:
+    """Add whether a server that may lose tasks is refused: `strict`."""
+    return setting(
+        "--strict", is_flag=True, help="Refuse a server that is set so that it loses tasks."
+    )(function)
+
+
 def output(function: F) -> F:
     """Add the form of what is printed: `output`."""
     return setting(

@@ -19,6 +19,7 @@ from hms_async.worker import AsyncWorker
 @options.setting("-c", "--concurrency", type=int, help="Tasks at once, in all; 10 if not given.")
 @options.setting("-n", "--name", help="The worker's name; host and process id if not given.")
 @options.store
+@options.strict
 @options.setting("-b", "--burst", is_flag=True, help="End as soon as nothing waits.")
 @options.setting(
     "--shutdown-timeout",
@@ -34,6 +35,7 @@ def run(
     /,
     *,
     targets: tuple[str, ...],
+    strict: bool,
     burst: bool,
     log_level: str,
     log_format: logs.Format,
@@ -56,6 +58,8 @@ def run(
     logs.configure(fmt=log_format, level=log_level)
     worker = worker_for(targets, context)
     scene = survey(worker)
+    if strict:
+        banner.refuse_faults(worker.url, scene)
     introduce(worker, scene, on_stdout=check)
     if not check:
         worker.run_forever(burst=burst, ready=lambda: show.say(banner.READY))

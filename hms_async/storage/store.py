@@ -1,11 +1,12 @@
 """One method for each operation; everything that happens in Redis happens here."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from hms_async.domain.queue import Queue, QueueSettings, QueueStats
 from hms_async.domain.task import TaskPage, TaskRecord, TaskState
-from hms_async.errors import QueueNotFound, StoreProtocol
+from hms_async.errors import QueueNotFound, StoreProtocol, StoreRefused
 from hms_async.storage import connect, settings
 from hms_async.storage.reading import read_page, read_task
 from hms_async.storage.replies import (
@@ -32,14 +33,21 @@ class Store(Server):
         await self.ask("PING")
 
     async def server_info(self) -> dict[str, str]:
-        """Return what the server says of itself; empty where it does not (`memory://`)."""
+        """Return what the server says of itself, and its setting `save`.
+
+        What it keeps from us is missing: rented servers and users without the right do not
+        answer `INFO` or `CONFIG`, and `memory://` neither.
+        """
+        info: dict[str, str] = {}
         if connect.is_memory(self.url):
-            return {}
-        reply = await self.ask("INFO")
-        if isinstance(reply, bytes):
-            lines = reply.decode().splitlines()
-            return dict(line.split(":", 1) for line in lines if ":" in line)
-        return {str(key): str(value) for key, value in reply.items()}
+            return info
+        with suppress(StoreRefused, StoreProtocol):
+            reply = await self.ask("INFO")
+            info |= {str(key): str(value) for key, value in reply.items()}
+        with suppress(StoreRefused, StoreProtocol):
+            saves = _mapping(await self.ask("CONFIG", "GET", "save"))
+            info |= {name.decode(): value.decode() for name, value in saves.items()}
+        return info
 
     # Queues.
 

@@ -1,7 +1,6 @@
 import pytest
 
 from tests.cli.conftest import Hms
-from tests.servers import Raw
 
 
 @pytest.fixture(autouse=True)
@@ -130,21 +129,6 @@ def test_run_never_creates_a_queue(hms: Hms) -> None:
     far = hms("run", "service:validate", "-Q", "zzz", "--check")
     assert far.exit_code == 4
     assert far.stderr.endswith("Create it: hms queue create zzz --sla 2h\n")
-
-
-def test_a_server_that_may_lose_tasks_is_warned_of(hms: Hms, url: str) -> None:
-    raw = Raw(url)
-    raw("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-    raw("CONFIG", "SET", "appendonly", "no")
-    try:
-        said = hms("run", "service", "--check").stderr
-    finally:
-        raw("CONFIG", "SET", "maxmemory-policy", "noeviction")
-        raw("CONFIG", "SET", "appendonly", "yes")
-        raw.close()
-    assert "warning: the server's eviction policy is allkeys-lru" in said
-    assert "warning: the server's append-only file is off" in said
-    assert hms("run", "service", "--check").stderr == ""
 
 
 def test_waiting_tasks_are_in_the_banner(hms: Hms) -> None:
