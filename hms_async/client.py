@@ -217,6 +217,7 @@ class AsyncOMSClient:
             QueueFull: If it holds `max_depth` tasks.
             IdInUse: If the id is taken by a task of another queue.
             StoreFull: If the server has no memory left.
+            StoreRefused: If it is too old, or the password or a right is missing.
             EnqueueUnknown: If the server never answered; repeating with the same id is safe.
         """
         task = NewTask(

@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from hms_async.config import namespace as chosen_namespace
 from hms_async.config import store_url
 from hms_async.domain.count import check_count
 from hms_async.domain.duration import Duration, to_ms
-from hms_async.errors import ConfigInvalid
+from hms_async.errors import ConfigInvalid, StoreError, StoreProtocol
 from hms_async.runtime import handlers as registry
 from hms_async.runtime.exchange import Lanes
 from hms_async.runtime.execution import Executor
@@ -135,7 +135,8 @@ class AsyncWorker:
 
         Raises:
             QueueNotFound: If a queue does not exist; a worker never creates one.
-            StoreError: If the server cannot be reached at the start. Later it is waited for.
+            StoreError: If the server cannot be reached at the start, is too old, or refuses us.
+                Later it is waited for.
         """
         refuse_while_importing()
         ready = asyncio.Event()
@@ -309,7 +310,11 @@ class AsyncWorker:
     async def _feed(self, store: Store, handler: Handler, lanes: Lanes) -> Feed:
         queue = await store.queue(handler.queue)
         limit = min(handler.limit or self.concurrency, self.concurrency)
-        return Feed(queue, handler, lanes, limit)
+        feed = Feed(queue, handler, lanes, limit)
+        # A missing right is noticed now: later it would be waited for (R11).
+        with suppress(StoreProtocol):  # the loop tells of it, and leaves the queue alone
+            feed.learn(await feed.lane.exchange(unanswered=_give_up))
+        return feed
 
     def _announce(self, feeds: list[Feed], ready: Callable[[], None] | None) -> None:
         if is_memory(self.url):
@@ -324,6 +329,10 @@ class AsyncWorker:
         )
         if ready is not None:
             ready()
+
+
+def _give_up(error: StoreError) -> int:
+    raise error
 
 
 @asynccontextmanager

@@ -2,7 +2,9 @@
 
 import shutil
 import socket
+import socketserver
 import subprocess
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -36,6 +38,39 @@ def machines_redis() -> Generator[str]:
             yield f"redis://127.0.0.1:{port}/0"
         finally:
             server.terminate()
+
+
+@contextmanager
+def server_that_says(hello: bytes) -> Generator[str]:
+    """Run a server that answers `HELLO` with this, and all else with OK."""
+
+    class Talk(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while head := self.rfile.readline():
+                sizes = (self.rfile.readline() for _ in range(int(head[1:])))
+                words = [self.rfile.read(int(size[1:]) + 2) for size in sizes]
+                self.wfile.write(hello if words[0] == b"HELLO\r\n" else b"+OK\r\n")
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False
+
+    with Server(("127.0.0.1", 0), Talk) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"redis://127.0.0.1:{server.server_address[1]}/0"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def server_of_version(name: str, version: str) -> Generator[str]:
+    """Run a server that says that it is of this kind and version."""
+    words = [f"${len(word)}\r\n{word}\r\n" for word in ("server", name, "version", version)]
+    with server_that_says(f"%3\r\n{''.join(words)}$5\r\nproto\r\n:3\r\n".encode()) as url:
+        yield url
 
 
 class Raw:

@@ -46,7 +46,7 @@ async def reachable(url: str, namespace: str) -> AsyncGenerator[Store]:
 
     Raises:
         StoreUnavailable: If nobody is; the message says what to do.
-        StoreRefused: If it does not let us in.
+        StoreRefused: If it does not let us in, or is too old.
     """
     async with Store(url, namespace=namespace) as store:
         try:
@@ -57,10 +57,7 @@ async def reachable(url: str, namespace: str) -> AsyncGenerator[Store]:
                 "Start one with `hms dev`, or name yours with -u or HMS_URL"
             ) from error
         except StoreRefused as error:
-            raise StoreRefused(
-                f"{redact(url)}: {error}. A password goes into the URL: "
-                "redis://:PASSWORD@host:6379/0"
-            ) from error
+            raise StoreRefused(f"{redact(url)}: {error}") from error
         yield store
 
 

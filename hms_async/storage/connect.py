@@ -22,6 +22,7 @@ from hms_async.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from hms_async.storage.greeting import ServerTooOld, greet, greet_from_thread
 
 if TYPE_CHECKING:
     from fakeredis import FakeServer
@@ -30,7 +31,8 @@ CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 5.0
 _SCHEMES = ("redis", "rediss", "unix", "memory")
 
-_NEVER = (exceptions.AuthenticationError, exceptions.NoPermissionError)
+# A right that is missing inside of a script has no class, and another text in each server.
+_NO_RIGHT_WORDS = re.compile(r"ACL failure in script|The user executing the script can't")
 _NOT_NOW = (
     exceptions.BusyLoadingError,
     exceptions.ReadOnlyError,
@@ -99,6 +101,7 @@ def connect(url: str, *, blocking: bool = False) -> "redis.asyncio.Redis":
         socket_timeout=None if blocking else COMMAND_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=AsyncRetry(NoBackoff(), 0),
+        redis_connect_func=greet,
         max_connections=1_000,
         **_network(url),
     )
@@ -120,6 +123,7 @@ def connect_for_thread(url: str, *, timeout_s: float = COMMAND_TIMEOUT_S) -> "re
         socket_timeout=min(timeout_s, COMMAND_TIMEOUT_S),
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
+        redis_connect_func=greet_from_thread,
         **_network(url),
     )
 
@@ -170,23 +174,37 @@ def translated() -> Generator[None]:
 def translate(error: BaseException) -> StoreError:
     """Return the error of this package that says what a Redis error means (R11)."""
     text = str(error) or type(error).__name__
-    if isinstance(error, _NEVER):
-        return StoreRefused(f"the server refuses us: {text}")
+    if (reason := _refusal(error, text)) is not None:
+        return StoreRefused(reason)
     if isinstance(error, exceptions.OutOfMemoryError) or _FULL_WORDS.search(text):
         return StoreFull(f"the server is at its maxmemory: {text}")
-    if _is_refusal(error):
+    if _is_not_now(error):
         return StoreUnavailable(text)
     if isinstance(error, exceptions.ResponseError):
         return StoreProtocol(f"the server answered: {text}")
     return StoreUnavailable(text)
 
 
+def _refusal(error: BaseException, text: str) -> str | None:
+    """Why the server will have nothing to do with us until somebody changes something."""
+    if isinstance(error, ServerTooOld):
+        return text
+    if isinstance(error, exceptions.NoPermissionError) or _NO_RIGHT_WORDS.search(text):
+        return f"the user in the URL lacks a right: {text}"
+    if isinstance(error, exceptions.AuthenticationError):
+        # A server without a word from us complains of a HELLO that users have never heard of.
+        asks = getattr(error, "status_code", None) == "NOAUTH"
+        why = "asks for a password" if asks else f"refuses the password: {text.rstrip('.')}"
+        return f"the server {why}. It goes into the URL: redis://:PASSWORD@host:6379/0"
+    return None
+
+
 def is_ambiguous(error: StoreUnavailable) -> bool:
     """Tell whether the command may have been carried out although no answer came (R11)."""
-    return error.__cause__ is not None and not _is_refusal(error.__cause__)
+    return error.__cause__ is not None and not _is_not_now(error.__cause__)
 
 
-def _is_refusal(error: BaseException) -> bool:
+def _is_not_now(error: BaseException) -> bool:
     """Whether the server did nothing, and may do it later."""
     if isinstance(error, _NOT_NOW):
         return True
