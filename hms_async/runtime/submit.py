@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import anyio
 
 from hms_async.domain.task import Enqueued
 from hms_async.errors import (
@@ -40,17 +42,49 @@ class _Call:
 
 @dataclass(slots=True)
 class _Waiting:
+    """One order on its way.
+
+    Attributes:
+        order: What to send.
+        call: Whose it is, and where in it.
+        deadline: From when on it is not sent any more.
+        under_way: Whether a send of it has not been answered yet.
+        maybe_sent: Whether one never was, so that the server may have it.
+        error: What the last send met.
+    """
+
     order: Order
     call: _Call
     index: int
     deadline: float
-    maybe_sent: bool = field(default=False)
+    under_way: bool = False
+    maybe_sent: bool = False
+    error: StoreUnavailable | None = None
+
+    def came_back(self, error: StoreUnavailable | None = None) -> None:
+        self.under_way = False
+        if error is not None:
+            self.error = error
+            self.maybe_sent = self.maybe_sent or is_ambiguous(error)
 
     def answer(self, result: Result) -> None:
         self.call.results[self.index] = result
         self.call.missing -= 1
         if not self.call.missing and not self.call.future.done():
             self.call.future.set_result([r for r in self.call.results if r is not None])
+
+    def give_up(self) -> None:
+        """Answer what can be said without waiting any longer, and let nobody send it again."""
+        self.deadline = 0.0
+        if self.call.results[self.index] is not None:
+            return
+        error = self.error or StoreUnavailable("the server has not answered")
+        if self.maybe_sent or self.under_way:
+            unknown = EnqueueUnknown(self.order.item.id)
+            unknown.__cause__ = error
+            self.answer(unknown)
+        else:
+            self.answer(error)
 
 
 class Submitter:
@@ -93,11 +127,16 @@ class Submitter:
         future.add_done_callback(self._calls.discard)
         call = _Call(future, [None] * len(orders), len(orders))
         deadline = time.monotonic() + ENQUEUE_TIMEOUT_S
-        for index, order in enumerate(orders):
-            waiting = _Waiting(order, call, index, deadline)
-            self._waiting.setdefault(order.queue, []).append(waiting)
+        mine = [_Waiting(order, call, index, deadline) for index, order in enumerate(orders)]
+        for waiting in mine:
+            self._waiting.setdefault(waiting.order.queue, []).append(waiting)
         self._wanted.set()
-        return await future
+        with anyio.move_on_after(ENQUEUE_TIMEOUT_S):
+            return await future
+        # A send that is under way is left to itself: it may carry orders of others.
+        for waiting in mine:
+            waiting.give_up()
+        return [result for result in call.results if result is not None]
 
     async def run(self) -> None:
         """Send what is submitted, until cancelled."""
@@ -112,22 +151,24 @@ class Submitter:
 
     async def _send(self, queue: str, chunk: list[_Waiting]) -> None:
         backoff = Backoff()
-        # Those that had to wait behind others for too long are not sent any more.
-        chunk = _give_up_on_the_late(chunk, StoreUnavailable("the server has not answered"))
-        while chunk:
+        while chunk := _in_time(chunk):
+            for waiting in chunk:
+                waiting.under_way = True
             try:
                 answers = await self._store.enqueue(queue, [w.order.item for w in chunk])
             except StoreUnavailable as error:
-                chunk = _give_up_on_the_late(chunk, error)
+                for waiting in chunk:
+                    waiting.came_back(error)
             except HMSError as error:
+                for waiting in chunk:
+                    waiting.came_back()
                 await self._refused(queue, chunk, error)
                 return
             else:
                 for waiting, refused in zip(chunk, answers, strict=True):
                     waiting.answer(_result(waiting, refused))
                 return
-            if chunk:
-                await backoff.wait()
+            await backoff.wait()
 
     async def _refused(self, queue: str, chunk: list[_Waiting], error: HMSError) -> None:
         """Answer all of a call that was refused whole, after a closer look at a broken one."""
@@ -139,20 +180,13 @@ class Submitter:
             waiting.answer(error)
 
 
-def _give_up_on_the_late(chunk: list[_Waiting], error: StoreUnavailable) -> list[_Waiting]:
+def _in_time(chunk: list[_Waiting]) -> list[_Waiting]:
+    """Give up on those that had to wait for too long, and return the others."""
     now = time.monotonic()
-    left: list[_Waiting] = []
     for waiting in chunk:
-        waiting.maybe_sent = waiting.maybe_sent or is_ambiguous(error)
-        if now < waiting.deadline:
-            left.append(waiting)
-        elif waiting.maybe_sent:
-            unknown = EnqueueUnknown(waiting.order.item.id)
-            unknown.__cause__ = error
-            waiting.answer(unknown)
-        else:
-            waiting.answer(error)
-    return left
+        if now >= waiting.deadline:
+            waiting.give_up()
+    return [waiting for waiting in chunk if now < waiting.deadline]
 
 
 def _result(waiting: _Waiting, refused: Refused | None) -> Result:

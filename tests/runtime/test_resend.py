@@ -1,5 +1,6 @@
 """Answers that never came (R2, R7): the same request again, and nothing twice."""
 
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -8,6 +9,8 @@ import pytest
 from hms_async import (
     AsyncOMSClient,
     ClientClosed,
+    Enqueued,
+    EnqueueManyError,
     EnqueueUnknown,
     QueueNotFound,
     StoreUnavailable,
@@ -93,6 +96,36 @@ async def test_calls_behind_a_silent_one_do_not_wait_for_ever(oms: AsyncOMSClien
                     group.start_soon(enqueue, through, f"q{number}")
 
     assert len(ended) == 30
+
+
+async def test_r7_an_enqueue_does_not_wait_beyond_its_time_for_a_send_under_way(
+    oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "COMMAND_TIMEOUT_S", 1.5)
+    monkeypatch.setattr(submit, "ENQUEUE_TIMEOUT_S", 0.3)
+    async with proxied(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
+        await through.enqueue("q", "first")
+        proxy.silent = True
+        with anyio.fail_after(1), pytest.raises(EnqueueUnknown) as error:
+            await through.enqueue("q", "sent")
+        with anyio.fail_after(1), pytest.raises(StoreUnavailable):
+            await through.enqueue("q", "not sent")
+        with anyio.fail_after(1), pytest.raises(EnqueueManyError) as refused:
+            await through.enqueue_many("q", ["not sent", "either"])
+        assert [type(one) for one in refused.value.results] == [StoreUnavailable] * 2
+        proxy.silent = False
+
+        async def repeat() -> None:
+            with suppress(StoreUnavailable):
+                again.append(await through.enqueue("q", "sent", id=error.value.task_id))
+
+        again: list[Enqueued] = []
+        with anyio.fail_after(PATIENCE_S):
+            while not again:
+                await repeat()
+
+    waiting = (await oms.list_tasks("q", "waiting")).tasks
+    assert [task.payload for task in waiting] == ["first", "sent"]
 
 
 async def test_who_waits_when_the_client_closes_is_told(oms: AsyncOMSClient) -> None:
