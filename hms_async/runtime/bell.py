@@ -56,6 +56,9 @@ class Bell:
                 backoff = Backoff()
             except StoreError:
                 await backoff.wait()
+                # One queue that is refused to us makes us deaf to all of them, so each is asked.
+                for queue in self._listening:
+                    self._rung(queue)
                 self._rung(None)
             finally:
                 self._scope = None

@@ -11,7 +11,7 @@ from anyio import CancelScope
 from hms_async.domain.outcome import HandedBack
 from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.settle import Settlement, decide
-from hms_async.errors import StoreError, StoreProtocol
+from hms_async.errors import StoreError, StoreProtocol, StoreRefused
 from hms_async.runtime.task import Attempt
 from hms_async.storage.codec import encode_fault
 from hms_async.storage.replies import Exchanged, Settle
@@ -57,6 +57,7 @@ class Lane:
         self._incarnation = incarnation
         self._number = number
         self._seq = 0
+        self._refused = False
 
     async def exchange(
         self,
@@ -84,15 +85,21 @@ class Lane:
         Raises:
             QueueNotFound: If there is no such queue.
             StoreProtocol: If the script failed: it did nothing.
+            StoreRefused: If the server refuses us. An earlier try may have been carried out
+                unheard, so the next exchange has the same number.
         """
-        if not again:
+        if not (again or self._refused):
             self._seq += 1
+        self._refused = False
         backoff = Backoff()
         while True:
             try:
                 with CancelScope(shield=True):
                     return await self._send(settles, want, suspects=suspects)
             except StoreProtocol:
+                raise
+            except StoreRefused:
+                self._refused = True
                 raise
             except StoreError as error:
                 want = unanswered(error)

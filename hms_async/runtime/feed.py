@@ -35,6 +35,7 @@ class Feed:
         self.running = 0
         self.hungry = True
         self.gone = False
+        self.refused = False
         self._limit = limit
         self._paused = False
         self._rests_until = 0.0
@@ -50,7 +51,12 @@ class Feed:
     @property
     def quiet(self) -> bool:
         """Whether nothing is to be had from it, as far as is known."""
-        return self._paused or self.gone or not self.hungry
+        return self._paused or self.gone or self.refused or not self.hungry
+
+    @property
+    def shut(self) -> bool:
+        """Whether the server refuses it to us, and it is not time yet to ask again."""
+        return self.refused and time.monotonic() < self._rests_until
 
     def room(self, free_slots: int) -> int:
         """Return how many tasks could be taken now."""
@@ -82,9 +88,9 @@ class Feed:
     def _news_at(self) -> float:
         return max(self._heard_at + _NEWS_EVERY_S, self._rests_until)
 
-    def rest(self, seconds: float, *, gone: bool = False) -> None:
-        """Leave the queue alone for a while, after a fault of its own, or because it is gone."""
-        self.gone = gone
+    def rest(self, seconds: float, *, gone: bool = False, refused: bool = False) -> None:
+        """Leave the queue alone for a while, for a fault of its own; it may be gone, or refused."""
+        self.gone, self.refused = gone, refused
         self._rests_until = time.monotonic() + seconds
         self.hungry = True
 
@@ -104,7 +110,7 @@ class Feed:
     def learn(self, reply: Exchanged) -> None:
         """Take note of what an exchange said about the queue."""
         self._heard_at = time.monotonic()
-        self._paused, self.gone = reply.paused, False
+        self._paused, self.gone, self.refused = reply.paused, False, False
         if reply.paused:
             # Its bell is not heard then, so it is asked again.
             self.rest(_PAUSED_POLL_S)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import anyio
 
 from hms_async.domain.settle import Settlement
-from hms_async.errors import QueueNotFound, StoreError, StoreProtocol
+from hms_async.errors import QueueNotFound, StoreError, StoreProtocol, StoreRefused
 from hms_async.runtime.bell import Bell
 from hms_async.runtime.exchange import settlement_of, to_settle
 from hms_async.runtime.feed import Feed
@@ -90,7 +90,7 @@ class ExchangeLoop:
             self._wake.clear()
             worked = False
             for feed in list(self._feeds):
-                worked = await self._step(feed) or worked
+                worked = await self._attend(feed) or worked
             if worked:
                 # The slots run before the next round, so that it carries all that they finish.
                 await anyio.lowlevel.checkpoint()
@@ -125,6 +125,25 @@ class ExchangeLoop:
             for feed in self._feeds:
                 feed.hungry = True
         return True
+
+    async def _attend(self, feed: Feed) -> bool:
+        """Exchange with a queue; one that the server refuses to us does not hold up the others.
+
+        Its outcomes stay in their outbox, for the time when we may again (R11).
+        """
+        if feed.shut:
+            return False
+        refused = feed.refused
+        try:
+            worked = await self._step(feed)
+        except StoreRefused as error:
+            if not refused:
+                self._reporter.refused(feed.name, error)
+            feed.rest(_FAULT_REST_S, refused=True)
+            return False
+        if refused and not feed.refused:
+            self._reporter.let_in(feed.name)
+        return worked
 
     async def _step(self, feed: Feed) -> bool:
         """Exchange with one queue, if there is anything to say; returns whether there was."""

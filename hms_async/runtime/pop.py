@@ -19,6 +19,7 @@ from hms_async.errors import (
     HMSError,
     LeaseLost,
     StoreError,
+    StoreRefused,
     StoreUnavailable,
 )
 from hms_async.runtime.exchange import Lane, Lanes, settlement_of, to_settle
@@ -100,7 +101,7 @@ class Popper:
         lane = self._take_lane(queue)
         try:
             attempt = await self._claim_on(lane, until, taken)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, StoreRefused) as error:
             _tell(taken, error)
             # The call may have claimed something: the lane is of use again when that is known.
             await self._take_back(lane)

@@ -85,6 +85,10 @@ class Reporter:
             worker_id=self._worker_id,
         )
 
+    def let_in(self, queue: str) -> None:
+        """Say that the server does not refuse a queue to us any more."""
+        log.info("exchange.accepted", queue=queue, worker_id=self._worker_id)
+
     def store_down(self, error: StoreError) -> None:
         """Say once that the server cannot be reached."""
         self._failures += 1

@@ -6,7 +6,7 @@ Tests call them as they are; `Supervisor` repeats them.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hms_async.errors import QueueNotFound, StoreProtocol
+from hms_async.errors import QueueNotFound, StoreError, StoreProtocol, StoreRefused
 from hms_async.storage.replies import Rescued, RungFired
 from hms_async.storage.store import SWEEP_LIMIT, Store
 
@@ -30,7 +30,7 @@ class Report:
     rungs: list[RungFired] = field(default_factory=list[RungFired])
     pruned: int = 0
     mended: int = 0
-    broken: dict[str, StoreProtocol] = field(default_factory=dict[str, StoreProtocol])
+    broken: dict[str, StoreError] = field(default_factory=dict[str, StoreError])
     more: bool = False
 
 
@@ -42,8 +42,9 @@ async def sweep(store: Store, queues: Sequence[str], limit: int = SWEEP_LIMIT) -
             swept = await store.sweep(queue, limit)
         except QueueNotFound:
             continue  # removed a moment ago
-        except StoreProtocol as error:
-            # Something foreign is in its keys; the others' promises must not suffer from it.
+        except (StoreProtocol, StoreRefused) as error:
+            # Something foreign is in its keys, or it is not for us; the others' promises must not
+            # suffer from it.
             report.broken[queue] = error
             continue
         report.promoted += swept.promoted
@@ -62,8 +63,9 @@ async def tidy(store: Store, queues: Sequence[str], limit: int = SWEEP_LIMIT) ->
             mended = await _reconcile(store, queue, limit)
         except QueueNotFound:
             continue  # removed a moment ago
-        except StoreProtocol as error:
-            # Something foreign is in its keys; the others' promises must not suffer from it.
+        except (StoreProtocol, StoreRefused) as error:
+            # Something foreign is in its keys, or it is not for us; the others' promises must not
+            # suffer from it.
             report.broken[queue] = error
             continue
         report.pruned += pruned
