@@ -39,6 +39,7 @@ from hms_async.errors import (
     TaskFailed,
     TaskInProgress,
     TaskNotFound,
+    TooFewReplicas,
     WrongEventLoop,
     WrongState,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "TaskPage",
     "TaskRecord",
     "TaskState",
+    "TooFewReplicas",
     "WrongEventLoop",
     "WrongState",
     "handler",

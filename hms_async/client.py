@@ -33,7 +33,7 @@ from hms_async.runtime import results
 from hms_async.runtime.order import to_order
 from hms_async.runtime.session import Session
 from hms_async.runtime.task import Task
-from hms_async.storage.connect import check_url, redact
+from hms_async.storage.connect import check_url, is_memory, redact
 from hms_async.storage.events import EventReader
 from hms_async.storage.store import Store
 
@@ -51,16 +51,26 @@ class AsyncOMSClient:
         url: Where the server is; `HMS_URL` if not given, else `redis://127.0.0.1:6379/0`.
             `memory://name` is a store in this process, for tests and trials.
         namespace: Goes in front of every key; `HMS_NAMESPACE` if not given.
+        durable: How many replicas of the server are to have a task before `enqueue` returns. It
+            waits for three seconds at most, and each batch waits for the one before it.
         store: A store to use instead of a URL; it stays open afterwards.
 
     Raises:
-        ConfigInvalid: If the URL or the namespace is not valid.
+        ConfigInvalid: If the URL or the namespace is not valid, or `memory://` is to be durable.
     """
 
     def __init__(
-        self, url: str | None = None, *, namespace: str = "", store: Store | None = None
+        self,
+        url: str | None = None,
+        *,
+        namespace: str = "",
+        durable: int = 0,
+        store: Store | None = None,
     ) -> None:
         self.url = check_url(store_url(url)) if store is None else store.url
+        self._durable = check_count(durable, name="durable") if durable else 0
+        if durable and is_memory(self.url):
+            raise ConfigInvalid(f"durable={durable} needs replicas, and memory:// has none")
         self._namespace = chosen_namespace(namespace)
         self._given = store
         self._session: Session | None = None
@@ -72,7 +82,7 @@ class AsyncOMSClient:
         if self._session is not None:
             raise ClientClosed("this client is open already: one `async with` at a time")
         store = self._given or Store(self.url, namespace=self._namespace)
-        self._session = Session(store, closes_store=self._given is None)
+        self._session = Session(store, closes_store=self._given is None, durable=self._durable)
         await self._session.open()
         return self
 
@@ -219,6 +229,7 @@ class AsyncOMSClient:
             StoreFull: If the server has no memory left.
             StoreRefused: If it is too old, or the password or a right is missing.
             EnqueueUnknown: If the server never answered; repeating with the same id is safe.
+            TooFewReplicas: If it is stored, but not on as many replicas as `durable` says.
         """
         task = NewTask(
             payload,

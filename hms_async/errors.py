@@ -25,7 +25,8 @@ HMSError
 │   ├── CancelRequested              somebody asked to cancel the task that one holds
 │   ├── WrongState                   .state does not allow what was asked
 │   │   └── TaskInProgress           a worker holds it
-│   └── EnqueueUnknown               the server never answered; repeat with the same id or key
+│   ├── EnqueueUnknown               the server never answered; repeat with the same id or key
+│   └── TooFewReplicas               stored, but only .replicas of .wanted replicas have it
 └── StoreError
     ├── StoreUnavailable             no connection, or no answer in time; worth trying again
     ├── StoreFull                    the server is out of memory and refuses new tasks
@@ -295,6 +296,29 @@ class EnqueueUnknown(TaskError):
             f"no answer from the server, so task {task_id} may be accepted or not; "
             f'enqueue it again with id="{task_id}": that makes it one task either way',
         )
+
+
+class TooFewReplicas(TaskError):
+    """The task is stored, but too few replicas had it in time, as `durable` asks for.
+
+    It will run all the same, unless the server is lost before a replica has it. Repeating the
+    call with `id=error.task_id` (or the same idempotency key) is safe, and waits again.
+
+    Attributes:
+        replicas: How many have it for certain.
+        wanted: How many were to have it.
+    """
+
+    code = "HMS-E031"
+
+    def __init__(self, task_id: str, replicas: int, wanted: int) -> None:
+        super().__init__(
+            task_id,
+            f"task {task_id} is stored on the server, but {replicas} of {wanted} replicas had it "
+            f'in time; enqueue it again with id="{task_id}" to wait for them: it stays one task',
+        )
+        self.replicas = replicas
+        self.wanted = wanted
 
 
 class StoreError(HMSError):

@@ -1,17 +1,23 @@
 """The servers that tests run on, and a bare look into them."""
 
+import os
 import shutil
+import signal
 import socket
 import socketserver
 import subprocess
+import tempfile
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from hms_async.storage.connect import connect_for_thread
+from hms_async.storage.embedded import running
 
 VALKEY = pytest.param("valkey")
 REDIS = pytest.param("redis", marks=pytest.mark.redis_server)
@@ -30,7 +36,11 @@ def machines_redis() -> Generator[str]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = int(probe.getsockname()[1])
     command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
+    with (
+        # A replica writes what it was sent into its directory.
+        tempfile.TemporaryDirectory(prefix="hms-") as folder,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as server,  # noqa: S603
+    ):
         try:
             assert server.stdout is not None
             if not any("Ready to accept connections" in line for line in server.stdout):
@@ -71,6 +81,74 @@ def server_of_version(name: str, version: str) -> Generator[str]:
     words = [f"${len(word)}\r\n{word}\r\n" for word in ("server", name, "version", version)]
     with server_that_says(f"%3\r\n{''.join(words)}$5\r\nproto\r\n:3\r\n".encode()) as url:
         yield url
+
+
+class Pair:
+    """A primary and its replica.
+
+    Attributes:
+        primary: The primary's URL.
+        replica: The replica's URL.
+    """
+
+    def __init__(self, primary: str, replica: str) -> None:
+        self.primary, self.replica = primary, replica
+        self._pids = [int(_ask(url, "INFO", "server")["process_id"]) for url in (primary, replica)]
+
+    def join(self) -> None:
+        """Make one the replica of the other."""
+        parts = urlsplit(self.primary)
+        _ask(self.primary, "CONFIG", "SET", "repl-diskless-sync-delay", "0")
+        _ask(self.replica, "REPLICAOF", str(parts.hostname), str(parts.port))
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Wait until the replica has everything."""
+        raw = Raw(self.primary)
+        raw("SET", "caught-up", "1")
+        deadline = time.monotonic() + 20
+        while raw("WAIT", "1", "100") != 1:
+            assert time.monotonic() < deadline
+        raw.close()
+
+    def freeze_replica(self) -> None:
+        os.kill(self._pids[1], signal.SIGSTOP)
+
+    def thaw_replica(self) -> None:
+        os.kill(self._pids[1], signal.SIGCONT)
+
+    def kill_primary(self) -> None:
+        os.kill(self._pids[0], signal.SIGKILL)
+
+    def promote_replica(self) -> None:
+        _ask(self.replica, "REPLICAOF", "NO", "ONE")
+
+
+def _ask(url: str, *command: str) -> Any:
+    raw = Raw(url)
+    try:
+        return raw(*command)
+    finally:
+        raw.close()
+
+
+@contextmanager
+def pair_of(kind: str) -> Generator[Pair]:
+    """Run a primary and a replica of it: `valkey` is the embedded one, `redis` the machine's."""
+    server = machines_redis if kind == "redis" else _embedded
+    with server() as primary, server() as replica:
+        pair = Pair(primary, replica)
+        pair.join()
+        try:
+            yield pair
+        finally:
+            pair.thaw_replica()
+
+
+@contextmanager
+def _embedded() -> Generator[str]:
+    with running() as server:
+        yield server.url
 
 
 class Raw:

@@ -78,6 +78,7 @@ def test_codes_keep_their_meaning_across_releases() -> None:
         "TaskInProgress": "HMS-E028",
         "EnqueueUnknown": "HMS-E029",
         "CancelRequested": "HMS-E030",
+        "TooFewReplicas": "HMS-E031",
         "StoreError": "HMS-E040",
         "StoreUnavailable": "HMS-E041",
         "StoreFull": "HMS-E042",
@@ -98,6 +99,7 @@ def test_codes_keep_their_meaning_across_releases() -> None:
         (errors.IdInUse("t1", "mail"), 'id "t1" is taken by a task of queue "mail"'),
         (errors.TaskInProgress("t1", "bumped"), "a worker holds it, so it cannot be bumped now"),
         (errors.EnqueueUnknown("t1"), 'enqueue it again with id="t1"'),
+        (errors.TooFewReplicas("t1", 1, 2), "1 of 2 replicas had it in time"),
     ],
 )
 def test_messages_name_what_is_wrong(error: HMSError, message: str) -> None:

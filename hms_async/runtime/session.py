@@ -24,11 +24,12 @@ class Session:
     Args:
         store: Where the queues are.
         closes_store: Whether the store ends with the session.
+        durable: How many replicas are to have a task before its `enqueue` returns.
     """
 
-    def __init__(self, store: Store, *, closes_store: bool) -> None:
+    def __init__(self, store: Store, *, closes_store: bool, durable: int = 0) -> None:
         self.store = store
-        self.submitter = Submitter(store)
+        self.submitter = Submitter(store, durable=durable)
         self._closes_store = closes_store
         self._loop = asyncio.get_running_loop()
         self._group = anyio.create_task_group()

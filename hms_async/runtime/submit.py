@@ -15,8 +15,10 @@ from hms_async.errors import (
     IdInUse,
     PayloadTooLarge,
     QueueFull,
+    StoreError,
     StoreProtocol,
     StoreUnavailable,
+    TooFewReplicas,
 )
 from hms_async.runtime.exchange import Backoff
 from hms_async.runtime.order import Order
@@ -25,6 +27,7 @@ from hms_async.storage.replies import Refused
 from hms_async.storage.store import Store
 
 ENQUEUE_TIMEOUT_S = 10.0
+DURABLE_TIMEOUT_S = 3.0  # less than a command's time-out, or that would come first
 _ITEMS_A_CALL = 500
 _BYTES_A_CALL = 4 * 1_048_576
 
@@ -92,10 +95,12 @@ class Submitter:
 
     Args:
         store: Where they go.
+        durable: How many replicas are to have a task before its caller hears of it.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, durable: int = 0) -> None:
         self._store = store
+        self._durable = durable
         self._waiting: dict[str, list[_Waiting]] = {}
         self._wanted = asyncio.Event()
         self._closed = False
@@ -155,7 +160,7 @@ class Submitter:
             for waiting in chunk:
                 waiting.under_way = True
             try:
-                answers = await self._store.enqueue(queue, [w.order.item for w in chunk])
+                results = await self._results(queue, chunk)
             except StoreUnavailable as error:
                 for waiting in chunk:
                     waiting.came_back(error)
@@ -165,10 +170,34 @@ class Submitter:
                 await self._refused(queue, chunk, error)
                 return
             else:
-                for waiting, refused in zip(chunk, answers, strict=True):
-                    waiting.answer(_result(waiting, refused))
+                for waiting, result in zip(chunk, results, strict=True):
+                    waiting.answer(result)
                 return
             await backoff.wait()
+
+    async def _results(self, queue: str, chunk: list[_Waiting]) -> list[Result]:
+        items = [waiting.order.item for waiting in chunk]
+        replicas: int | StoreError = 0
+        if self._durable:
+            answers, replicas = await self._store.enqueue_durably(
+                queue, items, replicas=self._durable, timeout_ms=int(DURABLE_TIMEOUT_S * 1_000)
+            )
+        else:
+            answers = await self._store.enqueue(queue, items)
+        results = [_result(*pair) for pair in zip(chunk, answers, strict=True)]
+        return [self._proved(result, replicas) for result in results]
+
+    def _proved(self, result: Result, replicas: int | StoreError) -> Result:
+        """Return a result that too few replicas have as the error that it is (R21)."""
+        if isinstance(result, HMSError):
+            return result
+        if isinstance(replicas, StoreError):
+            error = TooFewReplicas(result.id, 0, self._durable)
+            error.__cause__ = replicas
+            return error
+        if replicas < self._durable:
+            return TooFewReplicas(result.id, replicas, self._durable)
+        return result
 
     async def _refused(self, queue: str, chunk: list[_Waiting], error: HMSError) -> None:
         """Answer all of a call that was refused whole, after a closer look at a broken one."""

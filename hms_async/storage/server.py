@@ -1,18 +1,21 @@
 """A connection to the server: how scripts and commands are sent."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self, cast
 
 from anyio import CancelScope
 from redis.exceptions import NoScriptError
 
-from hms_async.errors import QueueNotFound
+from hms_async.errors import QueueNotFound, StoreError
 from hms_async.storage import connect
 from hms_async.storage.keys import Keys
 from hms_async.storage.scripts import load
 
 _NO_QUEUE = b"no_queue"
+_MARK_MS = 60_000
+
+_Send = Callable[..., Awaitable[Any]]
 
 
 class Server:
@@ -65,15 +68,50 @@ class Server:
             QueueNotFound: If the script says that there is no such queue.
             StoreError: If the server cannot be asked, or refuses.
         """
+        return await self._run(self._send, name, queue, *args)
+
+    async def run_replicated(
+        self, replicas: int, timeout_ms: int, name: str, queue: str, *args: str | bytes | float
+    ) -> tuple[Any, int | StoreError]:
+        """Run a script, then wait until replicas have what it wrote or found.
+
+        Returns:
+            Its reply, and how many replicas have it; the error instead if that cannot be told.
+
+        Raises:
+            QueueNotFound: If the script says that there is no such queue.
+            StoreError: If the server cannot be asked, or refuses the script.
+        """
+        told: list[Any] = []
+
+        async def send(*command: str | bytes | float) -> Any:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for sent in (
+                    command,
+                    # A script that only found something leaves nothing to wait for.
+                    ("SET", self.keys.part(queue, "mark"), "1", "PX", _MARK_MS),
+                    ("WAIT", replicas, timeout_ms),
+                ):
+                    cast("Any", pipe).execute_command(*sent)
+                reply, *told[:] = await pipe.execute(raise_on_error=False)
+            if isinstance(reply, Exception):
+                raise reply
+            return reply
+
+        reply = await self._run(send, name, queue, *args)
+        failed = [error for error in told if isinstance(error, Exception)]
+        return reply, connect.translate(failed[0]) if failed else told[1]
+
+    async def _run(self, send: _Send, name: str, queue: str, *args: str | bytes | float) -> Any:
         script = load(name)
         now = "" if self._clock is None else self._clock()
         sent = (1, self.keys.queue(queue), self.keys.task_prefix(queue), now, *args)
         with connect.translated():
             try:
-                reply = await self._send("EVALSHA", script.sha, *sent)
+                reply = await send("EVALSHA", script.sha, *sent)
             except NoScriptError:
                 # A restarted or flushed server; EVAL leaves the script there again.
-                reply = await self._send("EVAL", script.text, *sent)
+                reply = await send("EVAL", script.text, *sent)
         if reply == _NO_QUEUE:
             raise QueueNotFound(queue)
         return reply

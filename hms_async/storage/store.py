@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from hms_async.domain.queue import Queue, QueueSettings, QueueStats
 from hms_async.domain.task import TaskPage, TaskRecord, TaskState
-from hms_async.errors import QueueNotFound, StoreProtocol, StoreRefused
+from hms_async.errors import QueueNotFound, StoreError, StoreProtocol, StoreRefused
 from hms_async.storage import connect, settings
 from hms_async.storage.reading import read_page, read_task
 from hms_async.storage.replies import (
@@ -123,16 +123,26 @@ class Store(Server):
         Returns:
             For each item `None` when it was created, else why it was not.
         """
+        return _enqueued(await self.run("enqueue", queue, *self._to_enqueue(queue, items)))
+
+    async def enqueue_durably(
+        self, queue: str, items: Sequence[Enqueue], *, replicas: int, timeout_ms: int
+    ) -> tuple[list[Refused | None], int | StoreError]:
+        """Accept tasks and wait until that many replicas have them (R21).
+
+        Returns:
+            What `enqueue` does, and how many replicas have them; the error instead if that cannot
+            be told.
+        """
+        args = self._to_enqueue(queue, items)
+        reply, told = await self.run_replicated(replicas, timeout_ms, "enqueue", queue, *args)
+        return _enqueued(reply), told
+
+    def _to_enqueue(self, queue: str, items: Sequence[Enqueue]) -> list[str | bytes]:
         args: list[str | bytes] = [queue, self.keys.unique_prefix(queue)]
         for item in items:
             args += (item.id, item.body, item.options)
-        reply = await self.run("enqueue", queue, *args)
-        return [
-            None
-            if answer == b"created"
-            else Refused(answer[0].decode(), answer[1].decode(), _str(answer[2]))
-            for answer in reply
-        ]
+        return args
 
     # Tasks out.
 
@@ -269,6 +279,15 @@ class Store(Server):
             pipe.delete(self.keys.worker(worker_id))
             pipe.zrem(self.keys.workers, worker_id)
             await pipe.execute()
+
+
+def _enqueued(reply: list[Any]) -> list[Refused | None]:
+    return [
+        None
+        if answer == b"created"
+        else Refused(answer[0].decode(), answer[1].decode(), _str(answer[2]))
+        for answer in reply
+    ]
 
 
 def _chunks(values: list[Any], size: int) -> list[list[Any]]:
