@@ -1,7 +1,7 @@
 """A proxy between a client and its server that loses answers, keeps silent, or hangs up."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 import anyio
@@ -20,16 +20,25 @@ class Proxy:
     """
 
     def __init__(self, target: str) -> None:
-        parts = urlsplit(target)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 6379
+        self.lead_to(target)
         self.url = ""
         self.lose_answers = 0
         self.silent = False
         self.lost = anyio.Event()
 
+    def lead_to(self, target: str) -> None:
+        """Let new connections go to another server, as after a fail-over."""
+        parts = urlsplit(target)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 6379
+
     async def serve(self, client: SocketStream) -> None:
         """Carry bytes to and fro until one side hangs up or an answer is to be lost."""
-        async with client, await anyio.connect_tcp(self._host, self._port) as server:
+        async with client, AsyncExitStack() as stack:
+            try:
+                connected = await anyio.connect_tcp(self._host, self._port)
+            except OSError:
+                return  # the server is dead
+            server = await stack.enter_async_context(connected)
             asked = _Asked()
             async with anyio.create_task_group() as group:
                 group.start_soon(self._requests, client, server, asked)
