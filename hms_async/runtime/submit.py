@@ -29,6 +29,7 @@ from hms_async.storage.store import Store
 ENQUEUE_TIMEOUT_S = 10.0
 DURABLE_TIMEOUT_S = 3.0  # less than a command's time-out, or that would come first
 _ITEMS_A_CALL = 500
+_ITEMS_A_TIMEOUT = 10_000
 _BYTES_A_CALL = 4 * 1_048_576
 
 Result = Enqueued | HMSError
@@ -121,12 +122,21 @@ class Submitter:
     async def submit(self, orders: Sequence[Order]) -> list[Result]:
         """Send orders and wait for what became of each, in order.
 
-        A caller that is cancelled stops waiting; its orders go out all the same.
+        A caller that is cancelled stops waiting; its orders go out all the same. A large number is
+        sent in parts, each with the whole time for itself: a million tasks take half a minute.
+        When a part gets no answer in time, those behind it are not sent.
         """
+        results: list[Result] = []
+        for start in range(0, len(orders), _ITEMS_A_TIMEOUT):
+            results += await self._submit(orders[start : start + _ITEMS_A_TIMEOUT])
+            if isinstance(results[-1], EnqueueUnknown | StoreUnavailable):
+                unsent = StoreUnavailable("not sent, as the server did not answer those before")
+                return results + [unsent] * (len(orders) - len(results))
+        return results
+
+    async def _submit(self, orders: Sequence[Order]) -> list[Result]:
         if self._closed:
             raise ClientClosed("the client is closed: nothing was sent")
-        if not orders:
-            return []
         future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         self._calls.add(future)
         future.add_done_callback(self._calls.discard)

@@ -19,6 +19,7 @@ from hms_async import (
 )
 from hms_async.runtime import submit
 from hms_async.storage import connect
+from hms_async.storage.store import Store
 from tests.runtime.proxy import proxied
 from tests.runtime.support import PATIENCE_S, worker
 
@@ -126,6 +127,40 @@ async def test_r7_an_enqueue_does_not_wait_beyond_its_time_for_a_send_under_way(
 
     waiting = (await oms.list_tasks("q", "waiting")).tasks
     assert [task.payload for task in waiting] == ["first", "sent"]
+
+
+async def test_a_large_number_has_more_time_than_one_part_of_it(
+    oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Store.enqueue
+
+    async def slowly(self: Store, queue: str, items: Any) -> Any:
+        await anyio.sleep(0.1)
+        return await original(self, queue, items)
+
+    monkeypatch.setattr(submit, "ENQUEUE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(submit, "_ITEMS_A_TIMEOUT", 5)
+    monkeypatch.setattr(Store, "enqueue", slowly)
+
+    assert len(await oms.enqueue_many("q", range(30))) == 30
+
+
+async def test_after_a_part_without_an_answer_the_rest_is_not_sent(
+    oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "COMMAND_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(submit, "ENQUEUE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(submit, "_ITEMS_A_TIMEOUT", 2)
+    async with proxied(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
+        proxy.silent = True
+        with anyio.fail_after(1), pytest.raises(EnqueueManyError) as error:
+            await through.enqueue_many("q", range(10))
+
+    unsent = [one for one in error.value.results if isinstance(one, StoreUnavailable)]
+    assert len(error.value.results) == 10
+    assert [str(one) for one in unsent[-8:]] == [
+        "not sent, as the server did not answer those before"
+    ] * 8
 
 
 async def test_who_waits_when_the_client_closes_is_told(oms: AsyncOMSClient) -> None:
