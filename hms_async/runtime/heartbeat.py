@@ -6,6 +6,7 @@ stuck for good must not hold its tasks for good.
 """
 
 import asyncio
+import math
 import sys
 import threading
 import time
@@ -80,7 +81,7 @@ class Heartbeat:
                 await to_thread.run_sync(thread.join, self._lease_s())
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
-        last, failed = 0.0, False
+        last, failed = -math.inf, False
         while not self._stop.wait(_PULSE_S):
             still_for = self._watch.look()
             # Asked each time: the lease may have become shorter since the last beat.
