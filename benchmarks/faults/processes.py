@@ -1,8 +1,9 @@
 """Processes that the campaign owns: started, frozen, killed, and seen to die."""
 
-import os
+import fcntl
 import signal
 import subprocess
+import termios
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -35,17 +36,21 @@ class Owned:
         self.command = list(command)
         self.log = log
         self.died: int | None = None
+        def take_terminal() -> None:
+            if terminal is not None:
+                fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
         # A session of its own, as a Ctrl-C on our terminal is for us, who then end it.
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603
                 self.command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if terminal is None else terminal,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environ,
                 cwd=ROOT,
-                start_new_session=terminal is None,
-                preexec_fn=None if terminal is None else lambda: os.login_tty(terminal),  # noqa: PLW1509
+                start_new_session=True,
+                preexec_fn=take_terminal if terminal else None,  # noqa: PLW1509  # one ioctl
             )
         self._ended = threading.Thread(target=self._watch, daemon=True)
         self._ended.start()

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-_MODULES = ("kills", "outages", "zombie")
+_MODULES = ("kills", "stops", "outages", "network", "zombie", "blocking")
 
 
 def load() -> None:
