@@ -23,6 +23,7 @@ means. Rows with a name that is given to `--only` as a prefix run too.
 
 import argparse
 import json
+import random
 import signal
 import sys
 import time
@@ -31,7 +32,7 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks.faults import rows, servers, table
+from benchmarks.faults import rows, servers, soak, table
 from benchmarks.faults.campaign import SCENARIOS, Scenario, Verdict, run
 from benchmarks.faults.servers import Kind
 
@@ -49,10 +50,18 @@ def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="the short form")
     parser.add_argument("--jobs", type=int, default=2, help="rows at a time (2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
+    parser.add_argument("--soak", action="store_true", help="faults at random instead of rows")
+    parser.add_argument("--minutes", type=float, default=10, help="how long to soak (10)")
+    parser.add_argument("--seed", type=int, help="what is drawn; another each time if not given")
     return parser.parse_args(words)
 
 
-def _chosen(only: str, *, short: bool) -> list[Scenario]:
+def _chosen(given: argparse.Namespace) -> list[Scenario]:
+    if given.soak:
+        seed = random.randrange(10_000) if given.seed is None else given.seed
+        print(f"seed {seed}, {given.minutes:g} minutes: --soak --seed {seed}")
+        return [soak.scenario(seed, given.minutes)]
+    only, short = given.only, given.short
     prefixes = [name.strip() for name in only.split(",") if name.strip()]
     unknown = [one for one in prefixes if not any(s.name.startswith(one) for s in SCENARIOS)]
     if unknown:
@@ -114,7 +123,7 @@ async def main(given: argparse.Namespace) -> int:
     async with anyio.create_task_group() as group:
         group.start_soon(_until_signalled, group.cancel_scope)
         verdicts = await campaign(
-            _chosen(given.only, short=given.short),
+            _chosen(given),
             _kinds(given.server),
             short=given.short,
             jobs=given.jobs,

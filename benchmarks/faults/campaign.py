@@ -4,7 +4,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
@@ -14,8 +14,7 @@ from benchmarks.faults.servers import Fsync, Kind
 
 Act = Callable[[Scene], Awaitable[None]]
 
-LONGEST_S = 240.0
-SKIPPED = "skipped: "
+_LONGEST_S = 240.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +28,7 @@ class Scenario:
         short: Whether the short form of the campaign has it.
         extra: Further arguments of the server.
         alone: Whether it wants the machine for itself.
+        longest_s: How long it may take in all.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Scenario:
     short: bool = False
     extra: tuple[str, ...] = ()
     alone: bool = False
+    longest_s: float = _LONGEST_S
 
     @property
     def what(self) -> str:
@@ -94,7 +95,7 @@ async def run(chosen: Scenario, kind: Kind, *, short: bool) -> Verdict:
         async with staged(kind, short=short, extra=chosen.extra) as scene:
             verdict.wrong = scene.wrong  # the very list, as the scene adds to it at its end
             try:
-                with anyio.fail_after(LONGEST_S):
+                with anyio.fail_after(chosen.longest_s):
                     await chosen.act(scene)
                     await judge(scene, verdict)
             except Skipped as reason:
@@ -111,7 +112,7 @@ async def judge(scene: Scene, verdict: Verdict) -> None:
     """Hold what happened against the journal and the records."""
     done = oracle.executions(scene.workers.journal.lines())
     duplicated = oracle.duplicated(done)
-    verdict.recovery_s = scene.recovery_s
+    verdict.recovery_s, verdict.tasks = scene.recovery_s, scene.uncounted
     for queue, accepted in scene.accepted.items():
         records = await scene.records(accepted, "state")
         ended = {task for task, (state,) in records.items() if state in ENDED_STATES}
@@ -144,7 +145,7 @@ def _some(ids: set[str]) -> str:
 
 def _told(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     frames = traceback.extract_tb(error.__traceback__)
     where = next((one for one in reversed(frames) if "benchmarks" in one.filename), None)
     place = f" ({where.name}, line {where.lineno})" if where else ""

@@ -22,7 +22,8 @@ _QUICK_S = 0.02
 
 
 def _option(task: Task[Any], name: str, default: Any) -> Any:
-    return task.payload.get(name, default) if isinstance(task.payload, dict) else default
+    payload: Any = task.payload
+    return payload.get(name, default) if isinstance(payload, dict) else default
 
 
 def gate_of(journal: Path) -> Path:
@@ -36,11 +37,15 @@ async def quick(task: Task[Any]) -> None:
         await anyio.sleep(_option(task, "s", _QUICK_S))
 
 
+async def nothing(_task: Task[Any]) -> None:
+    """Be done at once, and note nothing."""
+
+
 async def gate(task: Task[Any]) -> None:
     """Wait until the gate is opened."""
     path = gate_of(Path(os.environ[VARIABLE]))
     with noted(task):
-        while not path.exists():  # noqa: ASYNC110, ASYNC240  # another process opens it
+        while not path.exists():  # noqa: ASYNC110  # another process opens it
             await anyio.sleep(0.005)
 
 

@@ -36,6 +36,7 @@ class Owned:
         self.command = list(command)
         self.log = log
         self.died: int | None = None
+
         def take_terminal() -> None:
             if terminal is not None:
                 fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
@@ -80,6 +81,10 @@ class Owned:
     def thaw(self) -> None:
         """Let it go on."""
         self.signal(signal.SIGCONT)
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+        self.signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it as a power cut would, and return when it is gone."""

@@ -1,4 +1,4 @@
-"""A proxy between a client and its server that loses answers, is late, keeps silent, or hangs up."""
+"""A proxy between a client and its server: answers are lost or late, or there is silence."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress

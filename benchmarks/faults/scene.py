@@ -50,6 +50,7 @@ class Scene:
         recovery_s: How long it took until all was well again.
         duplicates_are_expected: Whether a task may come to a second successful end.
         longest_enqueue_s: How long the slowest enqueue took.
+        uncounted: How many tasks were accepted beside these: too many to look at each.
     """
 
     def __init__(self, server: Server, store: Store, workers: Workers, *, short: bool) -> None:
@@ -64,11 +65,8 @@ class Scene:
         self.recovery_s: float | None = None
         self.duplicates_are_expected = False
         self.longest_enqueue_s = 0.0
-
-    @property
-    def tasks(self) -> int:
-        """How many tasks were accepted."""
-        return sum(map(len, self.accepted.values()))
+        self.uncounted = 0
+        self._events: dict[str, tuple[EventReader, list[Event]]] = {}
 
     # What is expected.
 
@@ -105,7 +103,11 @@ class Scene:
 
     async def queue(self, name: str = "q", **settings: Any) -> None:
         """Create a queue that forgets nothing while it is watched."""
-        kept = {"keep_done_max": 2_000_000, "keep_failed_max": 2_000_000, "lease": "5s"}
+        kept: dict[str, Any] = {
+            "keep_done_max": 2_000_000,
+            "keep_failed_max": 2_000_000,
+            "lease": "5s",
+        }
         await self.oms.create_queue(name, **(kept | settings))
 
     async def enqueue(self, payloads: Iterable[Any], queue: str = "q") -> list[str]:
@@ -119,7 +121,7 @@ class Scene:
         while True:
             began = time.monotonic()
             try:
-                await oms.enqueue(
+                enqueued = await oms.enqueue(
                     queue,
                     task.payload,
                     id=task.id,
@@ -129,7 +131,7 @@ class Scene:
             except (EnqueueUnknown, StoreUnavailable):
                 await anyio.sleep(LOOK_S)
             else:
-                self.accepted[queue].add(str(task.id))
+                self.accepted[queue].add(enqueued.id)
                 return
             finally:
                 took = time.monotonic() - began
@@ -141,6 +143,7 @@ class Scene:
         seconds: float,
         make: Callable[[int], Any],
         oms: AsyncOMSClient | None = None,
+        queue: str = "q",
     ) -> None:
         """Drop so many tasks a second in for a while, whatever happens to the server."""
         tag, number, began = f"{self.chance.getrandbits(32):08x}", 0, time.monotonic()
@@ -155,7 +158,7 @@ class Scene:
                         delay=payload.delay,
                         idempotency_key=payload.idempotency_key,
                     )
-                    group.start_soon(self.enqueue_one, task, oms or self.oms)
+                    group.start_soon(self.enqueue_one, task, oms or self.oms, queue)
                     number += 1
                 await anyio.sleep(LOOK_S)
 
@@ -232,11 +235,25 @@ class Scene:
         )
         return max((max(again().values()) - after) / 1e9, 0.0) if tasks else 0.0
 
+    async def goes_on(self, limit: float) -> None:
+        """Wait from now on until any task is started; that is how long recovery took."""
+        now = time.monotonic_ns()
+        took = await self.until(
+            lambda: any(
+                line.word == "start" and line.at > now
+                for line in reversed(self.workers.journal.lines())
+            ),
+            "work goes on",
+        )
+        self.recovered(took, limit + NOISE_S)
+
     # What the store says.
 
     async def events(self, queue: str = "q") -> list[Event]:
-        """Return all events of a queue so far."""
-        reader, found = EventReader(self.store, queue, START), list[Event]()
+        """Return all events of a queue so far; the store keeps them for an hour at most."""
+        if queue not in self._events:
+            self._events[queue] = EventReader(self.store, queue, START), []
+        reader, found = self._events[queue]
         while page := await reader.read(1):
             found += page
         return found

@@ -3,6 +3,7 @@
 import shutil
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -42,10 +43,8 @@ class Kind:
 def found() -> dict[str, Kind]:
     """Return the servers that this machine has: the embedded Valkey and Debian's Redis."""
     kinds: dict[str, Kind] = {}
-    try:
+    with suppress(ConfigInvalid):
         kinds["valkey"] = Kind("valkey", find_binary())
-    except ConfigInvalid:
-        pass
     if binary := shutil.which("redis-server"):
         kinds["redis"] = Kind("redis", Path(binary))
     return kinds

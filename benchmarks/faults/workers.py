@@ -64,9 +64,7 @@ class Workers:
         **options: Any,
     ) -> Owned:
         """Start `hms run`."""
-        return self.hms(
-            "run", target, "-Q", queue, "-c", str(slots), *flags, url=url, **options
-        )
+        return self.hms("run", target, "-Q", queue, "-c", str(slots), *flags, url=url, **options)
 
     def open_gate(self) -> None:
         """Let handlers of the kind `gate` finish."""

@@ -2,7 +2,19 @@
 
 from importlib import import_module
 
-_MODULES = ("kills", "stops", "outages", "network", "zombie", "blocking")
+_MODULES = (
+    "kills",
+    "stops",
+    "outages",
+    "network",
+    "zombie",
+    "blocking",
+    "deadly",
+    "poison",
+    "refusals",
+    "clocks",
+    "scale",
+)
 
 
 def load() -> None:

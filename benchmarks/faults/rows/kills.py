@@ -1,10 +1,12 @@
 """Workers that are killed while they work."""
 
 import time
+from functools import partial
 
 import anyio
 
 from benchmarks.faults.campaign import scenario
+from benchmarks.faults.processes import Owned
 from benchmarks.faults.scene import NOISE_S, Scene
 
 LEASE_S = 5.0
@@ -12,11 +14,21 @@ _SLOTS = 50
 _RESCUE_S = LEASE_S + 2 + NOISE_S
 """A lease is at most that old when its worker dies; a sweep and a bell come after it."""
 
+_PATIENCE_S = 3 * _RESCUE_S
+
 
 async def _crashes_are_counted_apart(scene: Scene, held: set[str]) -> None:
     records = await scene.records(held, "attempt", "crashes")
     odd = {task: numbers for task, numbers in records.items() if numbers != ["2", "1"]}
     scene.expect(not odd, f"attempt and crashes of held tasks are not 2 and 1: {odd}")
+
+
+def _quick(number: int) -> dict[str, object]:
+    return {"n": number}
+
+
+def _is_full(scene: Scene, worker: Owned) -> bool:
+    return len(scene.held_by(worker)) == _SLOTS
 
 
 @scenario("kill-one-of-three", short=True)
@@ -27,17 +39,14 @@ async def kill_one(scene: Scene) -> None:
     await scene.enqueue([{"do": "gate", "n": n} for n in range(3 * _SLOTS)])
     victim = workers[0]
     for worker in workers:
-        await scene.until(lambda w=worker: len(scene.held_by(w)) == _SLOTS, "50 tasks in flight")
+        await scene.until(partial(_is_full, scene, worker), "50 tasks in flight")
     victim.kill()
     scene.workers.open_gate()
     killed = victim.died or 0
     held = scene.held_by(victim)
-    scene.recovered(await scene.taken_up(held, killed, PATIENCE), _RESCUE_S)
+    scene.recovered(await scene.taken_up(held, killed, _PATIENCE_S), _RESCUE_S)
     await scene.drained()
     await _crashes_are_counted_apart(scene, held)
-
-
-PATIENCE = 3 * _RESCUE_S
 
 
 @scenario("kill-the-only-worker")
@@ -46,7 +55,7 @@ async def kill_the_only_one(scene: Scene) -> None:
     await scene.queue(lease=f"{LEASE_S}s")
     victim = await scene.hire(slots=_SLOTS)
     await scene.enqueue([{"do": "gate", "n": n} for n in range(2 * _SLOTS)])
-    await scene.until(lambda: len(scene.held_by(victim)) == _SLOTS, "50 tasks in flight")
+    await scene.until(partial(_is_full, scene, victim), "50 tasks in flight")
     victim.kill()
     killed = victim.died or 0
     held = scene.held_by(victim)
@@ -55,7 +64,7 @@ async def kill_the_only_one(scene: Scene) -> None:
     ready = (time.monotonic_ns() - killed) / 1e9
     # Nobody has swept since the kill, so the first sweep may give the dead a chance (R16).
     limit = max(_RESCUE_S, ready + LEASE_S / 3 + 3 + NOISE_S)
-    scene.recovered(await scene.taken_up(held, killed, PATIENCE), limit)
+    scene.recovered(await scene.taken_up(held, killed, _PATIENCE_S), limit)
     await scene.drained()
     await _crashes_are_counted_apart(scene, held)
 
@@ -77,11 +86,11 @@ async def kill_each_second(scene: Scene) -> None:
             alive.append(scene.workers.run())
 
     async with anyio.create_task_group() as group:
-        group.start_soon(scene.load, 200, seconds, lambda n: {"n": n})
+        group.start_soon(scene.load, 200, seconds, _quick)
         group.start_soon(kill_on)
     # A handler that has ended, and whose outcome was not settled yet, is done once more.
     scene.duplicates_are_expected = True
     for held, at in killed:
-        scene.recovered(await scene.taken_up(held, at, PATIENCE), _RESCUE_S)
+        scene.recovered(await scene.taken_up(held, at, _PATIENCE_S), _RESCUE_S)
     await scene.drained()
     scene.expect(any(held for held, _ in killed), "no task was in flight at any kill")

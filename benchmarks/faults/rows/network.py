@@ -3,19 +3,15 @@
 import anyio
 
 from benchmarks.faults.campaign import scenario
+from benchmarks.faults.loads import RATE, SLOTS, mixed
 from benchmarks.faults.proxy import proxied
 from benchmarks.faults.scene import NOISE_S, Scene
 from hms_async import AsyncOMSClient
 from hms_async.errors import StoreError
 
 LEASE_S = 5.0
-_RATE = 100
 _ENQUEUE_S = 10 + 5 + NOISE_S
 """An enqueue gives up after 10 s, and the command under way then after 5 s more."""
-
-
-def _mixed(number: int) -> dict[str, object]:
-    return {"n": number, "s": (0.02, 0.02, 0.02, 0.5, 2.0)[number % 5]}
 
 
 async def _nobody_was_hurt(scene: Scene) -> None:
@@ -36,17 +32,14 @@ async def frozen(scene: Scene) -> None:
     """Freeze the server for 20 s under load, four times as long as a lease."""
     await scene.queue(lease=f"{LEASE_S}s")
     for _ in range(2):
-        await scene.hire(slots=30)
+        await scene.hire(slots=SLOTS)
     async with anyio.create_task_group() as group:
-        group.start_soon(scene.load, _RATE, 27, _mixed)
+        group.start_soon(scene.load, RATE, 27, mixed)
         await anyio.sleep(3)
         scene.server.running.freeze()
         await anyio.sleep(20)
         scene.server.running.thaw()
-        thawed = anyio.current_time()
-        before = scene.workers.journal.count("start")
-        await scene.until(lambda: scene.workers.journal.count("start") > before, "work goes on")
-        scene.recovered(anyio.current_time() - thawed, 5 + NOISE_S)
+        await scene.goes_on(5)
     await _nobody_was_hurt(scene)
 
 
@@ -56,9 +49,9 @@ async def connections_killed(scene: Scene) -> None:
     seconds = 5 if scene.short else 15
     await scene.queue(lease=f"{LEASE_S}s")
     for _ in range(2):
-        await scene.hire(slots=30)
+        await scene.hire(slots=SLOTS)
     async with anyio.create_task_group() as group:
-        group.start_soon(scene.load, _RATE, seconds + 1, _mixed)
+        group.start_soon(scene.load, RATE, seconds + 1, mixed)
         for _ in range(seconds):
             await anyio.sleep(1)
             try:
@@ -75,10 +68,10 @@ async def swallowed(scene: Scene) -> None:
     await scene.queue(lease="10s")
     async with proxied(scene.server.url) as proxy:
         for _ in range(2):
-            await scene.hire(slots=30, url=proxy.url)
+            await scene.hire(slots=SLOTS, url=proxy.url)
         proxy.swallow_every = 50
         async with AsyncOMSClient(proxy.url) as oms:
-            await scene.load(_RATE, 20, _mixed, oms)
+            await scene.load(RATE, 20, mixed, oms)
         await _nobody_was_hurt(scene)
         scene.expect(proxy.swallowed > 0, "nothing was swallowed")
 
@@ -89,8 +82,8 @@ async def late(scene: Scene) -> None:
     await scene.queue(lease="30s")
     async with proxied(scene.server.url) as proxy:
         for _ in range(2):
-            await scene.hire(slots=30, url=proxy.url)
+            await scene.hire(slots=SLOTS, url=proxy.url)
         proxy.late_s = 3
         async with AsyncOMSClient(proxy.url) as oms:
-            await scene.load(_RATE / 5, 15, _mixed, oms)
+            await scene.load(RATE / 5, 15, mixed, oms)
         await _nobody_was_hurt(scene)

@@ -1,51 +1,35 @@
 """A server that is killed under load, and comes back on its data."""
 
-import time
-from functools import partial
-
 import anyio
 
 from benchmarks.faults.campaign import scenario
-from benchmarks.faults.scene import NOISE_S, Scene
+from benchmarks.faults.loads import RATE, SLOTS, mixed
+from benchmarks.faults.scene import Scene
 
 LEASE_S = 5.0
-_RATE = 100
 _BACK_S = 5.0
 """Back-off is at most 2 s, and the store's own time-outs are 5 s."""
-
-
-def _mixed(number: int) -> dict[str, object]:
-    """Most tasks are quick; some run for so long that they end during the outage."""
-    return {"n": number, "s": (0.02, 0.02, 0.02, 0.5, 2.0)[number % 5]}
 
 
 async def _outage(scene: Scene, down_s: float) -> None:
     await scene.queue(lease=f"{LEASE_S}s")
     for _ in range(2):
-        await scene.hire(slots=30)
+        await scene.hire(slots=SLOTS)
     async with anyio.create_task_group() as group:
-        group.start_soon(scene.load, _RATE, 3 + down_s + 3, _mixed)
+        group.start_soon(scene.load, RATE, 3 + down_s + 3, mixed)
         await anyio.sleep(3)
         scene.server.running.kill()
         await anyio.sleep(down_s)
         scene.server.start()
         while not await scene.server.answers():  # noqa: ASYNC110  # another process
             await anyio.sleep(0.01)
-        up = time.monotonic_ns()
-        goes_on = partial(_starts_after, scene, up)
-        scene.recovered(await scene.until(goes_on, "work goes on"), _BACK_S + NOISE_S)
+        await scene.goes_on(_BACK_S)
     await scene.drained(90)
     totals = (await scene.oms.stats("q")).totals
     # Nobody died but the server: no task of a living worker may be taken from it (R16).
     scene.expect_equal(totals.get("rescued", 0), 0, "rescued")
     scene.expect_equal(totals["accepted"], len(scene.accepted["q"]), "accepted once each")
     scene.expect(len(scene.workers.alive) == 2, "a worker has ended")  # noqa: PLR2004  # both
-
-
-def _starts_after(scene: Scene, instant: int) -> bool:
-    return any(
-        line.word == "start" and line.at > instant for line in scene.workers.journal.lines()[-100:]
-    )
 
 
 @scenario("server-killed-0.2s", fsyncs=("everysec", "always"))

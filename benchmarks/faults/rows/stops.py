@@ -12,7 +12,9 @@ _GRACE_S = 2.0
 """What an exit may take beyond `--shutdown-timeout`."""
 
 
-async def _with_work(scene: Scene, payload: dict[str, object], *flags: str, **options: int) -> Owned:
+async def _with_work(
+    scene: Scene, payload: dict[str, object], *flags: str, **options: int
+) -> Owned:
     """Return a worker that holds ten of twenty tasks."""
     await scene.queue(lease="3s")
     worker = await scene.hire(*flags, slots=_HELD, **options)
