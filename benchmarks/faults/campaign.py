@@ -11,6 +11,9 @@ import anyio
 from benchmarks.faults import oracle
 from benchmarks.faults.scene import Scene, staged
 from benchmarks.faults.servers import Fsync, Kind
+from hms_async import TaskState
+
+_ENDED = frozenset(str(state) for state in TaskState if state.ended)
 
 Act = Callable[[Scene], Awaitable[None]]
 
@@ -115,12 +118,11 @@ async def judge(scene: Scene, verdict: Verdict) -> None:
     verdict.recovery_s, verdict.tasks = scene.recovery_s, scene.uncounted
     for queue, accepted in scene.accepted.items():
         records = await scene.records(accepted, "state")
-        ended = {task for task, (state,) in records.items() if state in ENDED_STATES}
+        ended = {task for task, (state,) in records.items() if state in _ENDED}
         in_done = {task for task, (state,) in records.items() if state == "done"}
         lost = oracle.lost(accepted, ended)
-        overlapping = oracle.overlapping(
-            [one for one in done if one.id in accepted], await scene.evidence(queue)
-        )
+        evidence = oracle.evidence(await scene.events(queue), scene.workers.deaths())
+        overlapping = oracle.overlapping([one for one in done if one.id in accepted], evidence)
         unproven = oracle.unproven(in_done, done)
         verdict.tasks += len(accepted)
         verdict.lost += len(lost)
@@ -133,9 +135,6 @@ async def judge(scene: Scene, verdict: Verdict) -> None:
         scene.expect(stats.balanced, f"the books of {queue} do not balance: {stats}")
     if not scene.duplicates_are_expected:
         scene.expect(not duplicated, f"duplicated: {_some(duplicated)}")
-
-
-ENDED_STATES = frozenset({"done", "failed", "cancelled", "expired"})
 
 
 def _some(ids: set[str]) -> str:

@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
@@ -23,7 +23,9 @@ _QUICK_S = 0.02
 
 def _option(task: Task[Any], name: str, default: Any) -> Any:
     payload: Any = task.payload
-    return payload.get(name, default) if isinstance(payload, dict) else default
+    if not isinstance(payload, dict):
+        return default
+    return cast("dict[str, Any]", payload).get(name, default)
 
 
 def gate_of(journal: Path) -> Path:

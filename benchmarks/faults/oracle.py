@@ -1,11 +1,13 @@
 """From the journal to the verdict: what was lost, done twice, or run by two at once."""
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
 from benchmarks.faults.journal import Line
+from hms_async import Event
 
 NOISE_NS = 5_000_000
 """Two live executions closer than this do not count: the moment of a rescue is known by the
@@ -37,7 +39,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known beside the journal.
+    """What is known beside the journal; `evidence` makes it.
 
     Attributes:
         deaths: When processes died, in nanoseconds of the monotonic clock.
@@ -61,6 +63,16 @@ class Evidence:
         ended = float("inf") if execution.ended is None else execution.ended
         died = self.deaths.get(execution.pid, float("inf"))
         return min(ended, died, self.lease_ended(execution))
+
+
+def evidence(events: Iterable[Event], deaths: Mapping[int, int]) -> Evidence:
+    """Return what processes and a queue's events tell, on this machine, now."""
+    taken: dict[str, list[int]] = defaultdict(list)
+    for event in events:
+        # A task that failed may have failed by its last lost lease.
+        if event.type in {"rescued", "failed"} and event.task_id:
+            taken[event.task_id].append(int(event.id.partition("-")[0]))
+    return Evidence(deaths, taken, wall_ahead_ns=time.time_ns() - time.monotonic_ns())
 
 
 def executions(lines: Iterable[Line]) -> list[Execution]:

@@ -24,8 +24,7 @@ class Proxy:
     """
 
     def __init__(self, target: str) -> None:
-        parts = urlsplit(target)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 6379
+        self.lead_to(target)
         self._asked = 0
         self.url = ""
         self.lose_answers = 0
@@ -34,6 +33,11 @@ class Proxy:
         self.silent = False
         self.lost = anyio.Event()
         self.swallowed = 0
+
+    def lead_to(self, target: str) -> None:
+        """Let new connections go to another server, as after a fail-over."""
+        parts = urlsplit(target)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 6379
 
     async def serve(self, client: SocketStream) -> None:
         """Carry bytes to and fro until one side hangs up or an answer is to be lost."""
@@ -44,7 +48,7 @@ class Proxy:
     async def _carry(self, client: SocketStream) -> None:
         async with await anyio.connect_tcp(self._host, self._port) as server:
             wire = _Wire()
-            async with anyio.create_task_group() as group:
+            async with wire.later, wire.due, anyio.create_task_group() as group:
                 group.start_soon(self._requests, client, server, wire)
                 group.start_soon(self._late, client, wire)
                 await self._answers(server, client, wire)

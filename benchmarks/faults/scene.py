@@ -12,11 +12,10 @@ from typing import Any
 
 import anyio
 
-from benchmarks.faults import oracle
 from benchmarks.faults.processes import Owned
 from benchmarks.faults.servers import Kind, Server
 from benchmarks.faults.workers import Workers
-from hms_async import AsyncOMSClient, Event, NewTask, TaskState
+from hms_async import AsyncOMSClient, Event, NewTask
 from hms_async.errors import EnqueueUnknown, StoreUnavailable
 from hms_async.storage.events import START, EventReader
 from hms_async.storage.store import Store
@@ -27,7 +26,6 @@ READY_S = 20.0
 NOISE_S = 1.0
 """Added to limits of time: a busy machine of two cores lets everybody wait now and then."""
 
-_ENDED = frozenset(str(state) for state in TaskState if state.ended)
 _PAGE = 1_000
 
 
@@ -276,19 +274,6 @@ class Scene:
         """Return how many of the accepted tasks are in which state, by their records."""
         records = await self.records(self.accepted[queue], "state")
         return Counter(state for (state,) in records.values())
-
-    async def evidence(self, queue: str) -> oracle.Evidence:
-        """Return what the oracle needs to know beside the journal."""
-        taken: dict[str, list[int]] = defaultdict(list)
-        for event in await self.events(queue):
-            # A failed task may have failed by its last lost lease.
-            if event.type in {"rescued", "failed"} and event.task_id:
-                taken[event.task_id].append(int(event.id.partition("-")[0]))
-        return oracle.Evidence(
-            deaths=self.workers.deaths(),
-            taken=taken,
-            wall_ahead_ns=time.time_ns() - time.monotonic_ns(),
-        )
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from hms_async.errors import HMSError, StoreError
 LEASE_S = 5.0
 _RATE, _THREAD_RATE = 100, 5
 _DRAIN_S = 240.0
+_Fault = Callable[[], Awaitable[str]]
 _THREADS = "benchmarks.faults.handlers:thread"
 
 
@@ -97,7 +98,7 @@ class Soak:
     # The faults.
 
     async def _break_things(self, proxy: Proxy) -> None:
-        faults: list[Callable[[], Awaitable[str]]] = [
+        faults: list[_Fault] = [
             self._kill_worker,
             self._kill_worker,
             self._terminate_worker,
@@ -168,13 +169,12 @@ class Soak:
         return "scripts were flushed"
 
     async def _cancel_tasks(self) -> str:
-        accepted = sorted(self._scene.accepted["q"])[-500:]
-        chosen = self._chance.sample(accepted, min(20, len(accepted)))
-        cancelled = 0
-        for task in chosen:
-            with suppress(HMSError):  # it runs, or has ended
-                await self._scene.oms.cancel(task)
-                cancelled += 1
+        oms, cancelled = self._scene.oms, 0
+        with suppress(HMSError):  # it runs, or has ended, or nobody answers
+            for state in ("scheduled", "retrying", "waiting", "in_progress"):
+                for task in (await oms.list_tasks("q", state, limit=5)).tasks:
+                    await oms.cancel(task.id)
+                    cancelled += 1
         return f"{cancelled} tasks were cancelled"
 
     async def _swallow(self, proxy: Proxy) -> str:

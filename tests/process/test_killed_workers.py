@@ -1,14 +1,15 @@
 """Worker processes are killed under load (I2, I3): nothing is lost, nothing runs beside itself."""
 
 import random
-from itertools import groupby, pairwise
-from operator import attrgetter
 
 import anyio
 import pytest
 
-from hms_async import AsyncOMSClient, TaskState
-from tests.process.support import Note, Workers
+from benchmarks.faults import oracle
+from hms_async import AsyncOMSClient, Event, TaskState
+from hms_async.storage.events import START, EventReader
+from hms_async.storage.store import Store
+from tests.process.support import Workers
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 
@@ -17,7 +18,7 @@ LEASE_S = 3
 
 
 async def test_twenty_killed_workers_lose_nothing_and_nothing_runs_twice_at_once(
-    oms: AsyncOMSClient, workers: Workers
+    oms: AsyncOMSClient, url: str, workers: Workers
 ) -> None:
     chance = random.Random(20)
     await oms.create_queue("q", lease=f"{LEASE_S}s", max_crashes=100, keep_done_max=100_000)
@@ -43,28 +44,19 @@ async def test_twenty_killed_workers_lose_nothing_and_nothing_runs_twice_at_once
     assert stats.balanced
     notes = workers.notes()
     assert {note.id for note in notes if note.word == "end"} == accepted
-    assert beside_themselves(notes, workers.killed) == []
+    evidence = oracle.evidence(await everything(url), workers.deaths())
+    assert oracle.overlapping(oracle.executions(notes), evidence) == set()
     rescued = stats.totals["rescued"]
     assert rescued >= KILLS
     page = await oms.list_tasks("q", TaskState.DONE, limit=500)
     assert max(task.crashes for task in page.tasks) < 100
 
 
-def beside_themselves(notes: list[Note], killed: dict[int, int]) -> list[tuple[Note, Note]]:
-    """Return pairs of executions of one task of which the second began too early.
-
-    It may begin when the first one has ended, or when its process was dead and its lease over.
-    """
-    wrong: list[tuple[Note, Note]] = []
-    by_task = sorted(notes, key=attrgetter("id", "at"))
-    for _, of_task in groupby(by_task, key=attrgetter("id")):
-        lines = list(of_task)
-        ends = {line.token: line.at for line in lines if line.word == "end"}
-        starts = [line for line in lines if line.word == "start"]
-        for first, second in pairwise(starts):
-            dead = first.pid in killed and killed[first.pid] <= second.at
-            expired = second.at - first.at >= (LEASE_S - 0.5) * 1_000_000_000
-            ended = ends.get(first.token, second.at + 1) <= second.at
-            if first.token == second.token or (not (dead and expired) and not ended):
-                wrong.append((first, second))
-    return wrong
+async def everything(url: str) -> list[Event]:
+    """Return all events of the queue."""
+    found: list[Event] = []
+    async with Store(url) as store:
+        reader = EventReader(store, "q", START)
+        while page := await reader.read(1):
+            found += page
+    return found

@@ -7,6 +7,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from benchmarks.faults.proxy import Proxy, proxied
 from hms_async import (
     AsyncOMSClient,
     EnqueueUnknown,
@@ -18,7 +19,6 @@ from hms_async import (
     TooFewReplicas,
 )
 from hms_async.runtime import submit
-from tests.runtime.proxy import Proxy, proxied
 from tests.runtime.support import PATIENCE_S, worker
 from tests.servers import REDIS, VALKEY, Pair, pair_of
 

@@ -7,6 +7,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from benchmarks.faults.proxy import proxied
 from hms_async import (
     AsyncOMSClient,
     AsyncWorker,
@@ -19,7 +20,6 @@ from hms_async.runtime.exchange import Lanes
 from hms_async.runtime.handlers import bind
 from hms_async.storage.store import Store
 from hms_async.testing import running
-from tests.runtime.proxy import proxied
 from tests.runtime.support import PATIENCE_S, worker
 from tests.servers import Raw, server_of_version
 

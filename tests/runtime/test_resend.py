@@ -6,6 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
+from benchmarks.faults.proxy import proxied
 from hms_async import (
     AsyncOMSClient,
     ClientClosed,
@@ -20,7 +21,6 @@ from hms_async import (
 from hms_async.runtime import submit
 from hms_async.storage import connect
 from hms_async.storage.store import Store
-from tests.runtime.proxy import proxied
 from tests.runtime.support import PATIENCE_S, worker
 
 pytestmark = pytest.mark.parametrize("store_url", ["valkey"], indirect=True)
