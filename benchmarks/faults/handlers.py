@@ -16,7 +16,7 @@ from typing import Any, cast
 import anyio
 
 from benchmarks.faults.journal import VARIABLE, note, noted
-from hms_async import Task
+from hms_async import AsyncWorker, Task
 
 _QUICK_S = 0.02
 
@@ -120,3 +120,7 @@ async def work(task: Task[Any]) -> dict[str, Any]:
     """Do as the payload says, `quick` if it says nothing; the result says who did it."""
     await _BEHAVIOURS[_option(task, "do", "quick")](task)
     return {"pid": os.getpid(), "attempt": task.attempt}
+
+
+impatient = AsyncWorker(queue="q", handler=work, loop_stall_limit="5s")
+"""A worker that lets its leases go when its loop has stood still for 5 s."""

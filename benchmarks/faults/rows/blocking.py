@@ -1,10 +1,7 @@
 """A handler that blocks the event loop beside others."""
 
-import inspect
-
-from benchmarks.faults.campaign import Skipped, scenario
+from benchmarks.faults.campaign import scenario
 from benchmarks.faults.scene import Scene
-from hms_async import AsyncWorker
 
 LEASE_S = 5.0
 _SIBLINGS = 20
@@ -39,8 +36,6 @@ async def blocked(scene: Scene) -> None:
 @scenario("loop-stalled")
 async def stalled(scene: Scene) -> None:
     """A handler blocks the loop beyond loop_stall_limit: the leases go, others do the tasks."""
-    if "loop_stall_limit" not in inspect.signature(AsyncWorker).parameters:
-        raise Skipped("AsyncWorker has no loop_stall_limit yet")
     await scene.queue(lease=f"{LEASE_S}s")
     target = "benchmarks.faults.handlers:impatient"
     worker = await scene.hire(slots=_SIBLINGS + 1, target=target)
@@ -58,4 +53,5 @@ async def stalled(scene: Scene) -> None:
     }
     scene.expect_equal(len(by_other), len(ended), "tasks done by the other worker")
     scene.expect(worker.died is None, "the worker has ended")
+    scene.expect(bool(scene.workers.log(worker, "loop.stalled")), "nobody said loop.stalled")
     scene.duplicates_are_expected = True
