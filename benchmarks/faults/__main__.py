@@ -48,7 +48,7 @@ def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="NAME,...", help="these rows, by prefix")
     parser.add_argument("--list", action="store_true", help="only tell what there is")
     parser.add_argument("--short", action="store_true", help="the short form")
-    parser.add_argument("--jobs", type=int, default=2, help="rows at a time (2)")
+    parser.add_argument("--jobs", type=int, default=3, help="rows at a time (3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
     parser.add_argument("--soak", action="store_true", help="faults at random instead of rows")
     parser.add_argument("--minutes", type=float, default=10, help="how long to soak (10)")

@@ -19,6 +19,7 @@ class Proxy:
             0 for none.
         late_s: How much later than it came each answer is passed on.
         silent: Whether requests are swallowed, so that no answer comes.
+        disguise: What is put in place of what in answers, of the same length.
         lost: Set when the last of the answers has been lost.
         swallowed: How many answers were swallowed.
     """
@@ -31,6 +32,7 @@ class Proxy:
         self.swallow_every = 0
         self.late_s = 0.0
         self.silent = False
+        self.disguise: dict[bytes, bytes] = {}
         self.lost = anyio.Event()
         self.swallowed = 0
 
@@ -82,6 +84,8 @@ class Proxy:
                     return
                 if wire.swallows:
                     continue
+                for true, false in self.disguise.items():
+                    data = data.replace(true, false)
                 if self.late_s:
                     wire.later.send_nowait((anyio.current_time() + self.late_s, data))
                 else:

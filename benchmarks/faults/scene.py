@@ -15,8 +15,8 @@ import anyio
 from benchmarks.faults.processes import Owned
 from benchmarks.faults.servers import Kind, Server
 from benchmarks.faults.workers import Workers
-from hms_async import AsyncOMSClient, Event, NewTask
-from hms_async.errors import EnqueueUnknown, StoreUnavailable
+from hms_async import AsyncOMSClient, Event
+from hms_async.errors import StoreUnavailable
 from hms_async.storage.events import START, EventReader
 from hms_async.storage.store import Store
 
@@ -114,52 +114,6 @@ class Scene:
         self.accepted[queue].update(ids)
         return ids
 
-    async def enqueue_one(self, task: NewTask, oms: AsyncOMSClient, queue: str = "q") -> None:
-        """Drop a task in, again and again with its id, as a caller does who may not lose it."""
-        while True:
-            began = time.monotonic()
-            try:
-                enqueued = await oms.enqueue(
-                    queue,
-                    task.payload,
-                    id=task.id,
-                    delay=task.delay,
-                    idempotency_key=task.idempotency_key,
-                )
-            except (EnqueueUnknown, StoreUnavailable):
-                await anyio.sleep(LOOK_S)
-            else:
-                self.accepted[queue].add(enqueued.id)
-                return
-            finally:
-                took = time.monotonic() - began
-                self.longest_enqueue_s = max(self.longest_enqueue_s, took)
-
-    async def load(
-        self,
-        rate: float,
-        seconds: float,
-        make: Callable[[int], Any],
-        oms: AsyncOMSClient | None = None,
-        queue: str = "q",
-    ) -> None:
-        """Drop so many tasks a second in for a while, whatever happens to the server."""
-        tag, number, began = f"{self.chance.getrandbits(32):08x}", 0, time.monotonic()
-        async with anyio.create_task_group() as group:
-            while (passed := time.monotonic() - began) < seconds:
-                while number < passed * rate:
-                    made = make(number)
-                    payload = made if isinstance(made, NewTask) else NewTask(made)
-                    task = NewTask(
-                        payload.payload,
-                        id=f"load-{tag}-{number}",
-                        delay=payload.delay,
-                        idempotency_key=payload.idempotency_key,
-                    )
-                    group.start_soon(self.enqueue_one, task, oms or self.oms, queue)
-                    number += 1
-                await anyio.sleep(LOOK_S)
-
     async def drained(self, within_s: float = 60.0, queue: str = "q") -> float:
         """Wait until no task of a queue is open; returns how long that took.
 
@@ -219,19 +173,29 @@ class Scene:
         return set(started - Counter(line.id for line in lines if line.word in {"end", "cut"}))
 
     async def taken_up(self, tasks: set[str], after: int, within_s: float) -> float:
-        """Wait until each task has started again after an instant; returns how long that took."""
+        """Wait until each task has started again after an instant.
 
-        def again() -> dict[str, int]:
-            starts: dict[str, int] = {}
+        Returns:
+            How long that took for each lease that was lost on the way: another worker may have
+            claimed one, and been killed as well before it could start it.
+        """
+        crashes: dict[str, int] = {}
+        again: dict[str, float] = {}
+
+        def all_started() -> bool:
+            again.clear()
             for line in self.workers.journal.lines():
-                if line.word == "start" and line.id in tasks and line.at > after:
-                    starts.setdefault(line.id, line.at)
-            return starts
+                if line.word != "start" or line.id not in tasks or line.id in again:
+                    continue
+                if line.at <= after:
+                    crashes[line.id] = line.crashes
+                else:
+                    leases = max(line.crashes - crashes.get(line.id, 0), 1)
+                    again[line.id] = (line.at - after) / 1e9 / leases
+            return again.keys() >= tasks
 
-        await self.until(
-            lambda: again().keys() >= tasks, f"{len(tasks)} held tasks run again", within_s
-        )
-        return max((max(again().values()) - after) / 1e9, 0.0) if tasks else 0.0
+        await self.until(all_started, f"{len(tasks)} held tasks run again", within_s)
+        return max(again.values(), default=0.0)
 
     async def goes_on(self, limit: float) -> None:
         """Wait from now on until any task is started; that is how long recovery took."""

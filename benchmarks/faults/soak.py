@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 
 from benchmarks.faults.campaign import Scenario
+from benchmarks.faults.loads import load
 from benchmarks.faults.processes import Owned
 from benchmarks.faults.proxy import Proxy, proxied
 from benchmarks.faults.scene import NOISE_S, Scene
@@ -53,9 +54,9 @@ class Soak:
             group.start_soon(partial(scene.keep_alive, 1, queue="t", target=_THREADS))
             group.start_soon(self._collect_events)
             async with anyio.create_task_group() as rain:
-                rain.start_soon(scene.load, _RATE, self._seconds, self._task)
+                rain.start_soon(load, scene, _RATE, self._seconds, self._task)
                 rain.start_soon(
-                    partial(scene.load, _THREAD_RATE, self._seconds, _in_thread, queue="t")
+                    partial(load, scene, _THREAD_RATE, self._seconds, _in_thread, queue="t")
                 )
                 rain.start_soon(self._break_things, proxy)
             began = time.monotonic()

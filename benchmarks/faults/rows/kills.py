@@ -6,6 +6,7 @@ from functools import partial
 import anyio
 
 from benchmarks.faults.campaign import scenario
+from benchmarks.faults.loads import load
 from benchmarks.faults.processes import Owned
 from benchmarks.faults.scene import NOISE_S, Scene
 
@@ -86,7 +87,7 @@ async def kill_each_second(scene: Scene) -> None:
             alive.append(scene.workers.run())
 
     async with anyio.create_task_group() as group:
-        group.start_soon(scene.load, 200, seconds, _quick)
+        group.start_soon(load, scene, 200, seconds, _quick)
         group.start_soon(kill_on)
     # A handler that has ended, and whose outcome was not settled yet, is done once more.
     scene.duplicates_are_expected = True

@@ -3,7 +3,7 @@
 import anyio
 
 from benchmarks.faults.campaign import scenario
-from benchmarks.faults.loads import RATE, SLOTS, mixed
+from benchmarks.faults.loads import RATE, SLOTS, load
 from benchmarks.faults.proxy import proxied
 from benchmarks.faults.scene import NOISE_S, Scene
 from hms_async import AsyncOMSClient
@@ -34,7 +34,7 @@ async def frozen(scene: Scene) -> None:
     for _ in range(2):
         await scene.hire(slots=SLOTS)
     async with anyio.create_task_group() as group:
-        group.start_soon(scene.load, RATE, 27, mixed)
+        group.start_soon(load, scene, RATE, 27)
         await anyio.sleep(3)
         scene.server.running.freeze()
         await anyio.sleep(20)
@@ -51,7 +51,7 @@ async def connections_killed(scene: Scene) -> None:
     for _ in range(2):
         await scene.hire(slots=SLOTS)
     async with anyio.create_task_group() as group:
-        group.start_soon(scene.load, RATE, seconds + 1, mixed)
+        group.start_soon(load, scene, RATE, seconds + 1)
         for _ in range(seconds):
             await anyio.sleep(1)
             try:
@@ -71,7 +71,7 @@ async def swallowed(scene: Scene) -> None:
             await scene.hire(slots=SLOTS, url=proxy.url)
         proxy.swallow_every = 50
         async with AsyncOMSClient(proxy.url) as oms:
-            await scene.load(RATE, 20, mixed, oms)
+            await load(scene, RATE, 20, oms=oms)
         await _nobody_was_hurt(scene)
         scene.expect(proxy.swallowed > 0, "nothing was swallowed")
 
@@ -85,5 +85,5 @@ async def late(scene: Scene) -> None:
             await scene.hire(slots=SLOTS, url=proxy.url)
         proxy.late_s = 3
         async with AsyncOMSClient(proxy.url) as oms:
-            await scene.load(RATE / 5, 15, mixed, oms)
+            await load(scene, RATE / 5, 15, oms=oms)
         await _nobody_was_hurt(scene)

@@ -3,7 +3,7 @@
 import anyio
 
 from benchmarks.faults.campaign import scenario
-from benchmarks.faults.loads import RATE, SLOTS, mixed
+from benchmarks.faults.loads import RATE, SLOTS, load
 from benchmarks.faults.scene import Scene
 
 LEASE_S = 5.0
@@ -16,7 +16,7 @@ async def _outage(scene: Scene, down_s: float) -> None:
     for _ in range(2):
         await scene.hire(slots=SLOTS)
     async with anyio.create_task_group() as group:
-        group.start_soon(scene.load, RATE, 3 + down_s + 3, mixed)
+        group.start_soon(load, scene, RATE, 3 + down_s + 3)
         await anyio.sleep(3)
         scene.server.running.kill()
         await anyio.sleep(down_s)

@@ -5,8 +5,9 @@ import time
 import anyio
 
 from benchmarks.faults.campaign import Skipped, scenario
-from benchmarks.faults.loads import RATE, SLOTS, mixed
+from benchmarks.faults.loads import RATE, SLOTS, load
 from benchmarks.faults.processes import Owned
+from benchmarks.faults.proxy import proxied
 from benchmarks.faults.scene import NOISE_S, Scene
 from hms_async.errors import StoreFull, StoreUnavailable
 
@@ -26,7 +27,7 @@ async def script_flush(scene: Scene) -> None:
     for _ in range(2):
         await scene.hire(slots=SLOTS)
     async with anyio.create_task_group() as group:
-        group.start_soon(scene.load, RATE, seconds, mixed)
+        group.start_soon(load, scene, RATE, seconds)
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             await scene.store.ask("SCRIPT", "FLUSH")
@@ -42,7 +43,7 @@ async def readonly(scene: Scene) -> None:
     for _ in range(2):
         await scene.hire(slots=SLOTS)
     async with anyio.create_task_group() as group:
-        group.start_soon(scene.load, RATE, 16, mixed)
+        group.start_soon(load, scene, RATE, 16)
         await anyio.sleep(3)
         await scene.store.ask("REPLICAOF", "127.0.0.1", 1)
         await anyio.sleep(10)
@@ -63,7 +64,7 @@ async def loading(scene: Scene) -> None:
         await scene.hire(slots=SLOTS)
     seen = False
     async with anyio.create_task_group() as group:
-        group.start_soon(scene.load, RATE, 14, mixed)
+        group.start_soon(load, scene, RATE, 14)
         await anyio.sleep(3)
         scene.server.running.kill()
         # A short sleep at one key in four: it takes as long as with a file many times as large.
@@ -144,6 +145,23 @@ async def _warned(scene: Scene, words: str) -> None:
         raise Skipped("warned; hms run has no --strict yet")
     strict = scene.workers.run("--strict")
     await _refuses(scene, strict, _STRICT_CODES, words)
+
+
+@scenario("server-too-old", short=True)
+async def too_old(scene: Scene) -> None:
+    """The server says that it is of a version before 6.2: `hms run` exits 3 with one clear line."""
+    await scene.queue()
+    version = (await scene.store.server_info())["redis_version"].encode()
+    async with proxied(scene.server.url) as proxy:
+        proxy.disguise = {
+            b"redis_version:" + version: b"redis_version:5" + version[1:],
+            b"valkey_version:": b"former_version:",
+        }
+        process = scene.workers.run(url=proxy.url)
+        await scene.ready(process)
+        if process.died is None:
+            raise Skipped("hms run does not look at the server's version yet")
+        await _refuses(scene, process, range(3, 4), "too old")
 
 
 @scenario("eviction-policy", short=True)
