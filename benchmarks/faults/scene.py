@@ -244,23 +244,26 @@ class Scene:
 async def staged(kind: Kind, *, short: bool, extra: Sequence[str] = ()) -> AsyncGenerator[Scene]:
     """Have a scene for the length of a block; its folder stays if anything was wrong."""
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
-    server, scene = Server(kind, folder / "server"), None
+    server = Server(kind, folder / "server")
+    workers = Workers(server.url, folder)
+    keep = False
     try:
         server.start(extra)
         async with Store(server.url) as store:
-            workers = Workers(server.url, folder)
             scene = Scene(server, store, workers, short=short)
-            try:
-                with anyio.fail_after(READY_S):
-                    while not await server.answers():  # noqa: ASYNC110  # another process
-                        await anyio.sleep(LOOK_S)
-                async with scene.oms:
-                    yield scene
-            finally:
-                workers.close()
+            with anyio.fail_after(READY_S):
+                while not await server.answers():  # noqa: ASYNC110  # another process
+                    await anyio.sleep(LOOK_S)
+            async with scene.oms:
+                yield scene
+            if scene.wrong:
+                scene.wrong.append(f"see {folder}")
+                keep = True
+    except Exception:
+        keep = True
+        raise
     finally:
+        workers.close()
         server.close()
-        if scene is not None and not scene.wrong:
+        if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-        elif scene is not None:
-            scene.wrong.append(f"see {folder}")
