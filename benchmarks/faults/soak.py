@@ -20,6 +20,7 @@ from hms_async.errors import HMSError, StoreError
 LEASE_S = 5.0
 _RATE, _THREAD_RATE = 100, 5
 _DRAIN_S = 240.0
+_NO_SERVER = 3
 _Fault = Callable[[], Awaitable[str]]
 _THREADS = "benchmarks.faults.handlers:thread"
 
@@ -66,7 +67,7 @@ class Soak:
             fell = {
                 pid: one.code
                 for pid, one in scene.workers.all.items()
-                if one.died is not None and pid not in self._ended_by_us
+                if one.died is not None and pid not in self._ended_by_us and not _never_ran(one)
             }
             scene.expect(not fell, f"workers ended by themselves: {fell}")
             group.cancel_scope.cancel()
@@ -179,10 +180,15 @@ class Soak:
         return f"{cancelled} tasks were cancelled"
 
     async def _swallow(self, proxy: Proxy) -> str:
-        proxy.swallow_every, before = 20, proxy.swallowed
+        proxy.swallow_every, before = 4, proxy.swallowed
         await anyio.sleep(5)
         proxy.swallow_every = 0
         return f"the proxy swallowed {proxy.swallowed - before} replies"
+
+
+def _never_ran(worker: Owned) -> bool:
+    """Whether a worker found no server at its start: it says so at once, and leaves with 3."""
+    return worker.code == _NO_SERVER and b"ready." not in worker.log.read_bytes()
 
 
 def _in_thread(number: int) -> dict[str, object]:
