@@ -61,10 +61,6 @@ def scenario(name: str, **options: Any) -> Callable[[Act], Act]:
     return enter
 
 
-class Skipped(Exception):
-    """A scenario cannot run here; the reason is its message."""
-
-
 @dataclass(slots=True)
 class Verdict:
     """A row of the table."""
@@ -78,7 +74,6 @@ class Verdict:
     recovery_s: float | None = None
     took_s: float = 0.0
     wrong: list[str] = field(default_factory=list[str])
-    skipped: str = ""
 
     @property
     def ok(self) -> bool:
@@ -101,8 +96,6 @@ async def run(chosen: Scenario, kind: Kind, *, short: bool) -> Verdict:
                 with anyio.fail_after(chosen.longest_s):
                     await chosen.act(scene)
                     await judge(scene, verdict)
-            except Skipped as reason:
-                verdict.skipped = str(reason)
             except Exception as error:  # noqa: BLE001  # a row that fails must not end the others
                 scene.wrong.append(_told(error))
     except Exception as error:  # noqa: BLE001  # likewise

@@ -17,8 +17,6 @@ def show(verdict: Verdict) -> None:
     """Print a row, and below it what did not hold."""
     recovery = "" if verdict.recovery_s is None else f"{verdict.recovery_s:.1f} s"
     word = "ok" if verdict.ok else "WRONG"
-    if verdict.skipped and verdict.ok:
-        word = f"skipped: {verdict.skipped}"
     row = _ROW.format(
         verdict.scenario,
         verdict.server,
@@ -35,11 +33,10 @@ def show(verdict: Verdict) -> None:
 def foot(verdicts: Sequence[Verdict], seconds: float) -> None:
     """Print how it went in all."""
     wrong = [one for one in verdicts if not one.ok]
-    skipped = sum(bool(one.skipped) for one in verdicts)
     names = ", ".join(f"{one.scenario} on {one.server}" for one in wrong)
     print(
         f"\n{len(verdicts)} rows in {seconds:.0f} s, "
         f"{sum(one.tasks for one in verdicts):,} tasks, "
-        f"{sum(one.lost for one in verdicts)} lost, {skipped} skipped, "
+        f"{sum(one.lost for one in verdicts)} lost, "
         f"{len(wrong)} wrong{': ' + names if wrong else ''}"
     )
