@@ -139,10 +139,15 @@ class Scene:
         await self.ready(worker)
         return worker
 
+    @staticmethod
+    def is_ready(process: Owned) -> bool:
+        """Whether a worker or supervisor has said that it is ready."""
+        return b"ready." in process.log.read_bytes()
+
     async def ready(self, process: Owned) -> None:
         """Wait until a worker or supervisor says that it is ready."""
         await self.until(
-            lambda: b"ready." in process.log.read_bytes() or process.died is not None,
+            lambda: self.is_ready(process) or process.died is not None,
             f"process {process.pid} is ready",
             READY_S,
         )

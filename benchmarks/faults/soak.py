@@ -188,7 +188,7 @@ class Soak:
 
 def _never_ran(worker: Owned) -> bool:
     """Whether a worker found no server at its start: it says so at once, and leaves with 3."""
-    return worker.code == _NO_SERVER and b"ready." not in worker.log.read_bytes()
+    return worker.code == _NO_SERVER and not Scene.is_ready(worker)
 
 
 def _in_thread(number: int) -> dict[str, object]:
