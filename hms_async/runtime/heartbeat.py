@@ -82,14 +82,16 @@ class Heartbeat:
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         last, failed = -math.inf, False
+        began = time.monotonic()
         while not self._stop.wait(_PULSE_S):
-            still_for = self._watch.look()
+            still_for = self._watch.look(slept_s=time.monotonic() - began)
             # Asked each time: the lease may have become shorter since the last beat.
             lease_s = self._lease_s()
             pause = min(_AGAIN_S, lease_s / _AGAIN_SHARE) if failed else lease_s / 3
             now = time.monotonic()
             if still_for < self._stall_limit_s and now - last >= pause:
                 last, failed = now, not self._renew(loop)
+            began = time.monotonic()
         self._renewer.close()
 
     def _renew(self, loop: asyncio.AbstractEventLoop) -> bool:
@@ -122,27 +124,29 @@ class _LoopWatch:
         self._stall_limit_s = stall_limit_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
-        self._turned_at = self._looked_at = 0.0
+        self._turned_at = 0.0
         self._blocked = self._stalled = False
 
     def begin(self) -> None:
         """Watch the running loop from now on."""
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
-        self._turned_at = self._looked_at = time.monotonic()
+        self._turned_at = time.monotonic()
 
     def turned(self) -> None:
         """Take note that the loop turns."""
         self._turned_at = time.monotonic()
 
-    def look(self) -> float:
-        """Return for how many seconds the loop has stood still; for the thread beside it."""
-        now = time.monotonic()
-        slept_for, self._looked_at = now - self._looked_at, now
-        still_for = now - self._turned_at
-        if slept_for >= _FROZEN_AFTER_S:
+    def look(self, *, slept_s: float) -> float:
+        """Return for how many seconds the loop has stood still; for the thread beside it.
+
+        Args:
+            slept_s: For how long that thread has slept, when it wanted to sleep for a pulse.
+        """
+        still_for = time.monotonic() - self._turned_at
+        if slept_s >= _FROZEN_AFTER_S:
             # We stood still ourselves, so it is not a handler's doing: the whole process did.
-            log.warning("worker.frozen", worker_id=self._worker_id, frozen_s=round(slept_for, 3))
+            log.warning("worker.frozen", worker_id=self._worker_id, frozen_s=round(slept_s, 3))
         elif still_for < _BLOCKED_AFTER_S:
             self._blocked = self._stalled = False
         elif not self._blocked:

@@ -39,9 +39,11 @@ class Notes:
         self.lost: set[str] = set()
         self.cancelling: set[str] = set()
         self.error: Exception | None = None
+        self.takes_s = 0.0
         self.closed = threading.Event()
 
     def extend(self, _queue: str, leases: Sequence[Lease]) -> Extended:
+        time.sleep(self.takes_s)
         self.renewed.append(list(leases))
         if self.error:
             raise self.error
@@ -175,6 +177,21 @@ async def test_a_process_that_stood_still_blames_no_handler(
             group.cancel_scope.cancel()
 
     assert {entry["event"] for entry in logs} == {"worker.frozen"}
+
+
+async def test_a_server_that_is_slow_is_no_process_that_stood_still(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "_FROZEN_AFTER_S", 0.1)
+    notes = Notes()
+    notes.takes_s = 0.15
+    with capture_logs() as logs:
+        async with anyio.create_task_group() as group:
+            group.start_soon(beating(notes, held).run)
+            await notes.wait_for(3)
+            group.cancel_scope.cancel()
+
+    assert [entry for entry in logs if entry["event"] == "worker.frozen"] == []
 
 
 async def test_a_lost_lease_cancels_its_attempt_alone(held: Held) -> None:

@@ -1,6 +1,7 @@
 """A worker that is frozen beyond its lease, and comes back."""
 
 import json
+import time
 
 import anyio
 
@@ -17,13 +18,13 @@ async def zombie(scene: Scene) -> None:
     """Freeze a worker for longer than its lease, and let it go on: its late outcomes are void."""
     await scene.queue(lease=f"{LEASE_S}s")
     frozen = await scene.hire(slots=_HELD)
-    ids = set(await scene.enqueue([{"n": n, "s": 3} for n in range(_HELD)]))
+    ids = set(await scene.enqueue([{"do": "gate", "n": n} for n in range(_HELD)]))
     await scene.until(lambda: scene.held_by(frozen) == ids, "all tasks in flight")
     other = await scene.hire(slots=_HELD)
     frozen.freeze()
-    began = anyio.current_time()
-    at = max(line.at for line in scene.workers.journal.lines())
+    began, at = anyio.current_time(), time.monotonic_ns()
     scene.recovered(await scene.taken_up(ids, at, _FROZEN_S), LEASE_S + 2 + NOISE_S)
+    scene.workers.open_gate()
     await anyio.sleep(_FROZEN_S - (anyio.current_time() - began))
     await scene.drained()
     frozen.thaw()
