@@ -85,9 +85,15 @@ class ExchangeLoop:
         return self._by_name[queue].queue.settings.lease_ms
 
     async def run(self) -> None:
-        """Exchange until stopped and everything is settled or handed back."""
+        """Exchange until stopped and everything is settled, or is to be handed back."""
         while True:
             self._wake.clear()
+            if self._stop.handing_back:
+                # What goes back keeps its order only together: that is left to the last act.
+                if not any(feed.running for feed in self._feeds):
+                    return
+                await self._wake.wait()
+                continue
             worked = False
             for feed in list(self._feeds):
                 worked = await self._attend(feed) or worked

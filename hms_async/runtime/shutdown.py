@@ -130,7 +130,9 @@ class LastAct:
         with anyio.move_on_after(_LAST_ACT_S):
             for feed in self._feeds:
                 attempts = [one for one in self._held.attempts() if one.queue == feed.name]
-                for start in range(0, len(attempts), MOST_A_CALL):
+                attempts.sort(key=lambda one: one.claim.arrived_ms)
+                # The newest first: each call puts what it hands back before the last one's.
+                for start in reversed(range(0, len(attempts), MOST_A_CALL)):
                     await self._settle(feed, attempts[start : start + MOST_A_CALL])
 
     async def _settle(self, feed: Feed, attempts: list[Attempt]) -> None:

@@ -79,6 +79,32 @@ async def test_asked_twice_it_hands_back_at_once_in_order_and_without_counting(
     assert (record.attempt, record.crashes, record.attempts) == (0, 0, ())
 
 
+@pytest.mark.parametrize("most_a_call", [250, 2])
+async def test_what_ends_one_after_the_other_goes_back_in_order_all_the_same(
+    oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch, most_a_call: int
+) -> None:
+    monkeypatch.setattr(shutdown, "MOST_A_CALL", most_a_call)
+    gate = Gate()
+
+    async def handle(task: Task[Any]) -> str:
+        try:
+            return await gate.handle(task)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.005 * task.payload)
+
+    one = AsyncWorker(queue="q", handler=handle, url=oms.url, concurrency=5)
+    await oms.enqueue_many("q", list(range(7)))
+    async with running(one):
+        await gate.begun.wait()
+        await anyio.wait_all_tasks_blocked()
+        one.stop()
+        one.stop()
+
+    assert one.handed_back == 5
+    assert await waiting(oms) == list(range(7))
+
+
 async def test_out_of_time_it_hands_back(oms: AsyncOMSClient) -> None:
     gate = Gate()
     one = AsyncWorker(queue="q", handler=gate.handle, url=oms.url, shutdown_timeout=0.1)
