@@ -70,6 +70,7 @@ class Session:
         try:
             async with self._group as group:
                 group.start_soon(self.submitter.run, name="client-submit")
+                group.start_soon(self.submitter.watch_time, name="client-time")
                 self._opened.set()
                 await self._closing.wait()
                 self._release()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ from hms_async.storage.store import Store
 
 ENQUEUE_TIMEOUT_S = 10.0
 DURABLE_TIMEOUT_S = 3.0  # less than a command's time-out, or that would come first
-_ITEMS_A_CALL = 500
+_ITEMS_A_CALL = 250
 _ITEMS_A_TIMEOUT = 10_000
 _BYTES_A_CALL = 4 * 1_048_576
 
@@ -37,11 +38,26 @@ Result = Enqueued | HMSError
 
 @dataclass(slots=True)
 class _Call:
-    """One caller's orders. A caller that was cancelled leaves a cancelled future behind."""
+    """One caller's orders. A caller that was cancelled leaves a cancelled future behind.
+
+    Attributes:
+        future: Where the caller waits.
+        deadline: Until when, on the monotonic clock; nothing of it is sent afterwards.
+        waiting: Its orders, each on its way.
+        results: What is known of them.
+        missing: Of how many nothing is.
+    """
 
     future: "asyncio.Future[list[Result]]"
+    deadline: float
+    waiting: list["_Waiting"]
     results: list[Result | None]
     missing: int
+
+    def give_up(self) -> None:
+        """Answer what can be said without waiting any longer."""
+        for waiting in self.waiting:
+            waiting.give_up()
 
 
 @dataclass(slots=True)
@@ -51,7 +67,6 @@ class _Waiting:
     Attributes:
         order: What to send.
         call: Whose it is, and where in it.
-        deadline: From when on it is not sent any more.
         under_way: Whether a send of it has not been answered yet.
         maybe_sent: Whether one never was, so that the server may have it.
         error: What the last send met.
@@ -60,7 +75,6 @@ class _Waiting:
     order: Order
     call: _Call
     index: int
-    deadline: float
     under_way: bool = False
     maybe_sent: bool = False
     error: StoreUnavailable | None = None
@@ -78,8 +92,6 @@ class _Waiting:
             self.call.future.set_result([r for r in self.call.results if r is not None])
 
     def give_up(self) -> None:
-        """Answer what can be said without waiting any longer, and let nobody send it again."""
-        self.deadline = 0.0
         if self.call.results[self.index] is not None:
             return
         error = self.error or StoreUnavailable("the server has not answered")
@@ -105,14 +117,15 @@ class Submitter:
         self._waiting: dict[str, list[_Waiting]] = {}
         self._wanted = asyncio.Event()
         self._closed = False
-        self._calls: set[asyncio.Future[list[Result]]] = set()
+        self._calls: deque[_Call] = deque()  # all have the same time, so the first ends first
+        self._called = asyncio.Event()
 
     def close(self) -> None:
         """Let callers go that still wait; only the server knows what became of their tasks."""
         self._closed = True
-        for future in list(self._calls):
-            if not future.done():
-                future.set_exception(
+        for call in self._calls:
+            if not call.future.done():
+                call.future.set_exception(
                     ClientClosed(
                         "the client was closed before the server answered, so the tasks may be "
                         "accepted or not"
@@ -126,6 +139,7 @@ class Submitter:
         sent in parts, each with the whole time for itself: a million tasks take half a minute.
         When a part gets no answer in time, those behind it are not sent.
         """
+        self._check_open()
         results: list[Result] = []
         for start in range(0, len(orders), _ITEMS_A_TIMEOUT):
             results += await self._submit(orders[start : start + _ITEMS_A_TIMEOUT])
@@ -134,24 +148,46 @@ class Submitter:
                 return results + [unsent] * (len(orders) - len(results))
         return results
 
-    async def _submit(self, orders: Sequence[Order]) -> list[Result]:
+    def _check_open(self) -> None:
         if self._closed:
             raise ClientClosed("the client is closed: nothing was sent")
-        future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
-        self._calls.add(future)
-        future.add_done_callback(self._calls.discard)
-        call = _Call(future, [None] * len(orders), len(orders))
-        deadline = time.monotonic() + ENQUEUE_TIMEOUT_S
-        mine = [_Waiting(order, call, index, deadline) for index, order in enumerate(orders)]
-        for waiting in mine:
+
+    async def _submit(self, orders: Sequence[Order]) -> list[Result]:
+        self._check_open()
+        call = _Call(
+            asyncio.get_running_loop().create_future(),
+            time.monotonic() + ENQUEUE_TIMEOUT_S,
+            [],
+            [None] * len(orders),
+            len(orders),
+        )
+        call.waiting += [_Waiting(order, call, index) for index, order in enumerate(orders)]
+        for waiting in call.waiting:
             self._waiting.setdefault(waiting.order.queue, []).append(waiting)
+        self._forget_answered()
+        self._calls.append(call)
+        self._called.set()
         self._wanted.set()
-        with anyio.move_on_after(ENQUEUE_TIMEOUT_S):
-            return await future
-        # A send that is under way is left to itself: it may carry orders of others.
-        for waiting in mine:
-            waiting.give_up()
-        return [result for result in call.results if result is not None]
+        return await call.future
+
+    def _forget_answered(self) -> None:
+        while self._calls and self._calls[0].future.done():
+            self._calls.popleft()
+
+    async def watch_time(self) -> None:
+        """Let callers go whose time is over, whatever send is under way then, until cancelled.
+
+        The send is left to itself: it may carry orders of others.
+        """
+        while True:
+            self._forget_answered()
+            if not self._calls:
+                self._called.clear()
+                await self._called.wait()
+            elif (left := self._calls[0].deadline - time.monotonic()) > 0:
+                await anyio.sleep(left)
+            else:
+                self._calls.popleft().give_up()
 
     async def run(self) -> None:
         """Send what is submitted, until cancelled."""
@@ -220,12 +256,9 @@ class Submitter:
 
 
 def _in_time(chunk: list[_Waiting]) -> list[_Waiting]:
-    """Give up on those that had to wait for too long, and return the others."""
+    """Return those whose caller still waits, or would if it had not been cancelled."""
     now = time.monotonic()
-    for waiting in chunk:
-        if now >= waiting.deadline:
-            waiting.give_up()
-    return [waiting for waiting in chunk if now < waiting.deadline]
+    return [waiting for waiting in chunk if now < waiting.call.deadline]
 
 
 def _result(waiting: _Waiting, refused: Refused | None) -> Result:

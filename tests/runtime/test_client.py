@@ -63,7 +63,7 @@ async def test_many_go_in_slices_and_in_order(oms: AsyncOMSClient, raw: Raw) -> 
     counter = Counter(raw)
     accepted = await oms.enqueue_many("q", list(range(1_200)))
 
-    assert counter.scripts() == 3
+    assert counter.scripts() == 5
     assert raw.entries("queue:q")[1:] == [one.id for one in accepted]
 
 
