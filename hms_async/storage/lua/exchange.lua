@@ -36,7 +36,7 @@ local policy = {
   sla = tonumber(config[4]), ladder = config[5], max_attempts = tonumber(config[6]),
   base = tonumber(config[7]), cap = tonumber(config[8]), keep_done = config[9],
   keep_failed = config[10], window = tonumber(config[11]), max_result = tonumber(config[12]),
-  max_crashes = tonumber(config[13]),
+  max_crashes = tonumber(config[13]) or 3,
 }
 
 local lane_key = NORMAL .. ':lane:' .. incarnation .. ':' .. lane

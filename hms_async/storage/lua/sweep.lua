@@ -41,7 +41,7 @@ end
 
 local rescued, back, gone = {}, {}, {}
 
--- Why a task ends instead of being rescued, as JSON; nothing if it does not.
+-- Returns what is said of a lost lease, as JSON, and whether the task ends with it.
 local function last_fault(crashes, attempts_used)
   local message = 'lease lost ' .. crashes .. (crashes == 1 and ' time' or ' times')
   local ends = crashes >= tonumber(config[4])
