@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from anyio import CancelScope
 
@@ -82,11 +82,7 @@ class Held:
 
     def lose(self, tokens: Iterable[str]) -> None:
         """Take note that these leases are gone, and cancel what runs under them."""
-        for token in tokens:
-            attempt = self._attempts.get(token)
-            # Settled in the meantime: the token ended because we ended it.
-            if attempt is None or attempt.outcome is not None:
-                continue
+        for token, attempt in self._running(tokens):
             attempt.lost = True
             log.warning(
                 "task.lease_lost",
@@ -99,9 +95,8 @@ class Held:
 
     def ask_to_cancel(self, tokens: Iterable[str]) -> None:
         """Take note that these tasks are to be cancelled, and cancel what can be (R17)."""
-        for token in tokens:
-            attempt = self._attempts.get(token)
-            if attempt is None or attempt.outcome is not None or attempt.cancel_asked:
+        for token, attempt in self._running(tokens):
+            if attempt.cancel_asked:
                 continue
             attempt.cancel_asked = True
             log.info(
@@ -112,6 +107,13 @@ class Held:
             )
             if token not in self._threads:
                 self._cancel(token)
+
+    def _running(self, tokens: Iterable[str]) -> Iterator[tuple[str, Attempt]]:
+        """Those without an outcome: of the others the store knows, or will know, what came."""
+        for token in tokens:
+            attempt = self._attempts.get(token)
+            if attempt is not None and attempt.outcome is None:
+                yield token, attempt
 
     def cancel_all(self) -> None:
         """Cancel all that runs and is about to run, so that it can be handed back."""

@@ -215,6 +215,9 @@ def _milestone(fields: Fields) -> str:
 
 def _rescued(fields: Fields) -> str:
     what = _task(fields) if fields.get("task_id") else _tasks(fields["count"])
+    ended = fields.get("state", "waiting")
+    if ended != "waiting":
+        return f"{what} marked {ended.upper()}: worker {fields['from_worker']} lost it"
     return f"{what} rescued from worker {fields['from_worker']}"
 
 
@@ -260,7 +263,7 @@ def _loop_blocked(fields: Fields) -> str:
 
 def _loop_stalled(fields: Fields) -> str:
     lag = span(fields["lag_s"])
-    return f"Event loop stalled for {lag}{_culprit(fields)}: all leases of this worker are let go"
+    return f"Event loop stalled for {lag}{_culprit(fields)}: all its leases are let go"
 
 
 def _worker_frozen(fields: Fields) -> str:

@@ -2,8 +2,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from hms_async import AsyncOMSClient
 from tests.cli.conftest import Hms
 
 pytestmark = pytest.mark.usefixtures("url", "_queue")
@@ -148,6 +150,24 @@ def test_cancel_and_requeue(hms: Hms) -> None:
     assert hms("job", "requeue", task_id).stderr == f"task {task_id} waits again\n"
     assert hms("job", "requeue", task_id).exit_code == 5
     assert task(hms, task_id)["state"] == "waiting"
+
+
+def test_cancelling_a_task_in_progress_asks_its_worker(hms: Hms, url: str) -> None:
+    task_id = pushed(hms)
+
+    async def hold() -> None:
+        async with AsyncOMSClient(url) as oms:
+            assert await oms.pop_task("kyc", timeout=5) is not None
+
+    anyio.run(hold)
+    answer = hms("job", "cancel", task_id)
+
+    assert answer.exit_code == 0
+    assert answer.stderr == (
+        f"task {task_id} is in progress: its worker has been asked to cancel it\n"
+    )
+    assert task(hms, task_id)["cancel_asked_at"] is not None
+    assert "cancel asked" in hms("job", "show", task_id).stdout
 
 
 @pytest.mark.parametrize("command", ["show", "cancel", "requeue"])

@@ -150,6 +150,26 @@ def record(event: str, **fields: Any) -> dict[str, Any]:
         ),
         (
             "supervisor.rescued",
+            {"task_id": "a1", "from_worker": "w-1", "state": "failed", "crashes": 3},
+            "[ACT] Task a1 marked FAILED: worker w-1 lost it",
+        ),
+        (
+            "task.cancelling",
+            {"task_id": "a1", "queue": "q", "corr_id": None},
+            "[OMS] Task a1 is to be CANCELLED",
+        ),
+        (
+            "loop.stalled",
+            {"lag_s": 59.0, "handler": "photos.do", "task_ids": ["a1"]},
+            "[OMS] Event loop stalled for 59 s by photos.do, task a1: all its leases are let go",
+        ),
+        (
+            "worker.frozen",
+            {"worker_id": "w-1", "frozen_s": 45.0},
+            "[OMS] Worker w-1 stood still for 45 s",
+        ),
+        (
+            "supervisor.rescued",
             {"count": 3, "from_worker": "w-1"},
             "[ACT] 3 tasks rescued from worker w-1",
         ),
