@@ -12,7 +12,13 @@ from collections.abc import Sequence
 import anyio
 
 from hms_async.domain.settle import Settlement
-from hms_async.errors import QueueNotFound, StoreError, StoreProtocol, StoreRefused
+from hms_async.errors import (
+    QueueNotFound,
+    StoreError,
+    StoreProtocol,
+    StoreRefused,
+    StoreUnavailable,
+)
 from hms_async.runtime.bell import Bell
 from hms_async.runtime.exchange import settlement_of, to_settle
 from hms_async.runtime.feed import Feed
@@ -25,6 +31,7 @@ from hms_async.storage.replies import MOST_A_CALL, Exchanged, Settle, Settled
 from hms_async.storage.store import Store
 
 _FAULT_REST_S = 1.0
+_LEAVE_AFTER_S = 2.0
 
 
 class ExchangeLoop:
@@ -94,9 +101,10 @@ class ExchangeLoop:
                     return
                 await self._wake.wait()
                 continue
-            worked = False
-            for feed in list(self._feeds):
-                worked = await self._attend(feed) or worked
+            try:
+                worked = await self._round()
+            except StoreUnavailable:
+                return  # stopping, with nothing in hand
             if worked:
                 # The slots run before the next round, so that it carries all that they finish.
                 await anyio.lowlevel.checkpoint()
@@ -104,6 +112,13 @@ class ExchangeLoop:
                 return
             else:
                 await self._sleep()
+
+    async def _round(self) -> bool:
+        """Exchange with each queue; returns whether there was anything to say."""
+        worked = False
+        for feed in list(self._feeds):
+            worked = await self._attend(feed) or worked
+        return worked
 
     def _is_done(self) -> bool:
         if len(self._held):
@@ -186,10 +201,17 @@ class ExchangeLoop:
     async def _exchange(
         self, feed: Feed, settles: list[Settle], want: int = 0, *, suspects: bool = False
     ) -> Exchanged:
-        """Exchange once, however long the server stays away."""
+        """Exchange once, however long the server stays away.
+
+        Raises:
+            StoreUnavailable: If it stays away while we are stopping and hold nothing: there is
+                nothing to wait for then. What the call may have claimed is rescued.
+        """
 
         def unanswered(error: StoreError) -> int:
             self._reporter.store_down(error)
+            if self._stop.for_s() > _LEAVE_AFTER_S and not len(self._held):
+                raise error
             return 0 if self._stop.draining else want
 
         reply = await feed.lane.exchange(settles, want, unanswered=unanswered, suspects=suspects)

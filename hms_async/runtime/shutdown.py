@@ -1,6 +1,7 @@
 """How a worker stops: drain, then hand back, then leave."""
 
 import signal
+import time
 from collections.abc import Callable, Sequence
 
 import anyio
@@ -31,6 +32,7 @@ class Stop:
         self.draining = False
         self.handing_back = False
         self.signal: int | None = None
+        self._asked_at: float | None = None
         self._drain = anyio.Event()
         self._hand_back = anyio.Event()
         self._listeners: list[Callable[[], None]] = []
@@ -44,6 +46,10 @@ class Stop:
         """Call this whenever the answer changes."""
         self._listeners.append(listener)
 
+    def for_s(self) -> float:
+        """Return for how many seconds it has been stopping; 0 if it is not."""
+        return 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
+
     def ask(self) -> None:
         """Stop; asked again, at once."""
         if self.draining:
@@ -54,13 +60,14 @@ class Stop:
     def drain(self) -> None:
         """Take nothing more, and finish what runs."""
         self.draining = True
+        self._asked_at = self._asked_at or time.monotonic()
         self._drain.set()
         self._tell()
 
     def hand_back(self) -> None:
         """Cancel what runs, and hand it back."""
-        self.draining = self.handing_back = True
-        self._drain.set()
+        self.drain()
+        self.handing_back = True
         self._hand_back.set()
         self._tell()
 

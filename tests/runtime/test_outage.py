@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from hms_async import AsyncOMSClient, AsyncWorker, StoreUnavailable, Task, TaskState
-from hms_async.runtime import shutdown
+from hms_async.runtime import loop, shutdown
 from hms_async.storage.embedded import EmbeddedServer, running, start
 from hms_async.testing import running as working
 from tests.runtime.support import PATIENCE_S, QUICK
@@ -47,6 +47,24 @@ async def test_an_idle_worker_takes_tasks_again_after_an_outage(server: Embedded
             await restart(server)
             enqueued = await oms.enqueue("q", 1)
             assert await oms.result(enqueued.id, timeout=PATIENCE_S) == 1
+
+
+async def test_an_idle_worker_does_not_wait_for_the_server_to_stop(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_LEAVE_AFTER_S", 0.1)
+
+    async def handle(_task: Task[Any]) -> None:
+        return None
+
+    async with AsyncOMSClient(server.url) as oms:
+        await oms.create_queue("q", retry=QUICK)
+        one = AsyncWorker(queue="q", handler=handle, url=server.url, shutdown_timeout="1m")
+        with anyio.fail_after(PATIENCE_S), capture_logs() as logs:
+            async with working(one):
+                await kill(server)
+                while "store.down" not in {entry["event"] for entry in logs}:  # noqa: ASYNC110  # only the log tells
+                    await anyio.sleep(0.01)
 
 
 async def test_outcomes_of_an_outage_are_settled_after_it(server: EmbeddedServer) -> None:
