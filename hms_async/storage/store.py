@@ -21,7 +21,7 @@ from hms_async.storage.replies import (
 )
 from hms_async.storage.server import Server
 
-SWEEP_LIMIT = 200
+SWEEP_LIMIT = 100
 EVENTS_KEPT_MS = 3_600_000
 
 

@@ -46,8 +46,6 @@ async def millions(scene: Scene) -> None:
     part = 100_000
     await scene.store.ask("CONFIG", "SET", "slowlog-log-slower-than", LONGEST_MS * 1_000)
     await scene.store.ask("CONFIG", "SET", "slowlog-max-len", 1_000)
-    # While it rewrites its file the server copies each page that it touches; not our doing.
-    await scene.store.ask("CONFIG", "SET", "auto-aof-rewrite-percentage", 0)
     await scene.queue(lease="30s", sla="1h")
     await _fill(scene, 11 * part)
     await _fill(scene, part, "5s")
