@@ -30,7 +30,7 @@ from hms_async.runtime.loop import ExchangeLoop
 from hms_async.runtime.process import leaving_after, refuse_while_importing, run_alone
 from hms_async.runtime.registry import Card
 from hms_async.runtime.report import Reporter
-from hms_async.runtime.shutdown import CANCEL_GRACE_S, LastAct, Stop
+from hms_async.runtime.shutdown import LastAct, Stop
 from hms_async.runtime.slots import Slots
 from hms_async.storage.connect import check_url, is_memory
 from hms_async.storage.renewal import LeaseRenewer
@@ -43,7 +43,8 @@ log = get_logger("hms_async.worker")
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
 Leave = Callable[[int], object]
 
-_FAREWELL_S = 2.0
+_FAREWELL_S = 0.5
+_LEAVE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +230,7 @@ class AsyncWorker:
             if leave is not None:
                 # A coroutine that swallows its cancellation would keep the group open for ever.
                 end = partial(leave, stop.exit_code)
-                guard.enter_context(leaving_after(CANCEL_GRACE_S, end))
+                guard.enter_context(leaving_after(_LEAVE_S, end))
             group.cancel_scope.cancel()
 
         try:
@@ -253,7 +254,8 @@ class AsyncWorker:
                 await parts.last_act.run()
                 with anyio.move_on_after(_FAREWELL_S):
                     await parts.card.take_away()
-            self.handed_back = parts.reporter.handed_back
+            # What nobody could be told of goes back all the same, when its lease ends.
+            self.handed_back = parts.reporter.handed_back + len(parts.held)
             log.info(
                 "worker.stopped",
                 worker_id=self.name,

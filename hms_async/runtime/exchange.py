@@ -67,6 +67,7 @@ class Lane:
         unanswered: Callable[[StoreError], int],
         again: bool = False,
         suspects: bool = True,
+        shielded: bool = True,
     ) -> Exchanged:
         """Settle and claim once, asking until there is an answer.
 
@@ -81,6 +82,7 @@ class Lane:
                 a wish may be taken back (R2), or raises to give up.
             again: Ask for the answer of the call before, which was given up.
             suspects: Whether a task that one more crash would fail may be claimed (R15).
+            shielded: Not for one who claims nothing, and is about to end: it cannot wait.
 
         Raises:
             QueueNotFound: If there is no such queue.
@@ -94,7 +96,7 @@ class Lane:
         backoff = Backoff()
         while True:
             try:
-                with CancelScope(shield=True):
+                with CancelScope(shield=shielded):
                     return await self._send(settles, want, suspects=suspects)
             except StoreProtocol:
                 raise

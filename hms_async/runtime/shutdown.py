@@ -22,7 +22,7 @@ log = get_logger("hms_async.worker")
 CANCEL_GRACE_S = 1.0
 """How long a cancelled handler may take to end before its task is handed back over its head."""
 
-_LAST_ACT_S = 5.0
+_LAST_ACT_S = 1.0
 
 
 class Stop:
@@ -134,13 +134,20 @@ class LastAct:
         if self._done:
             return
         self._done = True
-        with anyio.move_on_after(_LAST_ACT_S):
-            for feed in self._feeds:
-                attempts = [one for one in self._held.attempts() if one.queue == feed.name]
-                attempts.sort(key=lambda one: one.claim.arrived_ms)
-                # The newest first: each call puts what it hands back before the last one's.
-                for start in reversed(range(0, len(attempts), MOST_A_CALL)):
-                    await self._settle(feed, attempts[start : start + MOST_A_CALL])
+        with anyio.move_on_after(_LAST_ACT_S) as scope:
+            async with anyio.create_task_group() as group:
+                for feed in self._feeds:
+                    group.start_soon(self._part_from, feed, name=f"last-act-{feed.name}")
+        if scope.cancelled_caught:
+            error = "the server did not answer in time"
+            log.warning("worker.not_handed_back", running=len(self._held), error=error)
+
+    async def _part_from(self, feed: Feed) -> None:
+        attempts = [one for one in self._held.attempts() if one.queue == feed.name]
+        attempts.sort(key=lambda one: one.claim.arrived_ms)
+        # The newest first: each call puts what it hands back before the last one's.
+        for start in reversed(range(0, len(attempts), MOST_A_CALL)):
+            await self._settle(feed, attempts[start : start + MOST_A_CALL])
 
     async def _settle(self, feed: Feed, attempts: list[Attempt]) -> None:
         policy = feed.queue.settings.retry
@@ -149,7 +156,9 @@ class LastAct:
             to_settle(attempt, one) for attempt, one in zip(attempts, settlements, strict=True)
         ]
         try:
-            reply = await feed.last_lane.exchange(settles, unanswered=self._unanswered)
+            reply = await feed.last_lane.exchange(
+                settles, unanswered=self._unanswered, shielded=False
+            )
         except HMSError as error:
             if len(attempts) == 1:
                 log.warning("worker.not_handed_back", queue=feed.name, error=str(error))

@@ -83,7 +83,7 @@ async def test_the_timer_is_called_off_before_resources_are_closed(
 ) -> None:
     story, left = Story(), list[int]()
     monkeypatch.setattr(hms_async.worker, "leaving_after", story.leaving_after)
-    monkeypatch.setattr(hms_async.worker, "CANCEL_GRACE_S", 3_600.0)
+    monkeypatch.setattr(hms_async.worker, "_LEAVE_S", 3_600.0)
     monkeypatch.setattr(shutdown, "CANCEL_GRACE_S", 0.01)
     await oms.create_queue("q")
     await oms.enqueue("q", 1)

@@ -159,12 +159,16 @@ async def test_cancelled_in_an_outage_a_worker_ends_all_the_same(
     async with AsyncOMSClient(server.url) as oms:
         await oms.create_queue("q", retry=QUICK)
         await oms.enqueue("q", 1)
-    with anyio.fail_after(PATIENCE_S):
+    one = AsyncWorker(queue="q", handler=handle, url=server.url)
+    with anyio.fail_after(PATIENCE_S), capture_logs() as logs:
         async with anyio.create_task_group() as group:
-            group.start_soon(AsyncWorker(queue="q", handler=handle, url=server.url).run)
+            group.start_soon(one.run)
             await begun.wait()
             await kill(server)
             group.cancel_scope.cancel()
+
+    assert one.handed_back == 1, "it goes back when its lease ends"
+    assert "worker.not_handed_back" in {entry["event"] for entry in logs}
 
 
 async def test_a_result_is_waited_for_through_an_outage(server: EmbeddedServer) -> None:

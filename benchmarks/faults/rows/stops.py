@@ -99,6 +99,19 @@ async def stubborn(scene: Scene) -> None:
     await _finish(scene)
 
 
+@scenario("sigterm-server-away")
+async def server_away(scene: Scene) -> None:
+    """SIGTERM while the server is frozen and tasks run: exit 143 in time, leases do the rest."""
+    worker = await _with_work(scene, {"do": "gate"}, "--shutdown-timeout", "1s")
+    scene.server.running.freeze()
+    worker.signal(signal.SIGTERM)
+    await _exits(scene, worker, 128 + signal.SIGTERM, 1 + _GRACE_S)
+    scene.server.running.thaw()
+    scene.workers.open_gate()
+    await scene.hire(slots=2 * _HELD)
+    await scene.drained()
+
+
 async def _at_a_terminal(scene: Scene, payload: dict[str, object]) -> tuple[Owned, int]:
     """Return a worker in the foreground of a terminal, and the terminal."""
     ours, its = os.openpty()
