@@ -145,8 +145,9 @@ class _LoopWatch:
         """
         still_for = time.monotonic() - self._turned_at
         if slept_s >= _FROZEN_AFTER_S:
-            # We stood still ourselves, so it is not a handler's doing: the whole process did.
-            log.warning("worker.frozen", worker_id=self._worker_id, frozen_s=round(slept_s, 3))
+            # We stood still ourselves: the process was stopped, or something kept the interpreter
+            # to itself. Who is at work now may tell which.
+            log.warning("worker.frozen", frozen_s=round(slept_s, 3), **self._suspicion())
         elif still_for < _BLOCKED_AFTER_S:
             self._blocked = self._stalled = False
         elif not self._blocked:

@@ -267,7 +267,8 @@ def _loop_stalled(fields: Fields) -> str:
 
 
 def _worker_frozen(fields: Fields) -> str:
-    return f"Worker {fields['worker_id']} stood still for {span(fields['frozen_s'])}"
+    where = _culprit(fields) if fields.get("handler") else ""
+    return f"Worker {fields['worker_id']} stood still for {span(fields['frozen_s'])}{where}"
 
 
 def _cancelling(fields: Fields) -> str:

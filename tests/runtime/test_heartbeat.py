@@ -177,6 +177,7 @@ async def test_a_process_that_stood_still_blames_no_handler(
             group.cancel_scope.cancel()
 
     assert {entry["event"] for entry in logs} == {"worker.frozen"}
+    assert {entry["handler"] for entry in logs} == {None}
 
 
 async def test_a_server_that_is_slow_is_no_process_that_stood_still(
