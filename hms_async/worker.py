@@ -45,6 +45,7 @@ Leave = Callable[[int], object]
 
 _FAREWELL_S = 0.5
 _LEAVE_S = 0.5
+_BEAT_S = 2.0  # what a beat may take at least, however short the lease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,7 +287,7 @@ class AsyncWorker:
             self.url,
             namespace=self.namespace,
             lease_ms=loop.lease_ms,
-            timeout_s=loop.shortest_lease_s() / 3,
+            timeout_s=max(loop.shortest_lease_s() / 3, _BEAT_S),
         )
         heartbeat = Heartbeat(
             renewer,

@@ -58,6 +58,11 @@ class Feed:
         """Whether the server refuses it to us, and it is not time yet to ask again."""
         return self.refused and time.monotonic() < self._rests_until
 
+    @property
+    def full(self) -> bool:
+        """Whether as many of its tasks run as may."""
+        return self.running >= self._limit
+
     def room(self, free_slots: int) -> int:
         """Return how many tasks could be taken now."""
         if time.monotonic() < self._rests_until:

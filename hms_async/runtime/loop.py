@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import anyio
 
+from hms_async.domain.outcome import HandedBack
 from hms_async.domain.settle import Settlement
 from hms_async.errors import (
     QueueNotFound,
@@ -260,6 +261,11 @@ class ExchangeLoop:
                 max_result_bytes=feed.queue.settings.max_payload_bytes,
             )
             self._held.add(attempt)
+            if feed.full or not self._slots.free:
+                # An answer that was long unheard: others have the slots by now.
+                attempt.outcome = HandedBack()
+                feed.outbox.append(attempt)
+                continue
             if claim.token == reply.suspect:
                 self._held.suspect(claim.token)
             feed.running += 1

@@ -47,7 +47,7 @@ class Watch:
     def may_rescue(self, now_ms: int) -> bool:
         quiet_ms = now_ms - (self.last_ms or 0)
         self.last_ms = now_ms
-        if quiet_ms > LEASE_MS * 2 / 3 and not self.held_until_ms:
+        if quiet_ms > LEASE_MS * 2 / 3 - 500 and not self.held_until_ms:
             self.held_until_ms = now_ms + LEASE_MS // 3 + 1_000
         if self.held_until_ms > now_ms:
             return False
@@ -243,8 +243,9 @@ class Model:
             attempt, crashes = int(run.get("attempt", 0)), int(run.get("crashes", 0))
             assert crashes == self.crashes[task_id]
             assert 0 <= crashes <= MAX_CRASHES
-            # One more than may fail: whoever takes a crash back spends an attempt instead.
-            assert 0 <= attempt - crashes <= MAX_ATTEMPTS + 1
+            revived = int(run.get("revived", 0))
+            assert 0 <= attempt - crashes - revived <= MAX_ATTEMPTS
+            assert crashes + revived <= MAX_ATTEMPTS + MAX_CRASHES
 
     def _check_books(self, view: View) -> None:
         counts = Counter(view.counts)

@@ -44,7 +44,7 @@ async def test_r3_after_a_rescue_the_old_token_changes_nothing(
 
     # Only that its worker lives is taken note of (R16).
     assert before.pop("lost_token") == claim.token
-    assert driver.run("a") == before | {"crashes": "0"}
+    assert driver.run("a") == before | {"crashes": "0", "revived": "1"}
     assert driver.zset("inflight") == {}
 
 

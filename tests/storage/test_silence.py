@@ -6,7 +6,7 @@ from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.task import TaskState
 from hms_async.storage.replies import Settle, Swept
 from hms_async.testing import ManualClock
-from tests.storage.driver import Driver
+from tests.storage.driver import FAULT, Driver
 
 
 async def sweep_each_second(driver: Driver, clock: ManualClock, seconds: int) -> list[Swept]:
@@ -74,6 +74,52 @@ async def test_r16_rounds_that_are_always_late_rescue_all_the_same(
         rescued.append(len((await driver.store.sweep("q")).rescued))
 
     assert rescued == [0, 2, 0, 4]
+
+
+async def test_r16_a_hold_begun_under_a_long_lease_ends_with_a_short_one(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(lease="1h")
+    assert (await driver.store.sweep("q")).held_ms == 1_201_000
+    await driver.create(lease="3s")
+    await driver.push("a")
+    await driver.claim_one()
+
+    assert len((await sweep_each_second(driver, clock, 4))[-1].rescued) == 1
+
+
+async def test_r16_a_clock_that_is_set_back_again_and_again_rescues_all_the_same(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(lease="3s")
+    await driver.push("a")
+    await driver.claim_one()
+    rescued = 0
+    for number in range(40):
+        clock.advance("0.4s")
+        now_ms = (await driver.stats()).now_ms
+        driver.raw.watch("q", now_ms + 300) if number % 4 == 0 and number < 8 else None
+        rescued += len((await driver.store.sweep("q")).rescued)
+
+    assert rescued == 1
+
+
+async def test_r16_a_crash_that_was_taken_back_counts_for_nothing(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(max_crashes=3, retry=RetryPolicy(max_attempts=2))
+    await driver.push("a")
+    lost = await driver.claim_one()
+    clock.advance("31s")
+    await driver.sweep()
+    await driver.store.extend("q", [("a", lost.token)])
+
+    again = await driver.another("cd").claim_one()
+    assert (await driver.settle(again, "retry", 0, FAULT)).state == "retrying"
+    await driver.another("ef").claim_one()
+    clock.advance("31s")
+    (rescued,) = (await driver.sweep()).rescued
+    assert (rescued.state, rescued.crashes) == ("waiting", 1)
 
 
 async def test_r16_who_was_thought_dead_takes_its_crash_back_once(
@@ -144,6 +190,6 @@ async def test_r16_a_worker_that_lives_but_never_keeps_its_lease_comes_to_an_end
 
     record = await driver.store.task("a")
     assert record is not None
-    assert (record.state, runs) == (TaskState.FAILED, 4)
-    assert record.reason == "LeaseLost: lease lost at each of 3 attempts, by workers that live"
+    assert (record.state, runs) == (TaskState.FAILED, 6)
+    assert record.reason == "LeaseLost: lease lost 6 times, 5 of them by workers that live"
     await driver.stats()

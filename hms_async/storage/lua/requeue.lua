@@ -28,7 +28,7 @@ if ARGV[4] == '1' or not arrived or arrived > NOW then
   if sla then redis.call('HSET', run_key(id), 'due', NOW + sla) end
 end
 redis.call('HDEL', run_key(id), 'attempt', 'crashes', 'finished', 'error', 'result',
-  'settled_by', 'lost_token', 'cancel')
+  'settled_by', 'lost_token', 'cancel', 'revived')
 for _, name in ipairs({ body_key(id), run_key(id), attempts_key(id) }) do
   redis.call('PERSIST', name)
 end

@@ -29,9 +29,12 @@ local promoted, more = promote(limit, keep_failed, window)
 -- row, or a round that always takes longer would never rescue anybody.
 -- Returns for how long still.
 local function hold_back(lease)
-  local until_ms, longest = tonumber(hold) or 0, math.floor(lease / 3) + 1000
+  local longest = math.floor(lease / 3) + 1000
+  -- Never longer: the lease may have become shorter since, or the clock been set back.
+  local until_ms = math.min(tonumber(hold) or 0, NOW + longest)
   local quiet_for = NOW - (tonumber(last) or 0)
-  if quiet_for < 0 or (quiet_for * 3 > lease * 2 and until_ms == 0) then
+  -- Half a second less than two thirds, as a renewal may be a third and a pulse old.
+  if until_ms == 0 and (quiet_for < 0 or quiet_for > lease * 2 / 3 - 500) then
     until_ms = NOW + longest
   end
   if until_ms <= NOW then until_ms = 0 end
@@ -42,20 +45,21 @@ end
 local rescued, back, gone = {}, {}, {}
 
 -- Returns what is said of a lost lease, as JSON, and whether the task ends with it.
-local function last_fault(crashes, attempts_used)
+local function last_fault(crashes, revived)
   local message = 'lease lost ' .. crashes .. (crashes == 1 and ' time' or ' times')
   local ends = crashes >= tonumber(config[4])
-  -- Workers that live, but do not keep the lease, take their crashes back: attempts end that.
-  if not ends and attempts_used >= tonumber(config[8]) then
-    message = 'lease lost at each of ' .. attempts_used .. ' attempts, by workers that live'
+  -- Workers that live, but never keep the lease, take each crash back: that has an end, too.
+  local lost = crashes + revived
+  if not ends and lost >= tonumber(config[4]) + tonumber(config[8]) then
+    message = 'lease lost ' .. lost .. ' times, ' .. revived .. ' of them by workers that live'
     ends = true
   end
   return cjson.encode({ type = 'LeaseLost', message = message }), ends
 end
 
 local function rescue(id, run)
-  local crashes = tonumber(run[4] or 0) + 1
-  local fault, ends = last_fault(crashes, (tonumber(run[3]) or 1) - crashes)
+  local crashes = (tonumber(run[4]) or 0) + 1
+  local fault, ends = last_fault(crashes, tonumber(run[14]) or 0)
   local task = { arrived = run[7], due = run[8], sla = run[9], key = run[10], corr = run[11],
     accepted = run[12] }
   local state = 'waiting'
@@ -85,7 +89,8 @@ local expired = held_ms > 0 and {}
   or redis.call('ZRANGEBYSCORE', INFLIGHT, '-inf', '(' .. NOW, 'LIMIT', 0, limit)
 for _, id in ipairs(expired) do
   local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'attempt', 'crashes', 'worker',
-    'started', 'arrived', 'due', 'sla', 'key', 'corr', 'accepted', 'cancel')
+    'started', 'arrived', 'due', 'sla', 'key', 'corr', 'accepted', 'cancel',
+    'revived')
   if run.err or not run[1] then
     end_without_record(id, keep_failed, window)
   elseif run[1] == 'in_progress' then

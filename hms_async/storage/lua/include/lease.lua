@@ -11,12 +11,13 @@ local function no_more_cancelling(token)
   redis.pcall('SREM', cancelling_key(token), token)
 end
 
--- A worker that was thought dead is alive: its crash was none, and the lost lease counts as an
--- attempt instead (R16). Once: the token is forgotten then, and one call may name it twice.
+-- A worker that was thought dead is alive: its crash was none, and its attempt counts for nothing
+-- (R16). Once: the token is forgotten then, and one call may name it twice.
 local taken_back = {}
 local function take_back_crash(id, state, lost_token, token)
   if token == '' or lost_token ~= token or not OPEN[state] or taken_back[token] then return end
   taken_back[token] = true
   redis.call('HINCRBY', run_key(id), 'crashes', -1)
+  redis.call('HINCRBY', run_key(id), 'revived', 1)
   redis.call('HDEL', run_key(id), 'lost_token')
 end

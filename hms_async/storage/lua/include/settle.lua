@@ -12,7 +12,7 @@ local function read_settles(first)
     if not WORDS[ARGV[i + 2]] then error('no outcome is called ' .. ARGV[i + 2]) end
     local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'settled_by', 'attempt',
       'crashes', 'arrived', 'due', 'sla', 'started', 'key', 'corr', 'accepted',
-      'queue', 'cancel', 'lost_token')
+      'queue', 'cancel', 'lost_token', 'revived')
     local answer = 'stale'
     if run.err or not run[1] or run[13] ~= QUEUE then
       answer = 'gone'
@@ -67,7 +67,7 @@ local function apply(settle, worker, policy)
   end
   local fault = fault_of(settle.body)
   record_attempt(id, attempt, worker, run[9], fault)
-  local used = attempt - crashes
+  local used = attempt - crashes - (tonumber(run[16]) or 0)
   if word == 'fail' or used >= policy.max_attempts then
     finish(id, 'failed', task, policy.keep_failed, policy.window, 'error', fault,
       'settled_by', settle.token)
