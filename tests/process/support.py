@@ -54,6 +54,11 @@ class Workers:
         journal = self._processes.journal
         eventually(lambda: journal.count(word, pid) >= count, f"{count} times {word} by {pid}")
 
+    def wait_until_ready(self, pid: int) -> None:
+        """Wait until a process takes tasks."""
+        log = self._processes.all[pid].log
+        eventually(lambda: b'"worker.started"' in log.read_bytes(), f"{pid} takes tasks")
+
     def kill(self, pid: int) -> None:
         """End a process as the machine's end would."""
         self._processes.all[pid].kill()

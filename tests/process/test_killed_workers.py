@@ -25,9 +25,11 @@ async def test_twenty_killed_workers_lose_nothing_and_nothing_runs_twice_at_once
     accepted: set[str] = set()
     running = [workers.start() for _ in range(2)]
     for number in range(KILLS):
+        victim = running.pop(chance.randrange(2))
+        # Or the other one could do it all before the victim has come up.
+        workers.wait_until_ready(victim)
         batch = await oms.enqueue_many("q", [f"{number}.{n}" for n in range(100)])
         accepted |= {one.id for one in batch}
-        victim = running.pop(chance.randrange(2))
         workers.wait_for("start", victim, 10)
         workers.kill(victim)
         running.append(workers.start())
