@@ -8,7 +8,7 @@ GAP = "gap"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One entry of a queue's stream.
+    """One thing that happened, as a queue's stream tells it.
 
     Attributes:
         id: Its place in the stream; give it as `after` to go on from there.

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import msgspec
+
 from hms_async.domain.event import GAP, Event
 from hms_async.errors import ConfigInvalid
 from hms_async.storage import connect
@@ -10,11 +12,15 @@ from hms_async.storage.store import Store
 
 PAGE = 500
 START = "0-0"
-_ID = re.compile(r"\d{1,20}-\d{1,20}")
+_ID = re.compile(r"\d{1,20}-\d{1,20}(\.\d{1,3})?")
+_LAST_NUMBER = 2**64 - 1
 
 
 class EventReader:
     """Reads one queue's events in order, from a place on.
+
+    An entry of the stream may tell of several tasks. Each is an event of its own, with the id
+    `<entry>.<number>`, so that a reader can go on from any of them.
 
     Args:
         store: Where the queue is.
@@ -31,8 +37,12 @@ class EventReader:
         self._redis: Any = store.waiting
         self._key = store.keys.part(queue, "events")
         self._queue = queue
-        self._after = after
         self._resumes = after is not None and after != START
+        self._given = after or START
+        # Of the entry that `after` is a part of, the rest is still to be read.
+        self._last_entry, _, number = self._given.partition(".")
+        self._read_of_it = int(number) + 1 if number else 0
+        self._after = _before(self._last_entry) if number else after
 
     async def start(self) -> None:
         """Fix the place to read from, so that nothing from now on is missed."""
@@ -49,33 +59,63 @@ class EventReader:
         with connect.translated():
             reply = await self._redis.xread({self._key: self._after}, count=PAGE, block=wait_ms)
         for _, entries in reply:
-            events += [self._event(entry_id, fields) for entry_id, fields in entries]
-        if events:
-            self._after = events[-1].id
+            for entry_id, fields in entries:
+                self._after = entry_id.decode()
+                events += self._events(self._after, fields)
         return events
 
     async def _gap(self) -> list[Event]:
         """A reader that comes back after entries were trimmed is told so (R20)."""
         with connect.translated():
             first = await self._redis.xrange(self._key, count=1)
-            known = await self._redis.xrange(self._key, min=self._after, max=self._after)
-        if known or (first and _place(first[0][0].decode()) <= _place(str(self._after))):
+            known = await self._redis.xrange(self._key, min=self._last_entry, max=self._last_entry)
+        if known or (first and _place(first[0][0].decode()) <= _place(self._last_entry)):
             return []
-        return [Event(id=str(self._after), type=GAP, queue=self._queue, fields={})]
+        return [Event(id=self._given, type=GAP, queue=self._queue, fields={})]
 
-    def _event(self, entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
-        text = {
-            key.decode(errors="replace"): value.decode(errors="replace")
-            for key, value in fields.items()
-        }
+    def _events(self, entry_id: str, fields: dict[bytes, bytes]) -> list[Event]:
+        text = {key.decode(errors="replace"): _text(value) for key, value in fields.items()}
+        kind, ids = text.pop("type", ""), text.pop("ids", None)
+        if ids is None:
+            task_id, corr = text.pop("id", None), text.pop("corr", None)
+            return [self._event(entry_id, kind, task_id, corr, text)]
+        cases = _cases(text.pop("corrs", ""))
+        start = self._read_of_it if entry_id == self._last_entry else 0
+        return [
+            self._event(f"{entry_id}.{number}", kind, task_id, cases.get(number), text)
+            for number, task_id in enumerate(ids.split())
+            if number >= start
+        ]
+
+    def _event(
+        self, place: str, kind: str, task_id: str | None, corr: str | None, fields: dict[str, str]
+    ) -> Event:
         return Event(
-            id=entry_id.decode(),
-            type=text.pop("type", ""),
+            id=place,
+            type=kind,
             queue=self._queue,
-            task_id=text.pop("id", None),
-            correlation_id=text.pop("corr", None) or None,
-            fields=text,
+            task_id=task_id,
+            correlation_id=corr or None,
+            fields=fields,
         )
+
+
+def _cases(corrs: str) -> dict[int, str]:
+    try:
+        return dict(enumerate(msgspec.json.decode(corrs, type=list[str]))) if corrs else {}
+    except msgspec.DecodeError:  # a foreign hand's
+        return {}
+
+
+def _text(value: bytes) -> str:
+    # A foreign producer's bytes may be none of UTF-8.
+    return value.decode(errors="replace")
+
+
+def _before(entry_id: str) -> str:
+    """Return the place right before an entry."""
+    milliseconds, number = _place(entry_id)
+    return f"{milliseconds}-{number - 1}" if number else f"{milliseconds - 1}-{_LAST_NUMBER}"
 
 
 def _place(entry_id: str) -> tuple[int, int]:

@@ -81,3 +81,30 @@ async def test_a_reader_that_fell_behind_is_told_of_the_gap(oms: AsyncOMSClient,
     events = await take(oms, 3, after=place)
 
     assert [event.type for event in events] == ["gap", "resumed", "paused"]
+
+
+async def test_tasks_that_end_together_are_told_one_by_one(oms: AsyncOMSClient, raw: Raw) -> None:
+    cases = [f"REQ-{number}" if number % 2 else None for number in range(25)]
+    sent = [
+        (await oms.enqueue("q", number, correlation_id=case)).id
+        for number, case in enumerate(cases)
+    ]
+
+    await burst(oms.url, lambda _: None, concurrency=25)
+
+    told = await take(oms, 25)
+    assert {(event.task_id, event.correlation_id) for event in told} == set(
+        zip(sent, cases, strict=True)
+    )
+    assert raw("XLEN", "queue:q:events") < 25
+
+
+async def test_a_reader_goes_on_in_the_middle_of_an_entry(oms: AsyncOMSClient) -> None:
+    for number in range(25):
+        await oms.enqueue("q", number)
+    await burst(oms.url, lambda _: None, concurrency=25)
+    told = await take(oms, 25)
+
+    for read in (1, 9, 10, 11, 24):
+        rest = await take(oms, 25 - read, after=told[read - 1].id)
+        assert [event.task_id for event in rest] == [event.task_id for event in told[read:]]

@@ -151,11 +151,12 @@ class Driver:
         return {name: int(value) for name, value in self.raw.fields(self.key("counts")).items()}
 
     def events(self, kind: str = "") -> list[dict[str, str]]:
-        """The queue's events, of one kind if given."""
+        """The queue's events, of one kind if given; one for each task of an entry."""
         return [
-            event
+            event | {"id": task_id} if task_id else event
             for event in self.raw.stream(self.key("events"))
             if not kind or event["type"] == kind
+            for task_id in event.get("ids", event.get("id", "")).split(" ")
         ]
 
     def take_token(self) -> bool:

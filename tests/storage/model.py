@@ -235,9 +235,9 @@ class Model:
         assert set(view.sets["sla"]) == view.in_state(*OPEN) - spoken
 
     def _check_leases(self, view: View) -> None:
-        held = {run["token"]: task_id for task_id, run in view.runs.items() if "token" in run}
+        held = {view.runs[task_id]["token"]: task_id for task_id in view.in_state("in_progress")}
         assert held == self.live
-        assert set(held.values()) == view.in_state("in_progress")
+        assert not {i for i in view.in_state(*OPEN - {"in_progress"}) if "token" in view.runs[i]}
         assert view.sets["inflight"] == self.expires_ms
         for task_id, run in view.runs.items():
             attempt, crashes = int(run.get("attempt", 0)), int(run.get("crashes", 0))

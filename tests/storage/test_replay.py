@@ -41,7 +41,7 @@ async def test_r1_the_token_of_an_attempt_that_was_handed_back_is_worth_nothing(
     assert await other.settle(second, "done") == Settled("ok", "done")
 
 
-@pytest.mark.parametrize("word", ["done", "fail", "retry", "error", "release"])
+@pytest.mark.parametrize("word", ["retry", "error", "release"])
 async def test_r1_a_token_is_removed_when_its_lease_ends(driver: Driver, word: str) -> None:
     await driver.push("a")
     claim = await driver.claim_one()
@@ -51,6 +51,33 @@ async def test_r1_a_token_is_removed_when_its_lease_ends(driver: Driver, word: s
 
     assert "token" not in driver.run("a")
     assert driver.run("a")["settled_by"] == claim.token
+
+
+@pytest.mark.parametrize("word", ["done", "fail"])
+async def test_r1_the_token_that_ended_a_task_stays_and_opens_nothing(
+    driver: Driver, word: str
+) -> None:
+    await driver.push("a")
+    claim = await driver.claim_one()
+    await driver.settle(claim, word, "", FAULT)
+    ended = driver.run("a")
+
+    again = await driver.settle(claim, "release")
+    extended = await driver.store.extend("q", [("a", claim.token)])
+
+    assert again == Settled("already", ended["state"])
+    assert extended.lost == {claim.token}
+    assert driver.run("a") == ended
+    assert ended["token"] == claim.token
+
+
+async def test_r1_the_token_that_ended_a_task_is_stale_after_a_requeue(driver: Driver) -> None:
+    await driver.push("a")
+    claim = await driver.claim_one()
+    await driver.settle(claim, "fail", body=FAULT)
+    await driver.store.requeue("q", "a")
+
+    assert await driver.settle(claim, "done") == Settled("stale", "waiting")
 
 
 async def test_r1_a_rescue_removes_the_token_and_remembers_it(

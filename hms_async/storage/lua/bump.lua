@@ -15,6 +15,6 @@ check_types()
 redis.call('HSET', run_key(id), 'lane', 'express')
 redis.call('RPUSH', EXPRESS, id)
 count_stale(1)
-announce_task('bumped', id)
+announce('type', 'bumped', 'id', id)
 ring()
 return 'ok'

@@ -9,7 +9,7 @@
 -- include queue open tally finish lease
 
 local id = ARGV[3]
-local config = redis.call('HMGET', CONFIG, 'keep_done_ms', 'window_ms')
+local config = redis.call('HMGET', CONFIG, 'version', 'window_ms')
 local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'due', 'sla', 'key', 'corr',
   'accepted', 'queue', 'token', 'cancel')
 if run.err or not run[1] or not config[1] or run[8] ~= QUEUE then return 'gone' end
@@ -24,11 +24,12 @@ if state == 'in_progress' then
   -- It is emptied when the leases end; this is for a process that never comes back.
   redis.call('PEXPIRE', told, 86400000)
   redis.call('HSET', run_key(id), 'cancel', NOW)
-  announce_task('cancelling', id, run[6])
+  tell('cancelling', id, run[6])
+  write_told()
   return 'asked'
 end
 finish(id, 'cancelled', { arrived = run[2], due = run[3], sla = run[4], key = run[5],
-  corr = run[6], accepted = run[7] }, config[1], tonumber(config[2]))
+  corr = run[6], accepted = run[7] }, tonumber(config[2]))
 if state == 'waiting' then
   count_stale(1)
 else

@@ -26,17 +26,15 @@ if not string.find(ARGV[7], '^%d+$') then error('a call has a whole number') end
 local seq, want = tonumber(ARGV[7]), math.min(tonumber(ARGV[8]) or 0, 250)
 local suspects = ARGV[10] == '1' and 1 or 0
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'lease_ms', 'sla_ms', 'ladder',
-  'max_attempts', 'base_ms', 'cap_ms', 'keep_done_ms', 'keep_failed_ms', 'window_ms',
-  'max_payload_bytes', 'max_crashes')
+  'max_attempts', 'base_ms', 'cap_ms', 'window_ms', 'max_payload_bytes', 'max_crashes')
 if not config[1] then return 'no_queue' end
 check_types()
 local paused = config[2] == '1'
 local lease = lease_of(ARGV[9], config[3])
 local policy = {
   sla = tonumber(config[4]), ladder = config[5], max_attempts = tonumber(config[6]),
-  base = tonumber(config[7]), cap = tonumber(config[8]), keep_done = config[9],
-  keep_failed = config[10], window = tonumber(config[11]), max_result = tonumber(config[12]),
-  max_crashes = tonumber(config[13]) or 3,
+  base = tonumber(config[7]), cap = tonumber(config[8]), window = tonumber(config[9]),
+  max_result = tonumber(config[10]), max_crashes = tonumber(config[11]) or 3,
 }
 
 local lane_key = NORMAL .. ':lane:' .. incarnation .. ':' .. lane
@@ -55,7 +53,7 @@ local cancelling = redis.pcall('SRANDMEMBER', NORMAL .. ':cancelling:' .. incarn
 if cancelling.err then cancelling = {} end
 begin_draining()
 local settled = write_settles(settles, worker, policy)
-promote(100, policy.keep_failed, policy.window)
+promote(100, policy.window)
 
 local claims, others_wanted = {}, false
 if replayed then

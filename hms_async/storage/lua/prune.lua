@@ -17,16 +17,19 @@ begin_draining()
 local pruned, more = 0, false
 
 local function forget(set, state, entries)
-  local ids = {}
+  local ids, keys = {}, {}
   for i = 1, #entries, 2 do
     local id, score = entries[i], entries[i + 1]
     local run = redis.pcall('HMGET', run_key(id), 'state', 'finished')
     if not run.err and run[1] == state and tonumber(run[2]) == tonumber(score) then
-      redis.call('DEL', body_key(id), run_key(id), attempts_key(id))
+      for _, key in ipairs({ body_key(id), run_key(id), attempts_key(id) }) do
+        keys[#keys + 1] = key
+      end
       pruned = pruned + 1
     end
     ids[#ids + 1] = id
   end
+  call_in_slices('DEL', NORMAL .. ':none', keys)
   call_in_slices('ZREM', set, ids)
   if #ids >= limit then more = true end
 end

@@ -28,16 +28,13 @@ if ARGV[4] == '1' or not arrived or arrived > NOW then
   if sla then redis.call('HSET', run_key(id), 'due', NOW + sla) end
 end
 redis.call('HDEL', run_key(id), 'attempt', 'crashes', 'finished', 'error', 'result',
-  'settled_by', 'lost_token', 'cancel', 'revived')
-for _, name in ipairs({ body_key(id), run_key(id), attempts_key(id) }) do
-  redis.call('PERSIST', name)
-end
+  'token', 'settled_by', 'lost_token', 'cancel', 'revived')
 if key and redis.pcall('GET', key) == id then redis.call('PERSIST', key) end
 local rung = sla and next_rung_at(ladder, arrived, sla, spoken)
 if rung then redis.call('ZADD', SLA, rung, id) end
 redis.call('ZREM', NORMAL .. ':' .. state, id)
 count('requeued')
-announce_task('requeued', id)
+announce('type', 'requeued', 'id', id)
 write_tally()
 ring()
 return 'ok'

@@ -14,15 +14,15 @@
 
 local limit = tonumber(ARGV[3])
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'ladder', 'max_crashes',
-  'keep_failed_ms', 'window_ms', 'lease_ms', 'max_attempts', 'keep_done_ms')
+  'window_ms', 'lease_ms', 'max_attempts')
 if not config[1] then return 'no_queue' end
 check_types()
 local last, hold = string.match(redis.call('GET', SWEPT) or '', '^(%d+) (%d+)$')
 local ladder = read_ladder(config[3])
 begin_draining()
 
-local keep_failed, window = config[5], tonumber(config[6])
-local promoted, more = promote(limit, keep_failed, window)
+local window = tonumber(config[5])
+local promoted, more = promote(limit, window)
 
 -- A server that stood still, or whose clock jumped, makes every worker look dead: when nobody
 -- has looked for most of a lease, its holders first get the time to renew it (R16). Not twice in a
@@ -50,7 +50,7 @@ local function last_fault(crashes, revived)
   local ends = crashes >= tonumber(config[4])
   -- Workers that live, but never keep the lease, take each crash back: that has an end, too.
   local lost = crashes + revived
-  if not ends and lost >= tonumber(config[4]) + tonumber(config[8]) then
+  if not ends and lost >= tonumber(config[4]) + tonumber(config[7]) then
     message = 'lease lost ' .. lost .. ' times, ' .. revived .. ' of them by workers that live'
     ends = true
   end
@@ -69,10 +69,10 @@ local function rescue(id, run)
   if run[13] then
     state = 'cancelled' -- as somebody has asked (R17)
     no_more_cancelling(run[2])
-    finish(id, state, task, config[9], window)
+    finish(id, state, task, window)
   elseif ends then
     state = 'failed'
-    finish(id, state, task, keep_failed, window, 'error', fault)
+    finish(id, state, task, window, 'error', fault)
   else
     redis.call('HSET', run_key(id), 'state', state, 'lane', 'express', 'ready', NOW)
     back[#back + 1] = place_of(id, run[7], run[6], run[2])
@@ -84,7 +84,7 @@ local function rescue(id, run)
   end
 end
 
-local held_ms = hold_back(tonumber(config[7]) or 30000)
+local held_ms = hold_back(tonumber(config[6]) or 30000)
 local expired = held_ms > 0 and {}
   or redis.call('ZRANGEBYSCORE', INFLIGHT, '-inf', '(' .. NOW, 'LIMIT', 0, limit)
 for _, id in ipairs(expired) do
@@ -92,7 +92,7 @@ for _, id in ipairs(expired) do
     'started', 'arrived', 'due', 'sla', 'key', 'corr', 'accepted', 'cancel',
     'revived')
   if run.err or not run[1] then
-    end_without_record(id, keep_failed, window)
+    end_without_record(id, window)
   elseif run[1] == 'in_progress' then
     rescue(id, run)
   end

@@ -7,7 +7,7 @@ local LARGEST_RAW = 65536
 local claimed_ids = {}
 
 local function reader(key, lane)
-  return { key = key, lane = lane, entries = {}, position = 1, taken = 0, window = 1 }
+  return { key = key, name = lane, entries = {}, position = 1, taken = 0, window = 1 }
 end
 
 -- One entry, then a few at a time as long as they are ids: how large those of foreign hands are
@@ -40,7 +40,7 @@ end
 
 local function fail_at_claim(id, task, policy, kind, message)
   local fault = cjson.encode({ type = kind, message = message })
-  finish(id, 'failed', task, policy.keep_failed, policy.window, 'error', fault)
+  finish(id, 'failed', task, policy.window, 'error', fault)
 end
 
 local function refuse_entry(id, entry, queue, policy, message)
@@ -74,8 +74,15 @@ local function adopt_json(entry, spare_id, queue, policy)
   return id
 end
 
-local RUN_FIELDS = { 'state', 'lane', 'attempt', 'crashes', 'arrived', 'ready', 'due', 'size',
-  'sla', 'key', 'corr', 'accepted', 'queue' }
+-- The record of a task that is claimed; without a lane it is the normal one.
+local function read_record(id)
+  local record = run_key(id)
+  local run = redis.pcall('HMGET', record, 'state', 'lane', 'queue', 'arrived', 'ready', 'due',
+    'attempt', 'crashes', 'size')
+  return run[1] and { id = id, record = record, state = run[1], lane = run[2] or 'normal',
+    queue = run[3], arrived = run[4], ready = run[5], due = run[6], attempt = tonumber(run[7]) or 0,
+    crashes = tonumber(run[8]) or 0, size = run[9] }
+end
 
 -- An id without a record. Returns whether it is what was left behind by a task that has moved
 -- on, or that has been forgotten since; else it ends in failed: one of ours that lost its record,
@@ -85,7 +92,7 @@ local function is_left_behind(id, queue, policy, stale)
     if redis.call('ZSCORE', set, id) then return true end
   end
   if redis.call('EXISTS', body_key(id), run_key(id)) > 0 then
-    end_without_record(id, policy.keep_failed, policy.window)
+    end_without_record(id, policy.window)
     return false
   end
   if stale > 0 then return true end
@@ -105,25 +112,23 @@ local function examine(entry, raw, lane, spare_id, queue, policy, seen, stale)
     else
       id = refuse_entry(spare_id, entry, queue, policy, 'neither an id nor a JSON object')
     end
-    if not id then return nil, false end
-    return { id = id, run = redis.call('HMGET', run_key(id), unpack(RUN_FIELDS)) }, false
+    return id and read_record(id), false
   end
   if seen[id] then return nil, true end
-  local run = redis.pcall('HMGET', run_key(id), unpack(RUN_FIELDS))
-  if run.err or not run[1] then return nil, is_left_behind(id, queue, policy, stale) end
-  if run[13] ~= queue then
+  local task = read_record(id)
+  if not task then return nil, is_left_behind(id, queue, policy, stale) end
+  if task.queue ~= queue then
     count('dropped') -- a foreign hand pushed the id of another queue's task
     return nil, false
   end
-  if run[1] ~= 'waiting' or run[2] ~= lane then return nil, true end
-  return { id = id, run = run }, false
+  if task.state ~= 'waiting' or task.lane ~= lane then return nil, true end
+  return task, false
 end
 
 -- A task that one more crash would fail may be what kills its workers (R15). With a limit of one
 -- crash every task would be.
 local function is_suspect(crashes, policy)
-  local counted = tonumber(crashes) or 0
-  return counted > 0 and counted >= policy.max_crashes - 1
+  return crashes > 0 and crashes >= policy.max_crashes - 1
 end
 
 -- Chooses up to `want` records, of them at most `suspects` suspects, who come first. Every fourth
@@ -153,14 +158,14 @@ local function choose(want, suspects, lanes, token_stem, queue, policy)
       bytes = bytes + #entry
     end
     examined = examined + 1
-    local task, left_behind = examine(entry, raw, lane.lane, token_stem .. 'x' .. examined, queue,
+    local task, left_behind = examine(entry, raw, lane.name, token_stem .. 'x' .. examined, queue,
       policy, seen, stale_before - stale)
     if task then
-      local suspect = is_suspect(task.run[4], policy)
+      local suspect = is_suspect(task.crashes, policy)
       if suspect and suspects == 0 then
         aside[#aside + 1] = task.id
       else
-        if not raw then bytes = bytes + (tonumber(task.run[8]) or SMALL_BODY) end
+        if not raw then bytes = bytes + (tonumber(task.size) or SMALL_BODY) end
         if #picked > 0 and bytes > BYTES_A_CALL then break end
         picked[#picked + 1] = task
         task.suspect = suspect
@@ -196,24 +201,25 @@ local function claim(want, suspects, token_stem, worker, queue, lease, policy)
   end
   local claims, leases = {}, {}
   for i, task in ipairs(picked) do
-    local id, run, body = task.id, task.run, bodies[i]
+    local id, body = task.id, bodies[i]
     if not body then
-      fail_at_claim(id, { arrived = run[5], due = run[7], sla = run[9], key = run[10],
-        corr = run[11], accepted = run[12] }, policy, 'BodyLost', 'the body is gone: body_lost')
+      local rest = redis.call('HMGET', task.record, 'sla', 'key', 'corr', 'accepted')
+      task.sla, task.key, task.corr, task.accepted = unpack(rest, 1, 4)
+      fail_at_claim(id, task, policy, 'BodyLost', 'the body is gone: body_lost')
     else
       local token = token_stem .. (#claimed_ids + 1)
-      local attempt = (tonumber(run[3]) or 0) + 1
-      redis.call('HSET', run_key(id), 'state', 'in_progress', 'token', token, 'worker', worker,
+      local attempt, since_when = task.attempt + 1, task.ready or task.arrived
+      redis.call('HSET', task.record, 'state', 'in_progress', 'token', token, 'worker', worker,
         'started', NOW, 'attempt', attempt)
-      observe_since('wait', WAIT_MS, run[6] or run[5])
+      observe_since(WAITED, since_when)
       claimed_ids[#claimed_ids + 1] = id
       if task.suspect then suspect_token = token end
       leases[#leases + 1] = NOW + lease
       leases[#leases + 1] = id
       local n = #claims
       claims[n + 1], claims[n + 2], claims[n + 3] = id, token, attempt
-      claims[n + 4], claims[n + 5] = tonumber(run[4]) or 0, tonumber(run[5]) or NOW
-      claims[n + 6], claims[n + 7], claims[n + 8] = run[7] or '', since(run[6] or run[5]), body
+      claims[n + 4], claims[n + 5] = task.crashes, tonumber(task.arrived) or NOW
+      claims[n + 6], claims[n + 7], claims[n + 8] = task.due or '', since(since_when), body
     end
   end
   -- New place before old place (R8).
@@ -239,7 +245,7 @@ local function claim_again(ids, token_stem, lease, policy)
     local body = redis.call('MGET', body_key(id))[1]
     if not run.err and run[1] == 'in_progress' and run[2] == token and body then
       redis.call('ZADD', INFLIGHT, 'XX', NOW + lease, id)
-      if is_suspect(run[4], policy) then suspect_token = token end
+      if is_suspect(tonumber(run[4]) or 0, policy) then suspect_token = token end
       local n = #claims
       claims[n + 1], claims[n + 2], claims[n + 3] = id, token, tonumber(run[3])
       claims[n + 4], claims[n + 5] = tonumber(run[4]) or 0, tonumber(run[5]) or NOW

@@ -1,23 +1,20 @@
 -- The end of a task: its record, its place among the ended, its clock, its key, its event.
--- Needs queue, tally.
+-- Its keys stay until `prune` forgets them with that place. Needs queue, tally.
 
 local ended = {}
 local off_the_clock = {}
 
--- `task` holds what the record said: arrived, due, sla, key, corr, accepted, attempt (any may
--- be false). `keep` and `window` are in ms. Further arguments are fields for the record.
-local function finish(id, state, task, keep, window, ...)
+-- `task` holds what the record said: arrived, due, sla, key, corr, accepted (any may be false).
+-- `window` is in ms. Further arguments are fields for the record.
+local function finish(id, state, task, window, ...)
   redis.call('HSET', run_key(id), 'state', state, 'finished', NOW, ...)
   local list = ended[state]
   if not list then
     list = {}
     ended[state] = list
   end
-  list[#list + 1] = NOW
-  list[#list + 1] = id
-  redis.call('PEXPIRE', run_key(id), keep)
-  redis.call('PEXPIRE', body_key(id), keep)
-  redis.call('PEXPIRE', attempts_key(id), keep)
+  local n = #list
+  list[n + 1], list[n + 2] = NOW, id
   if task.key then
     -- A key lives until the later of its window and the task's end. After a requeue it may
     -- stand for a later task: then it is not ours to end.
@@ -31,27 +28,28 @@ local function finish(id, state, task, keep, window, ...)
     off_the_clock[#off_the_clock + 1] = id
     if state == 'done' or state == 'failed' then
       count(NOW <= due and 'met' or 'missed')
-      observe('used', SLA_RATIO, (NOW - arrived) / sla)
+      observe(USED, (NOW - arrived) / sla)
     end
   end
-  if state == 'done' then observe_since('total', WAIT_MS, arrived) end
+  if state == 'done' then observe_since(TOTAL, arrived) end
   count(state)
-  announce_task(state, id, task.corr)
+  tell(state, id, task.corr)
 end
 
 -- The record of a task of ours is gone, or is no hash any more: what is left ends in failed,
 -- so that nothing that was accepted vanishes (I2).
-local function end_without_record(id, keep, window)
+local function end_without_record(id, window)
   redis.call('DEL', run_key(id))
   redis.call('HSET', run_key(id), 'queue', QUEUE, 'arrived', NOW)
   off_the_clock[#off_the_clock + 1] = id
-  finish(id, 'failed', {}, keep, window, 'error',
+  finish(id, 'failed', {}, window, 'error',
     '{"type":"BodyLost","message":"the record of this task is gone: body_lost"}')
 end
 
 local function write_ended()
   for state, list in pairs(ended) do call_in_slices('ZADD', NORMAL .. ':' .. state, list) end
   call_in_slices('ZREM', SLA, off_the_clock)
+  write_told()
 end
 
 -- One entry of the last ten attempts; `fault` is JSON made by whoever settles.

@@ -1,7 +1,7 @@
 -- Scheduled and retrying tasks whose time has come enter a lane (R12, R14).
 -- Needs queue, tally, finish.
 
-local function promote_from(zset, from_state, limit, keep, window)
+local function promote_from(zset, from_state, limit, window)
   local due = redis.call('ZRANGEBYSCORE', zset, '-inf', NOW, 'WITHSCORES', 'LIMIT', 0, limit)
   local lanes = { normal = {}, express = {} }
   local ids = {}
@@ -10,7 +10,7 @@ local function promote_from(zset, from_state, limit, keep, window)
     ids[#ids + 1] = id
     local run = redis.pcall('HMGET', run_key(id), 'state', 'prio')
     if run.err or not run[1] then
-      end_without_record(id, keep, window)
+      end_without_record(id, window)
     -- The record is the truth: an entry that it does not confirm only leaves the set (R4).
     elseif run[1] == from_state then
       local lane = (from_state == 'retrying' or run[2] == 'high') and 'express' or 'normal'
@@ -25,11 +25,11 @@ local function promote_from(zset, from_state, limit, keep, window)
   return #lanes.normal + #lanes.express, #ids
 end
 
--- Returns how many entered a lane, and whether more may be due. `keep` and `window` are for
--- tasks whose record is gone.
-local function promote(limit, keep, window)
-  local scheduled, seen_scheduled = promote_from(SCHEDULED, 'scheduled', limit, keep, window)
-  local retried, seen_retrying = promote_from(RETRY, 'retrying', limit, keep, window)
+-- Returns how many entered a lane, and whether more may be due. `window` is for tasks whose record
+-- is gone.
+local function promote(limit, window)
+  local scheduled, seen_scheduled = promote_from(SCHEDULED, 'scheduled', limit, window)
+  local retried, seen_retrying = promote_from(RETRY, 'retrying', limit, window)
   return scheduled + retried, seen_scheduled >= limit or seen_retrying >= limit
 end
 

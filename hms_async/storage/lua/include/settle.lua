@@ -3,27 +3,48 @@
 
 local WORDS = { done = true, fail = true, retry = true, error = true, release = true }
 
+-- What only few settles need: most are `done`, of a live lease, of a task without a key.
+local function read_rest(settle)
+  local rest = redis.call('HMGET', run_key(settle.id), 'settled_by', 'lost_token', 'attempt',
+    'crashes', 'revived', 'accepted')
+  settle.settled_by, settle.lost_token, settle.accepted = rest[1], rest[2], rest[6]
+  settle.attempt, settle.crashes = tonumber(rest[3]) or 1, tonumber(rest[4]) or 0
+  settle.revived = tonumber(rest[5]) or 0
+end
+
+local function read_settle(id, token, word)
+  local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'queue', 'cancel', 'started',
+    'arrived', 'due', 'sla', 'key', 'corr')
+  local settle = { id = id, token = token, word = word, state = run[1] or '', cancel = run[4],
+    started = run[5], arrived = run[6], due = run[7], sla = run[8], key = run[9], corr = run[10] }
+  if not run[1] or run[3] ~= QUEUE then
+    settle.answer = 'gone'
+  elseif run[1] == 'in_progress' and run[2] == token and token ~= '' then
+    settle.answer = 'ok'
+    if word ~= 'done' or settle.key then read_rest(settle) end
+  else
+    read_rest(settle)
+    -- A task that ended keeps its last token; one that goes on has it as `settled_by`.
+    local ended_by = run[1] ~= 'in_progress' and run[2] or settle.settled_by
+    settle.answer = token ~= '' and token == ended_by and 'already' or 'stale'
+  end
+  return settle
+end
+
 local function read_settles(first)
   local settles, seen = {}, {}
   if #ARGV - first + 1 > 1250 then error('at most 250 settles a call') end -- R10
   for i = first, #ARGV, 5 do
-    local id, token = ARGV[i], ARGV[i + 1]
+    local token, word = ARGV[i + 1], ARGV[i + 2]
     if not ARGV[i + 4] then error('a settle has five parts') end
-    if not WORDS[ARGV[i + 2]] then error('no outcome is called ' .. ARGV[i + 2]) end
-    local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'settled_by', 'attempt',
-      'crashes', 'arrived', 'due', 'sla', 'started', 'key', 'corr', 'accepted',
-      'queue', 'cancel', 'lost_token', 'revived')
-    local answer = 'stale'
-    if run.err or not run[1] or run[13] ~= QUEUE then
-      answer = 'gone'
-    elseif token ~= '' and run[3] == token or seen[token] then
-      answer = 'already'
-    elseif token ~= '' and run[2] == token and run[1] == 'in_progress' then
-      answer = 'ok'
+    if not WORDS[word] then error('no outcome is called ' .. word) end
+    local settle = read_settle(ARGV[i], token, word)
+    settle.arg, settle.body = ARGV[i + 3], ARGV[i + 4]
+    if settle.answer == 'ok' then
+      if seen[token] then settle.answer = 'already' end
       seen[token] = true
     end
-    settles[#settles + 1] = { id = id, token = token, word = ARGV[i + 2], arg = ARGV[i + 3],
-      body = ARGV[i + 4], answer = answer, state = not run.err and run[1] or '', run = run }
+    settles[#settles + 1] = settle
   end
   return settles
 end
@@ -36,41 +57,43 @@ end
 
 local released = {}
 
+-- The lease ends, and the task goes on.
+local function end_lease(settle, ...)
+  redis.call('HSET', run_key(settle.id), 'settled_by', settle.token, ...)
+  redis.call('HDEL', run_key(settle.id), 'token')
+end
+
 -- Applies one outcome and returns the state it leads to.
 local function apply(settle, worker, policy)
-  local id, run, word = settle.id, settle.run, settle.word
-  local attempt, crashes = tonumber(run[4]) or 1, tonumber(run[5]) or 0
-  local task = { arrived = run[6], due = run[7], sla = run[8], key = run[10], corr = run[11],
-    accepted = run[12] }
-  observe_since('run', RUN_MS, run[9])
+  local id, word = settle.id, settle.word
+  observe_since(RAN, settle.started)
   if word == 'done' and #settle.body > policy.max_result then
     word = 'fail'
+    read_rest(settle)
     settle.body = '{"type":"ResultInvalid","message":"the result has ' .. #settle.body
       .. ' bytes, the queue takes ' .. policy.max_result .. '"}'
   end
   if word == 'done' then
-    finish(id, 'done', task, policy.keep_done, policy.window, 'result', settle.body,
-      'settled_by', settle.token)
+    finish(id, 'done', settle, policy.window, 'result', settle.body)
     return 'done'
   end
   -- Somebody wants it cancelled; only an outcome that ends it comes before that (R17).
-  if run[14] and word ~= 'fail' then
-    finish(id, 'cancelled', task, policy.keep_done, policy.window, 'settled_by', settle.token)
+  if settle.cancel and word ~= 'fail' then
+    finish(id, 'cancelled', settle, policy.window)
     return 'cancelled'
   end
   if word == 'release' then
-    redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'express', 'ready', NOW,
-      'attempt', math.max(attempt - 1, 0), 'settled_by', settle.token)
-    released[#released + 1] = place_of(id, run[6], run[9], settle.token)
+    end_lease(settle, 'state', 'waiting', 'lane', 'express', 'ready', NOW,
+      'attempt', math.max(settle.attempt - 1, 0))
+    released[#released + 1] = place_of(id, settle.arrived, settle.started, settle.token)
     count('released')
     return 'waiting'
   end
   local fault = fault_of(settle.body)
-  record_attempt(id, attempt, worker, run[9], fault)
-  local used = attempt - crashes - (tonumber(run[16]) or 0)
+  record_attempt(id, settle.attempt, worker, settle.started, fault)
+  local used = settle.attempt - settle.crashes - settle.revived
   if word == 'fail' or used >= policy.max_attempts then
-    finish(id, 'failed', task, policy.keep_failed, policy.window, 'error', fault,
-      'settled_by', settle.token)
+    finish(id, 'failed', settle, policy.window, 'error', fault)
     return 'failed'
   end
   local delay = tonumber(settle.arg)
@@ -79,27 +102,24 @@ local function apply(settle, worker, policy)
     local doublings = math.min(math.max(used, 1) - 1, 62)
     delay = math.floor(math.min(policy.cap, policy.base * 2 ^ doublings) * delay)
   end
-  redis.call('HSET', run_key(id), 'state', 'retrying', 'settled_by', settle.token)
+  end_lease(settle, 'state', 'retrying')
   redis.call('ZADD', RETRY, NOW + math.min(math.max(math.floor(delay), 0), LONGEST_MS), id)
   count('retried')
-  announce_task('retrying', id, task.corr)
+  tell('retrying', id, settle.corr)
   return 'retrying'
 end
 
 local function write_settles(settles, worker, policy)
   local replies, gone = {}, {}
-  for _, settle in ipairs(settles) do
-    local id, run = settle.id, settle.run
+  for i, settle in ipairs(settles) do
     if settle.answer == 'ok' then
       settle.state = apply(settle, worker, policy)
-      redis.call('HDEL', run_key(id), 'token')
-      if run[14] then no_more_cancelling(settle.token) end
-      gone[#gone + 1] = id
+      if settle.cancel then no_more_cancelling(settle.token) end
+      gone[#gone + 1] = settle.id
     elseif settle.answer == 'stale' then
-      take_back_crash(id, run[1], run[15], settle.token)
+      take_back_crash(settle.id, settle.state, settle.lost_token, settle.token)
     end
-    replies[#replies + 1] = settle.answer
-    replies[#replies + 1] = settle.state
+    replies[2 * i - 1], replies[2 * i] = settle.answer, settle.state
   end
   put_in_front(released)
   call_in_slices('ZREM', INFLIGHT, gone)
