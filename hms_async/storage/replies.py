@@ -95,6 +95,8 @@ class Exchanged:
         suspect: The token of the claim that one more crash would fail, if there is one (R15).
         suspects_left: How many of those wait, whether or not the caller could take one.
         cancelling: Tokens of this process whose task is to be cancelled (R17).
+        ahead: How many of the claims, the last ones, may not be started before the lane's next
+            call has been answered.
     """
 
     verdict: Literal["ok", "replayed"]
@@ -109,12 +111,13 @@ class Exchanged:
     suspect: str | None
     suspects_left: int
     cancelling: frozenset[str]
+    ahead: int
 
     @classmethod
     def read(cls, reply: list[Any]) -> "Exchanged":
         """Read the script's reply."""
         verdict, now_ms, left, next_due, version, paused, lease_ms = reply[:7]
-        settled, flat, suspect, suspects_left, cancelling = reply[7:]
+        settled, flat, suspect, suspects_left, cancelling, ahead = reply[7:]
         words = iter(settled)
         fields = iter(flat)
         return cls(
@@ -147,6 +150,7 @@ class Exchanged:
             suspect=suspect.decode() or None,
             suspects_left=suspects_left,
             cancelling=frozenset(token.decode() for token in cancelling),
+            ahead=ahead,
         )
 
 

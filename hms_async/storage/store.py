@@ -156,6 +156,7 @@ class Store(Server):
         seq: int,
         settles: Sequence[Settle] = (),
         want: int = 0,
+        ahead: int = 0,
         lease_ms: int | None = None,
         suspects: bool = True,
     ) -> Exchanged | None:
@@ -169,6 +170,7 @@ class Store(Server):
             seq: The number of the call in that lane.
             settles: What is finished.
             want: How many tasks to claim.
+            ahead: How many more, not to be started before the lane's next call is answered.
             lease_ms: For how long, instead of the queue's lease.
             suspects: Whether a task that one more crash would fail may be among them; a process
                 holds one such at a time (R15).
@@ -177,7 +179,7 @@ class Store(Server):
             `None` when a higher number of this lane was seen already.
         """
         args: list[str | bytes | float] = [queue, worker, incarnation, lane, seq, want]
-        args += ("" if lease_ms is None else lease_ms, int(suspects))
+        args += ("" if lease_ms is None else lease_ms, int(suspects), ahead)
         for settle in settles:
             args += (settle.id, settle.token, settle.word, settle.argument, settle.body)
         reply = await self.run("exchange", queue, *args)

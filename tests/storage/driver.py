@@ -56,6 +56,7 @@ class Driver:
         *settles: Settle,
         want: int = 0,
         seq: int,
+        ahead: int = 0,
         lease_ms: int | None = None,
         suspects: bool = True,
     ) -> Exchanged | None:
@@ -68,6 +69,7 @@ class Driver:
             seq=seq,
             settles=settles,
             want=want,
+            ahead=ahead,
             lease_ms=lease_ms,
             suspects=suspects,
         )
@@ -76,13 +78,19 @@ class Driver:
         self,
         *settles: Settle,
         want: int = 0,
+        ahead: int = 0,
         lease_ms: int | None = None,
         suspects: bool = True,
     ) -> Exchanged:
         """Send the next exchange."""
         self.seq += 1
         reply = await self.deliver(
-            *settles, want=want, seq=self.seq, lease_ms=lease_ms, suspects=suspects
+            *settles,
+            want=want,
+            seq=self.seq,
+            ahead=ahead,
+            lease_ms=lease_ms,
+            suspects=suspects,
         )
         assert reply is not None
         return reply

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from hms_async.domain.task import ENDED, OPEN
 from hms_async.storage.keys import Keys
-from hms_async.storage.replies import Exchanged, Settle, Settled
+from hms_async.storage.replies import Claim, Exchanged, Settle, Settled
 from tests.servers import Raw
 
 QUEUE = "q"
@@ -26,6 +26,7 @@ class Request(NamedTuple):
     settles: tuple[Settle, ...]
     want: int
     suspects: bool
+    ahead: int = 0
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class LaneModel:
     next_seq: int = 1
     answered: int = 0
     claims: dict[str, str] = field(default_factory=dict[str, str])
+    ahead: set[str] = field(default_factory=set[str])
 
 
 @dataclass(slots=True)
@@ -156,9 +158,17 @@ class Model:
         self.cancelling.discard(token)
         del self.expires_ms[self.live.pop(token)]
 
+    def never_started(self, token: str) -> bool:
+        """Whether its holder cannot have begun: nobody is asked to cancel it, either (R15)."""
+        ahead = any(token in lane.ahead for lane in self.lanes)
+        return ahead and token not in self.cancelling
+
     def rescue(self, token: str) -> None:
         task_id = self.live[token]
+        never_started = self.never_started(token)
         self.end(token)
+        if never_started:
+            return
         self.lost_by[task_id] = token
         self.crashes[task_id] += 1
 
@@ -188,16 +198,29 @@ class Model:
         if request.seq == lane.answered:
             held = {i: token for i, token in lane.claims.items() if self.live.get(token) == i}
             assert (reply.verdict, claims) == ("replayed", held)
+            assert reply.ahead == len(lane.ahead & set(claims.values()))
         else:
             assert reply.verdict == "ok"
-            assert len(claims) <= (0 if self.paused else request.want)
-            assert reply.paused or len(claims) == request.want or reply.left == 0
+            most = 0 if self.paused else request.want + request.ahead
+            assert len(claims) <= most
+            assert reply.paused or len(claims) >= request.want or reply.left == 0
+            self._check_ahead(request, reply)
             assert not self.tokens & set(claims.values()), "a token came twice"
             assert not set(self.live.values()) & set(claims), "a task with two live tokens"
             self.tokens |= set(claims.values())
             self.live |= {token: task_id for task_id, token in claims.items()}
             lane.answered, lane.claims = request.seq, claims
+            lane.ahead = {claim.token for claim in self._ahead(reply)}
         self.expires_ms |= dict.fromkeys(claims, now_ms + LEASE_MS)
+
+    @staticmethod
+    def _ahead(reply: Exchanged) -> list[Claim]:
+        return reply.claims[len(reply.claims) - reply.ahead :]
+
+    def _check_ahead(self, request: Request, reply: Exchanged) -> None:
+        assert 0 <= reply.ahead <= request.ahead
+        assert len(reply.claims) - reply.ahead <= request.want
+        assert not any(self.crashes[claim.id] for claim in self._ahead(reply))
 
     @staticmethod
     def _check_states(

@@ -139,12 +139,20 @@ class QueueMachine(RuleBasedStateMachine):
     # Exchanges: sent, lost on the way, sent again, arriving late.
 
     def request(
-        self, lane: int, want: int, settles: list[tuple[int, str]], *, suspects: bool = True
+        self,
+        lane: int,
+        want: int,
+        settles: list[tuple[int, str]],
+        *,
+        suspects: bool = True,
+        ahead: int = 0,
     ) -> Request:
         words = [
             Settle(*self.some_attempt(pick), word, 0.5, b'{"type":"X"}') for pick, word in settles
         ]
-        request = Request(lane, self.model.lanes[lane].next_seq, tuple(words), want, suspects)
+        request = Request(
+            lane, self.model.lanes[lane].next_seq, tuple(words), want, suspects, ahead
+        )
         self.model.lanes[lane].next_seq += 1
         self.sent.append(request)
         return request
@@ -163,6 +171,7 @@ class QueueMachine(RuleBasedStateMachine):
                 settles=request.settles,
                 want=request.want,
                 suspects=request.suspects,
+                ahead=request.ahead,
             )
         )
         if superseded:
@@ -177,11 +186,17 @@ class QueueMachine(RuleBasedStateMachine):
         if fresh:
             self.claims += [(claim.id, claim.token) for claim in reply.claims]
 
-    @rule(lane=LANES, want=st.integers(0, 4), settles=SETTLES, suspects=st.booleans())
+    @rule(
+        lane=LANES,
+        want=st.integers(0, 3),
+        settles=SETTLES,
+        suspects=st.booleans(),
+        ahead=st.integers(0, 3),
+    )
     def exchange(
-        self, lane: int, want: int, settles: list[tuple[int, str]], *, suspects: bool
+        self, lane: int, want: int, settles: list[tuple[int, str]], *, suspects: bool, ahead: int
     ) -> None:
-        self.deliver(self.request(lane, want, settles, suspects=suspects))
+        self.deliver(self.request(lane, want, settles, suspects=suspects, ahead=ahead))
 
     @rule(lane=LANES, want=st.integers(1, 4), settles=SETTLES)
     def send_into_a_stuck_connection(
@@ -195,7 +210,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def give_up_waiting(self) -> None:
-        self.deliver(self.sent[-1]._replace(want=0))
+        self.deliver(self.sent[-1]._replace(want=0, ahead=0))
 
     @rule(picks=st.lists(PICKS, max_size=4))
     def extend(self, picks: list[int]) -> None:
@@ -233,12 +248,13 @@ class QueueMachine(RuleBasedStateMachine):
         expired = {i for i, at_ms in self.model.expires_ms.items() if at_ms < self.clock()}
         if not self.model.watch.may_rescue(self.clock()):
             expired.clear()
-        assert {rescued.id for rescued in swept.rescued} == expired
-        assert len(swept.rescued) == len(expired)
+        ended = [token for token, i in self.model.live.items() if i in expired]
+        begun = {self.model.live[t] for t in ended if not self.model.never_started(t)}
+        assert sorted(rescued.id for rescued in swept.rescued) == sorted(begun)
         states = {rescued.id: rescued.state for rescued in swept.rescued}
-        for token in [token for token, i in self.model.live.items() if i in expired]:
-            task_id = self.model.live[token]
-            assert (states[task_id] == "cancelled") == (token in self.model.cancelling)
+        for token in ended:
+            state = states.get(self.model.live[token])
+            assert (state == "cancelled") == (token in self.model.cancelling)
             self.model.rescue(token)
 
     @rule(pick=PICKS, state=st.sampled_from(["waiting", "waiting", "retrying", "in_progress", ""]))

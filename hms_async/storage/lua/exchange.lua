@@ -4,11 +4,14 @@
 -- ARGV   1 task prefix   2 now_ms   3 queue name   4 worker   5 incarnation   6 lane
 --        7 seq   8 want   9 lease_ms, or '' for the queue's: 3 s to a day
 --        10 '1' if the caller may take a suspect, that is if it holds none (R15)
+--        11 how many more to claim ahead: they are not started before the lane's next call has been
+--           answered, so that a crash before that call is none of theirs (R15)
 --        then five for each settle, at most 250 of them: id, token, word, argument, body
 --        word: done (body: result) | fail (body: fault) | retry (argument: delay in ms; fault)
 --              | error (argument: jitter in [0, 1); fault: the queue's retry policy) | release
 -- Reply  'no_queue' | 'superseded' | {verdict, now_ms, left, next_due_ms or '', version,
---        paused, lease_ms, settled, claims, suspect, suspects_left, cancelling}
+--        paused, lease_ms, settled, claims, suspect, suspects_left, cancelling,
+--        ahead}
 --        verdict: 'ok' | 'replayed'
 --        left:    entries that this caller could take now
 --        settled: two for each settle: answer (ok | already | stale | gone), state
@@ -17,6 +20,7 @@
 --        suspect: the token of the claim that is one, or ''
 --        suspects_left: suspects that wait, whoever may take them
 --        cancelling: tokens of this incarnation whose task is to be cancelled (R17)
+--        ahead: how many of the claims, the last ones, were claimed ahead
 -- Keeps  I3 (tokens: R1, R3), I4, I5, and R2: a number that was answered before claims nothing
 --        new, a lower one does nothing at all.
 -- include queue open tally ladder finish lease front promote claim settle
@@ -24,6 +28,7 @@
 local queue, worker, incarnation, lane = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 if not string.find(ARGV[7], '^%d+$') then error('a call has a whole number') end
 local seq, want = tonumber(ARGV[7]), math.min(tonumber(ARGV[8]) or 0, 250)
+local ahead = math.min(tonumber(ARGV[11]) or 0, 250 - want)
 local suspects = ARGV[10] == '1' and 1 or 0
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'lease_ms', 'sla_ms', 'ladder',
   'max_attempts', 'base_ms', 'cap_ms', 'window_ms', 'max_payload_bytes', 'max_crashes')
@@ -39,30 +44,33 @@ local policy = {
 
 local lane_key = NORMAL .. ':lane:' .. incarnation .. ':' .. lane
 local record = redis.call('GET', lane_key)
-local last_seq, last_ids = 0, ''
+local last_seq, last_to_start, last_ids = 0, 0, ''
 if record then
-  local head, ids = string.match(record, '^(%d+) ?(.*)$')
-  last_seq, last_ids = tonumber(head), ids
+  local head, to_start, ids = string.match(record, '^(%d+) (%d+) ?(.*)$')
+  last_seq, last_to_start, last_ids = tonumber(head), tonumber(to_start), ids
 end
 if seq < last_seq then return 'superseded' end
 local replayed = seq == last_seq
 local token_stem = incarnation .. '-' .. lane .. '-' .. ARGV[7] .. '.'
 
-local settles = read_settles(11)
+local settles = read_settles(12)
 local cancelling = redis.pcall('SRANDMEMBER', NORMAL .. ':cancelling:' .. incarnation, 250)
 if cancelling.err then cancelling = {} end
 begin_draining()
 local settled = write_settles(settles, worker, policy)
 promote(100, policy.window)
 
-local claims, others_wanted = {}, false
+local claims, to_start, others_wanted = {}, 0, false
 if replayed then
-  claims = claim_again(last_ids, token_stem, lease, policy)
-elseif not paused and want > 0 then
-  claims, others_wanted = claim(want, suspects, token_stem, worker, queue, lease, policy)
+  claims, to_start = claim_again(last_ids, last_to_start, token_stem, lease, policy)
+elseif not paused and want + ahead > 0 then
+  -- Where one crash is the end, a task must not be charged for what it had no part in.
+  if policy.max_crashes < 2 then ahead = 0 end
+  claims, to_start, others_wanted = claim(want, ahead, suspects, token_stem, worker, queue, lease,
+    policy)
 end
 if not replayed then
-  redis.call('SET', lane_key, ARGV[7] .. ' ' .. table.concat(claimed_ids, ' '),
+  redis.call('SET', lane_key, ARGV[7] .. ' ' .. to_start .. ' ' .. table.concat(claimed_ids, ' '),
     'PX', math.max(60000, 2 * lease))
 end
 write_ended()
@@ -75,4 +83,5 @@ local suspects_left = redis.call('LLEN', SUSPECTS)
 if not paused and (left > 0 or (others_wanted and suspects_left > 0)) then ring() end
 if suspects > 0 and suspect_token == '' then left = left + suspects_left end
 return { replayed and 'replayed' or 'ok', NOW, left, next_due() or '', tonumber(config[1]),
-  paused and 1 or 0, lease, settled, claims, suspect_token, suspects_left, cancelling }
+  paused and 1 or 0, lease, settled, claims, suspect_token, suspects_left, cancelling,
+  #claims / 8 - to_start }

@@ -57,6 +57,15 @@ local function last_fault(crashes, revived)
   return cjson.encode({ type = 'LeaseLost', message = message }), ends
 end
 
+-- Nobody can have started it, so it goes back as if it had never been claimed.
+local function put_back(id, run)
+  redis.call('HDEL', run_key(id), 'token')
+  redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'express', 'ready', NOW,
+    'attempt', math.max((tonumber(run[3]) or 1) - 1, 0))
+  back[#back + 1] = place_of(id, run[7], run[6], run[2])
+  count('released')
+end
+
 local function rescue(id, run)
   local crashes = (tonumber(run[4]) or 0) + 1
   local fault, ends = last_fault(crashes, tonumber(run[14]) or 0)
@@ -93,6 +102,8 @@ for _, id in ipairs(expired) do
     'revived')
   if run.err or not run[1] then
     end_without_record(id, window)
+  elseif run[1] == 'in_progress' and not run[13] and never_started(run[2]) then
+    put_back(id, run)
   elseif run[1] == 'in_progress' then
     rescue(id, run)
   end

@@ -131,16 +131,17 @@ local function is_suspect(crashes, policy)
   return crashes > 0 and crashes >= policy.max_crashes - 1
 end
 
--- Chooses up to `want` records, of them at most `suspects` suspects, who come first. Every fourth
--- claim is the normal lane's while it has any, so that the express lane starves nobody; the turn
--- goes on from one call to the next.
+-- Chooses up to `want` records, of them at most `suspects` suspects, who come first, and then up
+-- to `ahead` more, as long as they have not crashed. Every fourth claim is the normal lane's while
+-- it has any, so that the express lane starves nobody; the turn goes on from one call to the next.
 -- Returns the records, the ids of suspects to put aside, and how many entries were left behind.
-local function choose(want, suspects, lanes, token_stem, queue, policy)
+local function choose(want, ahead, suspects, lanes, token_stem, queue, policy)
   local picked, aside, seen = {}, {}, {}
   local stale, examined, bytes = 0, 0, 0
   local counts = redis.call('HMGET', COUNTS, 'claimed', 'stale')
   local turn, stale_before = tonumber(counts[1] or 0), tonumber(counts[2] or 0)
-  while #picked < want and examined < want + 500 and bytes < BYTES_A_CALL do
+  while #picked < want + ahead and examined < want + ahead + 500 and bytes < BYTES_A_CALL do
+    if #picked >= want then suspects = 0 end
     local first, second = peek(lanes.express), peek(lanes.normal)
     local lane = lanes.express
     if suspects > 0 and peek(lanes.suspects) then
@@ -160,6 +161,7 @@ local function choose(want, suspects, lanes, token_stem, queue, policy)
     examined = examined + 1
     local task, left_behind = examine(entry, raw, lane.name, token_stem .. 'x' .. examined, queue,
       policy, seen, stale_before - stale)
+    if task and #picked >= want and task.crashes > 0 then break end
     if task then
       local suspect = is_suspect(task.crashes, policy)
       if suspect and suspects == 0 then
@@ -188,18 +190,20 @@ local function put_aside(ids)
   call_in_slices('RPUSH', SUSPECTS, ids)
 end
 
--- Returns the claims, and whether suspects may be of use to others now.
-local function claim(want, suspects, token_stem, worker, queue, lease, policy)
+-- Returns the claims, how many of them are to be started at once, and whether suspects may be of
+-- use to others now.
+local function claim(want, ahead, suspects, token_stem, worker, queue, lease, policy)
   local lanes = { suspects = reader(SUSPECTS, 'suspects'), express = reader(EXPRESS, 'express'),
     normal = reader(NORMAL, 'normal') }
-  local picked, aside, stale = choose(want, suspects, lanes, token_stem, queue, policy)
+  local picked, aside, stale = choose(want, ahead, suspects, lanes, token_stem, queue,
+    policy)
   local bodies = {}
   if #picked > 0 then
     local keys = {}
     for i, task in ipairs(picked) do keys[i] = body_key(task.id) end
     bodies = redis.call('MGET', unpack(keys))
   end
-  local claims, leases = {}, {}
+  local claims, leases, to_start = {}, {}, 0
   for i, task in ipairs(picked) do
     local id, body = task.id, bodies[i]
     if not body then
@@ -213,6 +217,7 @@ local function claim(want, suspects, token_stem, worker, queue, lease, policy)
         'started', NOW, 'attempt', attempt)
       observe_since(WAITED, since_when)
       claimed_ids[#claimed_ids + 1] = id
+      if i <= want then to_start = to_start + 1 end
       if task.suspect then suspect_token = token end
       leases[#leases + 1] = NOW + lease
       leases[#leases + 1] = id
@@ -231,12 +236,13 @@ local function claim(want, suspects, token_stem, worker, queue, lease, policy)
   end
   count_stale(-stale)
   if #claimed_ids > 0 then count('claimed', #claimed_ids) end
-  return claims, suspect_token ~= '' or #aside > 0
+  return claims, to_start, suspect_token ~= '' or #aside > 0
 end
 
--- The same number again: the recorded claims whose token still holds, leases renewed (R2).
-local function claim_again(ids, token_stem, lease, policy)
-  local claims, k = {}, 0
+-- The same number again: the recorded claims whose token still holds, leases renewed (R2), and how
+-- many of them are to be started at once.
+local function claim_again(ids, last_to_start, token_stem, lease, policy)
+  local claims, to_start, k = {}, 0, 0
   for id in string.gmatch(ids, '%S+') do
     k = k + 1
     local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'attempt', 'crashes',
@@ -245,6 +251,7 @@ local function claim_again(ids, token_stem, lease, policy)
     local body = redis.call('MGET', body_key(id))[1]
     if not run.err and run[1] == 'in_progress' and run[2] == token and body then
       redis.call('ZADD', INFLIGHT, 'XX', NOW + lease, id)
+      if k <= last_to_start then to_start = to_start + 1 end
       if is_suspect(tonumber(run[4]) or 0, policy) then suspect_token = token end
       local n = #claims
       claims[n + 1], claims[n + 2], claims[n + 3] = id, token, tonumber(run[3])
@@ -252,5 +259,5 @@ local function claim_again(ids, token_stem, lease, policy)
       claims[n + 6], claims[n + 7], claims[n + 8] = run[6] or '', 0, body
     end
   end
-  return claims
+  return claims, to_start
 end
