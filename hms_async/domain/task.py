@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from hms_async.domain.duration import Duration, ms_to_instant
@@ -11,6 +12,8 @@ from hms_async.domain.outcome import Fault
 from hms_async.domain.queue import Priority
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_FROM_BYTE = (_CROCKFORD * 8).encode()
+ENTROPY_BYTES = 16
 
 
 class TaskState(StrEnum):
@@ -37,17 +40,21 @@ OPEN = frozenset(
 ENDED = frozenset(TaskState) - OPEN
 
 
-def make_id(now_ms: int, entropy: int) -> str:
+def make_id(now_ms: int, entropy: bytes) -> str:
     """Return a task id: 26 characters that sort by the time they were made.
 
     Args:
         now_ms: Milliseconds since the Unix epoch, 48 bits of them used.
-        entropy: 80 random bits.
+        entropy: 16 random bytes, five bits of each used.
 
     Source: the ULID specification, https://github.com/ulid/spec.
     """
-    number = (now_ms & 0xFFFF_FFFF_FFFF) << 80 | entropy
-    return "".join([_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5)])
+    return _time_part(now_ms) + entropy.translate(_FROM_BYTE).decode()
+
+
+@lru_cache(maxsize=1)
+def _time_part(now_ms: int) -> str:
+    return "".join([_CROCKFORD[now_ms >> shift & 31] for shift in range(45, -1, -5)])
 
 
 @dataclass(frozen=True, slots=True)
