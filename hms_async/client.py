@@ -30,7 +30,7 @@ from hms_async.errors import (
     WrongState,
 )
 from hms_async.runtime import results
-from hms_async.runtime.order import to_orders
+from hms_async.runtime.order import to_order, to_orders
 from hms_async.runtime.session import Session
 from hms_async.runtime.task import Task
 from hms_async.storage.connect import check_url, is_memory, redact
@@ -241,7 +241,7 @@ class AsyncOMSClient:
             idempotency_key=idempotency_key,
             sla=sla,
         )
-        result = (await self._opened().submitter.submit(queue, to_orders(queue, [task])))[0]
+        result = (await self._opened().submitter.submit(queue, [to_order(queue, task)]))[0]
         if isinstance(result, HMSError):
             raise result
         return result
@@ -263,7 +263,7 @@ class AsyncOMSClient:
                 "enqueue_many takes a list of payloads, this is one payload: write [payload]"
             )
         orders = to_orders(queue, list(payloads))
-        outcome = await self._opened().submitter.submit(queue, orders)
+        outcome = await self._opened().submitter.submit_many(queue, orders)
         accepted = [result for result in outcome if isinstance(result, Enqueued)]
         if len(accepted) < len(outcome):
             if all(isinstance(result, QueueNotFound) for result in outcome):

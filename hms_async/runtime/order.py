@@ -42,25 +42,30 @@ _NO_OPTIONS = _Options()
 _encode_options = msgspec.json.Encoder().encode
 
 
+def to_order(queue: str, task: NewTask) -> Order:
+    """Check a new task and make it ready to be sent."""
+    check_name(queue, what="queue name")
+    return _to_order(queue, task, make_id(_now_ms(), os.urandom(ENTROPY_BYTES)))
+
+
 def to_orders(queue: str, items: Sequence[Any]) -> list[Order]:
     """Check new tasks, and payloads of such without options, and make them ready to be sent."""
     check_name(queue, what="queue name")
+    now_ms = _now_ms()
+    # All at once: to ask the system for the entropy of one takes as long as to make its id thrice.
+    entropy = os.urandom(ENTROPY_BYTES * len(items))
+    starts = range(0, len(entropy), ENTROPY_BYTES)
+    ids = [make_id(now_ms, entropy[start : start + ENTROPY_BYTES]) for start in starts]
     return [
         _to_order(queue, item, made_id)
         if isinstance(item, NewTask)
         else Order(made_id, encode_envelope(made_id, queue, encode_json(item)), own_id=True)
-        for item, made_id in zip(items, _make_ids(len(items)), strict=True)
+        for item, made_id in zip(items, ids, strict=True)
     ]
 
 
-def _make_ids(number: int) -> list[str]:
-    now_ms = time.time_ns() // 1_000_000
-    # All at once: to ask the system for the entropy of one takes as long as to make ten.
-    entropy = os.urandom(ENTROPY_BYTES * number)
-    return [
-        make_id(now_ms, entropy[start : start + ENTROPY_BYTES])
-        for start in range(0, len(entropy), ENTROPY_BYTES)
-    ]
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _to_order(queue: str, task: NewTask, made_id: str) -> Order:

@@ -124,28 +124,13 @@ class Submitter:
                     )
                 )
 
-    async def submit(self, queue: str, orders: Sequence[Order]) -> list[Result]:
-        """Send orders and wait for what became of each, in order.
+    def submit(self, queue: str, orders: Sequence[Order]) -> "asyncio.Future[list[Result]]":
+        """Send orders; the future has what became of each, in order.
 
-        A caller that is cancelled stops waiting; its orders go out all the same. A large number is
-        sent in parts, each with the whole time for itself: a million tasks take half a minute.
-        When a part gets no answer in time, those behind it are not sent.
+        A caller that is cancelled stops waiting; its orders go out all the same.
         """
-        self._check_open()
-        results: list[Result] = []
-        for start in range(0, len(orders), _ITEMS_A_TIMEOUT):
-            results += await self._submit(queue, orders[start : start + _ITEMS_A_TIMEOUT])
-            if isinstance(results[-1], EnqueueUnknown | StoreUnavailable):
-                unsent = StoreUnavailable("not sent, as the server did not answer those before")
-                return results + [unsent] * (len(orders) - len(results))
-        return results
-
-    def _check_open(self) -> None:
         if self._closed:
             raise ClientClosed("the client is closed: nothing was sent")
-
-    async def _submit(self, queue: str, orders: Sequence[Order]) -> list[Result]:
-        self._check_open()
         future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         call = _Call(future, time.monotonic() + ENQUEUE_TIMEOUT_S, orders, [])
         self._waiting.setdefault(queue, deque()).append(call)
@@ -153,7 +138,21 @@ class Submitter:
         self._calls.append(call)
         self._called.set()
         self._wanted.set()
-        return await future
+        return future
+
+    async def submit_many(self, queue: str, orders: Sequence[Order]) -> list[Result]:
+        """Send any number of orders and wait for what became of each, in order.
+
+        They are sent in parts, each with the whole time for itself: a million tasks take half a
+        minute. When a part gets no answer in time, those behind it are not sent.
+        """
+        results: list[Result] = []
+        for start in range(0, len(orders), _ITEMS_A_TIMEOUT):
+            results += await self.submit(queue, orders[start : start + _ITEMS_A_TIMEOUT])
+            if isinstance(results[-1], EnqueueUnknown | StoreUnavailable):
+                unsent = StoreUnavailable("not sent, as the server did not answer those before")
+                return results + [unsent] * (len(orders) - len(results))
+        return results
 
     def _forget_answered(self) -> None:
         while self._calls and self._calls[0].future.done():
