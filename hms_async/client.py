@@ -30,7 +30,7 @@ from hms_async.errors import (
     WrongState,
 )
 from hms_async.runtime import results
-from hms_async.runtime.order import to_order
+from hms_async.runtime.order import to_order, to_orders
 from hms_async.runtime.session import Session
 from hms_async.runtime.task import Task
 from hms_async.storage.connect import check_url, is_memory, redact
@@ -241,7 +241,7 @@ class AsyncOMSClient:
             idempotency_key=idempotency_key,
             sla=sla,
         )
-        result = (await self._opened().submitter.submit([to_order(queue, task)]))[0]
+        result = (await self._opened().submitter.submit(queue, [to_order(queue, task)]))[0]
         if isinstance(result, HMSError):
             raise result
         return result
@@ -262,14 +262,14 @@ class AsyncOMSClient:
             raise ConfigInvalid(
                 "enqueue_many takes a list of payloads, this is one payload: write [payload]"
             )
-        tasks = [item if isinstance(item, NewTask) else NewTask(item) for item in payloads]
-        orders = [to_order(queue, task) for task in tasks]
-        outcome = await self._opened().submitter.submit(orders)
-        if outcome and all(isinstance(result, QueueNotFound) for result in outcome):
-            raise QueueNotFound(queue)
-        if any(isinstance(result, HMSError) for result in outcome):
+        orders = to_orders(queue, list(payloads))
+        outcome = await self._opened().submitter.submit_many(queue, orders)
+        accepted = [result for result in outcome if isinstance(result, Enqueued)]
+        if len(accepted) < len(outcome):
+            if all(isinstance(result, QueueNotFound) for result in outcome):
+                raise QueueNotFound(queue)
             raise EnqueueManyError(outcome)
-        return [result for result in outcome if isinstance(result, Enqueued)]
+        return accepted
 
     # Tasks out, by hand.
 

@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import anyio
 
@@ -38,69 +39,60 @@ Result = Enqueued | HMSError
 
 @dataclass(slots=True)
 class _Call:
-    """One caller's orders. A caller that was cancelled leaves a cancelled future behind.
+    """One caller's orders. They are sent in order, so what is known is known of the first ones.
 
     Attributes:
-        future: Where the caller waits.
+        future: Where the caller waits; cancelled when the caller was.
         deadline: Until when, on the monotonic clock; nothing of it is sent afterwards.
-        waiting: Its orders, each on its way.
-        results: What is known of them.
-        missing: Of how many nothing is.
+        orders: What to send.
+        results: What became of the first of them.
+        under_way: How many have been sent, while an answer is awaited.
+        maybe_sent: How many the server may have without our having heard of it.
+        error: What the last send met.
     """
 
     future: "asyncio.Future[list[Result]]"
     deadline: float
-    waiting: list["_Waiting"]
-    results: list[Result | None]
-    missing: int
+    orders: Sequence[Order]
+    results: list[Result]
+    under_way: int = 0
+    maybe_sent: int = 0
+    error: StoreUnavailable | None = None
+
+    def left(self, count: int) -> None:
+        """Note that so many more are on their way."""
+        self.under_way = len(self.results) + count
+
+    def came_back(self, error: StoreUnavailable | None = None) -> None:
+        """Note that they are not any more, and whether they may have arrived all the same."""
+        if error is not None:
+            self.error = error
+            if is_ambiguous(error):
+                self.maybe_sent = self.under_way
+        self.under_way = 0
+
+    def answer(self, results: Sequence[Result]) -> None:
+        """Note what became of the next ones, unless the caller was let go meanwhile."""
+        if len(self.results) == len(self.orders):
+            return
+        self.results += results
+        if len(self.results) == len(self.orders) and not self.future.done():
+            self.future.set_result(self.results)
 
     def give_up(self) -> None:
         """Answer what can be said without waiting any longer."""
-        for waiting in self.waiting:
-            waiting.give_up()
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """One order on its way.
-
-    Attributes:
-        order: What to send.
-        call: Whose it is, and where in it.
-        under_way: Whether a send of it has not been answered yet.
-        maybe_sent: Whether one never was, so that the server may have it.
-        error: What the last send met.
-    """
-
-    order: Order
-    call: _Call
-    index: int
-    under_way: bool = False
-    maybe_sent: bool = False
-    error: StoreUnavailable | None = None
-
-    def came_back(self, error: StoreUnavailable | None = None) -> None:
-        self.under_way = False
-        if error is not None:
-            self.error = error
-            self.maybe_sent = self.maybe_sent or is_ambiguous(error)
-
-    def answer(self, result: Result) -> None:
-        self.call.results[self.index] = result
-        self.call.missing -= 1
-        if not self.call.missing and not self.call.future.done():
-            self.call.future.set_result([r for r in self.call.results if r is not None])
-
-    def give_up(self) -> None:
-        if self.call.results[self.index] is not None:
-            return
         error = self.error or StoreUnavailable("the server has not answered")
-        if self.maybe_sent or self.under_way:
-            unknown = EnqueueUnknown(self.order.item.id)
-            unknown.__cause__ = error
-            self.answer(unknown)
-        else:
-            self.answer(error)
+        known = len(self.results)
+        sent = max(known, self.under_way, self.maybe_sent)
+        unknown = [_unknown(order, error) for order in self.orders[known:sent]]
+        self.answer([*unknown, *[error] * (len(self.orders) - sent)])
+
+
+class _Span(NamedTuple):
+    """The next orders of a call, as many as go out together."""
+
+    call: _Call
+    orders: Sequence[Order]
 
 
 class Submitter:
@@ -114,7 +106,7 @@ class Submitter:
     def __init__(self, store: Store, *, durable: int = 0) -> None:
         self._store = store
         self._durable = durable
-        self._waiting: dict[str, list[_Waiting]] = {}
+        self._waiting: dict[str, deque[_Call]] = {}
         self._wanted = asyncio.Event()
         self._closed = False
         self._calls: deque[_Call] = deque()  # all have the same time, so the first ends first
@@ -132,43 +124,35 @@ class Submitter:
                     )
                 )
 
-    async def submit(self, orders: Sequence[Order]) -> list[Result]:
-        """Send orders and wait for what became of each, in order.
+    def submit(self, queue: str, orders: Sequence[Order]) -> "asyncio.Future[list[Result]]":
+        """Send orders; the future has what became of each, in order.
 
-        A caller that is cancelled stops waiting; its orders go out all the same. A large number is
-        sent in parts, each with the whole time for itself: a million tasks take half a minute.
-        When a part gets no answer in time, those behind it are not sent.
+        A caller that is cancelled stops waiting; its orders go out all the same.
         """
-        self._check_open()
-        results: list[Result] = []
-        for start in range(0, len(orders), _ITEMS_A_TIMEOUT):
-            results += await self._submit(orders[start : start + _ITEMS_A_TIMEOUT])
-            if isinstance(results[-1], EnqueueUnknown | StoreUnavailable):
-                unsent = StoreUnavailable("not sent, as the server did not answer those before")
-                return results + [unsent] * (len(orders) - len(results))
-        return results
-
-    def _check_open(self) -> None:
         if self._closed:
             raise ClientClosed("the client is closed: nothing was sent")
-
-    async def _submit(self, orders: Sequence[Order]) -> list[Result]:
-        self._check_open()
-        call = _Call(
-            asyncio.get_running_loop().create_future(),
-            time.monotonic() + ENQUEUE_TIMEOUT_S,
-            [],
-            [None] * len(orders),
-            len(orders),
-        )
-        call.waiting += [_Waiting(order, call, index) for index, order in enumerate(orders)]
-        for waiting in call.waiting:
-            self._waiting.setdefault(waiting.order.queue, []).append(waiting)
+        future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
+        call = _Call(future, time.monotonic() + ENQUEUE_TIMEOUT_S, orders, [])
+        self._waiting.setdefault(queue, deque()).append(call)
         self._forget_answered()
         self._calls.append(call)
         self._called.set()
         self._wanted.set()
-        return await call.future
+        return future
+
+    async def submit_many(self, queue: str, orders: Sequence[Order]) -> list[Result]:
+        """Send any number of orders and wait for what became of each, in order.
+
+        They are sent in parts, each with the whole time for itself: a million tasks take half a
+        minute. When a part gets no answer in time, those behind it are not sent.
+        """
+        results: list[Result] = []
+        for start in range(0, len(orders), _ITEMS_A_TIMEOUT):
+            results += await self.submit(queue, orders[start : start + _ITEMS_A_TIMEOUT])
+            if isinstance(results[-1], EnqueueUnknown | StoreUnavailable):
+                unsent = StoreUnavailable("not sent, as the server did not answer those before")
+                return results + [unsent] * (len(orders) - len(results))
+        return results
 
     def _forget_answered(self) -> None:
         while self._calls and self._calls[0].future.done():
@@ -195,42 +179,61 @@ class Submitter:
             await self._wanted.wait()
             self._wanted.clear()
             while self._waiting:
-                by_queue, self._waiting = self._waiting, {}
-                for queue, waiting in by_queue.items():
-                    for chunk in _chunks(waiting):
-                        await self._send(queue, chunk)
+                for queue, calls in list(self._waiting.items()):
+                    await self._send(queue, _take(calls))
+                    if not calls:
+                        del self._waiting[queue]
 
-    async def _send(self, queue: str, chunk: list[_Waiting]) -> None:
+    async def _send(self, queue: str, spans: list[_Span]) -> None:
         backoff = Backoff()
-        while chunk := _in_time(chunk):
-            for waiting in chunk:
-                waiting.under_way = True
+        while spans := [span for span in spans if time.monotonic() < span.call.deadline]:
+            for call, orders in spans:
+                call.left(len(orders))
             try:
-                results = await self._results(queue, chunk)
+                answers, replicas = await self._ask(queue, spans)
             except StoreUnavailable as error:
-                for waiting in chunk:
-                    waiting.came_back(error)
+                for call, _ in spans:
+                    call.came_back(error)
             except HMSError as error:
-                for waiting in chunk:
-                    waiting.came_back()
-                await self._refused(queue, chunk, error)
+                for call, _ in spans:
+                    call.came_back()
+                await self._refused(queue, spans, error)
                 return
             else:
-                for waiting, result in zip(chunk, results, strict=True):
-                    waiting.answer(result)
+                rest = iter(answers)
+                for call, orders in spans:
+                    call.came_back()
+                    answered = zip(orders, rest, strict=False)
+                    call.answer(self._results(queue, call, answered, replicas))
                 return
             await backoff.wait()
 
-    async def _results(self, queue: str, chunk: list[_Waiting]) -> list[Result]:
-        items = [waiting.order.item for waiting in chunk]
-        replicas: int | StoreError = 0
-        if self._durable:
-            answers, replicas = await self._store.enqueue_durably(
-                queue, items, replicas=self._durable, timeout_ms=int(DURABLE_TIMEOUT_S * 1_000)
-            )
-        else:
-            answers = await self._store.enqueue(queue, items)
-        results = [_result(*pair) for pair in zip(chunk, answers, strict=True)]
+    async def _ask(
+        self, queue: str, spans: list[_Span]
+    ) -> tuple[list[Refused | None], int | StoreError]:
+        orders = [order for span in spans for order in span.orders]
+        if not self._durable:
+            return await self._store.enqueue(queue, orders), 0
+        return await self._store.enqueue_durably(
+            queue, orders, replicas=self._durable, timeout_ms=int(DURABLE_TIMEOUT_S * 1_000)
+        )
+
+    def _results(
+        self,
+        queue: str,
+        call: _Call,
+        answered: Iterable[tuple[Order, Refused | None]],
+        replicas: int | StoreError,
+    ) -> list[Result]:
+        resent = call.maybe_sent > len(call.results)
+        results = [
+            Enqueued(order.id, created=True)
+            if refused is None
+            else _refusal(queue, order, refused, resent=resent)
+            for order, refused in answered
+        ]
+        if not self._durable:
+            return results
         return [self._proved(result, replicas) for result in results]
 
     def _proved(self, result: Result, replicas: int | StoreError) -> Result:
@@ -245,54 +248,58 @@ class Submitter:
             return TooFewReplicas(result.id, replicas, self._durable)
         return result
 
-    async def _refused(self, queue: str, chunk: list[_Waiting], error: HMSError) -> None:
+    async def _refused(self, queue: str, spans: list[_Span], error: HMSError) -> None:
         """Answer all of a call that was refused whole, after a closer look at a broken one."""
-        if isinstance(error, StoreProtocol) and len(chunk) > 1:
-            for waiting in chunk:
-                await self._send(queue, [waiting])
+        if isinstance(error, StoreProtocol) and sum(len(orders) for _, orders in spans) > 1:
+            for call, orders in spans:
+                for order in orders:
+                    await self._send(queue, [_Span(call, [order])])
             return
-        for waiting in chunk:
-            waiting.answer(error)
+        for call, orders in spans:
+            call.answer([error] * len(orders))
 
 
-def _in_time(chunk: list[_Waiting]) -> list[_Waiting]:
-    """Return those whose caller still waits, or would if it had not been cancelled."""
-    now = time.monotonic()
-    return [waiting for waiting in chunk if now < waiting.call.deadline]
+def _unknown(order: Order, error: StoreUnavailable) -> EnqueueUnknown:
+    unknown = EnqueueUnknown(order.id)
+    unknown.__cause__ = error
+    return unknown
 
 
-def _result(waiting: _Waiting, refused: Refused | None) -> Result:
-    order = waiting.order
-    task_id = order.item.id
-    if refused is None:
-        return Enqueued(task_id, created=True)
+def _refusal(queue: str, order: Order, refused: Refused, *, resent: bool) -> Result:
     match refused.word:
         case "exists":
             # Our own id, sent before without an answer: it was created then.
-            ours = waiting.maybe_sent and order.own_id and refused.id == task_id
+            ours = resent and order.own_id and refused.id == order.id
             return Enqueued(refused.id, created=ours)
         case "id_in_use":
-            return IdInUse(task_id, refused.detail)
+            return IdInUse(order.id, refused.detail)
         case "full":
-            return QueueFull(order.queue, int(refused.detail))
+            return QueueFull(queue, int(refused.detail))
         case "too_large":
             return PayloadTooLarge(
-                f'queue "{order.queue}" takes at most {refused.detail} bytes of JSON: keep the '
+                f'queue "{queue}" takes at most {refused.detail} bytes of JSON: keep the '
                 "data elsewhere and send where it is, or raise max_payload_bytes"
             )
         case word:
             return StoreProtocol(f"enqueue answered {word!r}")
 
 
-def _chunks(waiting: list[_Waiting]) -> list[list[_Waiting]]:
-    """Split by number and by size, so that no call keeps the server busy for long."""
-    chunks: list[list[_Waiting]] = []
-    size = _BYTES_A_CALL
-    for one in waiting:
-        length = len(one.order.item.body)
-        if not chunks or size + length > _BYTES_A_CALL or len(chunks[-1]) >= _ITEMS_A_CALL:
-            chunks.append([])
-            size = 0
-        chunks[-1].append(one)
-        size += length
-    return chunks
+def _take(calls: deque[_Call]) -> list[_Span]:
+    """Take the next orders, by number and size so that no call keeps the server busy for long."""
+    spans: list[_Span] = []
+    number, size = 0, 0
+    now = time.monotonic()
+    while calls and number < _ITEMS_A_CALL:
+        call, start = calls[0], len(calls[0].results)
+        if now < call.deadline:
+            orders = call.orders[start : start + _ITEMS_A_CALL - number]
+            for index, order in enumerate(orders):
+                size += len(order.body)
+                if size > _BYTES_A_CALL and (number or index):
+                    return [*spans, _Span(call, orders[:index])] if index else spans
+            spans.append(_Span(call, orders))
+            number += len(orders)
+            if start + len(orders) < len(call.orders):
+                break
+        calls.popleft()
+    return spans

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 MOST_A_CALL = 250
 """Settles, claims or renewals in one call of a script (R10)."""
 
 _CLAIM_FIELDS = 8
 
 
-class Enqueue(NamedTuple):
+class Enqueue(msgspec.Struct, frozen=True, gc=False):
     """One task to accept: id, envelope, and JSON options or nothing."""
 
     id: str

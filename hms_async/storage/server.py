@@ -10,6 +10,7 @@ from redis.exceptions import NoScriptError
 from hms_async.errors import QueueNotFound, StoreError
 from hms_async.storage import connect
 from hms_async.storage.keys import Keys
+from hms_async.storage.pool import Pool
 from hms_async.storage.scripts import load
 
 _NO_QUEUE = b"no_queue"
@@ -42,6 +43,7 @@ class Server:
         self._clock = clock
         self._redis = connect.connect(url)
         self._waiting = connect.connect(url, blocking=True)
+        self._pool = Pool(self._waiting)
 
     async def __aenter__(self) -> Self:
         return self
@@ -51,8 +53,9 @@ class Server:
 
     async def aclose(self) -> None:
         """Close the connections; they cannot be used afterwards."""
-        # Shielded: in a cancelled scope the first wait would be the last, and leave both open.
+        # Shielded: in a cancelled scope the first wait would be the last, and leave others open.
         with CancelScope(shield=True):
+            await self._pool.aclose()
             await self._redis.aclose()
             await self._waiting.aclose()
 
@@ -68,7 +71,7 @@ class Server:
             QueueNotFound: If the script says that there is no such queue.
             StoreError: If the server cannot be asked, or refuses.
         """
-        return await self._run(self._send, name, queue, *args)
+        return await self._run(self._pool.call, name, queue, *args)
 
     async def run_replicated(
         self, replicas: int, timeout_ms: int, name: str, queue: str, *args: str | bytes | float
@@ -123,10 +126,7 @@ class Server:
             StoreError: If the server cannot be asked, or refuses.
         """
         with connect.translated():
-            return await self._send(*args)
-
-    async def _send(self, *args: str | bytes | float) -> Any:
-        return await cast("Any", self._redis).execute_command(*args)
+            return await cast("Any", self._redis).execute_command(*args)
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncGenerator[Any]:

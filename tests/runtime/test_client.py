@@ -14,7 +14,7 @@ from hms_async import (
     TaskState,
 )
 from hms_async.runtime import results
-from hms_async.runtime.order import to_order
+from hms_async.runtime.order import to_orders
 from hms_async.runtime.pop import Popper
 from hms_async.runtime.task import Attempt
 from hms_async.storage.events import EventReader
@@ -130,9 +130,9 @@ async def test_what_reaches_a_closed_session_is_refused_and_does_not_hang(
         session = oms._opened()  # pyright: ignore[reportPrivateUsage]
 
     with anyio.fail_after(PATIENCE_S):
-        for orders in ([to_order("q", NewTask(1))], []):
+        for orders in (to_orders("q", [NewTask(1)]), []):
             with pytest.raises(ClientClosed, match="nothing was sent"):
-                await session.submitter.submit(orders)
+                await session.submitter.submit("q", orders)
         with pytest.raises(ClientClosed):
             await session.popper.pop("q", 60)
         with pytest.raises(ClientClosed):

@@ -7,7 +7,7 @@
 -- Reply  'no_queue', or one for each task: 'created'
 --        | {'exists', id, state} | {'id_in_use', id, queue} | {'full', id, max_depth}
 --        | {'too_large', id, max_payload_bytes}
--- Keeps  I2 (the body is written first, so a full server refuses the whole call: R9),
+-- Keeps  I2 (bodies are written first, so a full server refuses the whole call: R9),
 --        I4 (arrival order), I7 (an id or key is one task: R6), I8 (max_depth).
 -- include queue tally ladder
 
@@ -16,7 +16,7 @@ local config = redis.call('HMGET', CONFIG, 'version', 'sla_ms', 'ladder', 'max_d
   'max_payload_bytes')
 if not config[1] then return 'no_queue' end
 check_types()
-local queue_sla, ladder = tonumber(config[2]), false
+local queue_sla, ladder = tonumber(config[2]), nil
 local max_depth, max_payload = tonumber(config[4]), tonumber(config[5])
 local depth = 0
 if max_depth then
@@ -24,41 +24,15 @@ if max_depth then
     - count_left_behind()
 end
 
--- The limit is on the payload, which an envelope of ours carries last.
-local function too_large(body)
-  if #body <= max_payload then return false end
-  local _, head = string.find(body, '"payload":', 1, true)
-  return #body - (head or 0) - 1 > max_payload
+-- Body and record of each task, looked for all at once: as a rule none is there.
+local keys, found = {}, 0
+for i = 5, #ARGV, 3 do
+  if not is_id(ARGV[i]) then error('an id outside the alphabet') end
+  keys[#keys + 1] = body_key(ARGV[i])
+  keys[#keys + 1] = run_key(ARGV[i])
 end
-
-local replies, accepted = {}, {}
-local ids_here, keys_here = {}, {}
-
-local function answer_existing(id)
-  local run = redis.pcall('HMGET', run_key(id), 'queue', 'state')
-  if run.err or not run[1] then return { 'exists', id, 'failed' } end
-  if run[1] ~= queue then return { 'id_in_use', id, run[1] } end
-  return { 'exists', id, run[2] }
-end
-
-local function consider(id, body, options)
-  local key = options.key and unique .. options.key
-  if key then
-    if keys_here[key] then return { 'exists', keys_here[key], 'waiting' } end
-    local holder = redis.pcall('GET', key)
-    if type(holder) == 'string' then
-      local state = redis.pcall('HGET', run_key(holder), 'state')
-      return { 'exists', holder, type(state) == 'string' and state or 'done' }
-    end
-  end
-  if ids_here[id] then return { 'exists', id, 'waiting' } end
-  if redis.call('EXISTS', body_key(id), run_key(id)) > 0 then return answer_existing(id) end
-  if too_large(body) then return { 'too_large', id, max_payload } end
-  if max_depth and depth + #accepted >= max_depth then return { 'full', id, max_depth } end
-  ids_here[id] = true
-  if key then keys_here[key] = id end
-  accepted[#accepted + 1] = { id, body, options, key }
-  return 'created'
+for first = 1, #keys, 1000 do
+  found = found + redis.call('EXISTS', unpack(keys, first, math.min(first + 999, #keys)))
 end
 
 -- Anything else than whole numbers and texts would break a command after the first write (R8).
@@ -76,78 +50,146 @@ local function text(options, name)
 end
 
 local NO_OPTIONS = {}
-for i = 5, #ARGV, 3 do
-  if not is_id(ARGV[i]) then error('an id outside the alphabet') end
-  local options = NO_OPTIONS
-  if ARGV[i + 2] ~= '' then
-    local readable, object = pcall(cjson.decode, ARGV[i + 2])
-    if not readable or type(object) ~= 'table' then error('options are not a JSON object') end
-    options = object
-    whole(options, 'delay', LONGEST_MS)
-    whole(options, 'eta', NOW + LONGEST_MS)
-    whole(options, 'sla', LONGEST_MS)
-    text(options, 'corr')
-    text(options, 'key')
-  end
-  replies[#replies + 1] = consider(ARGV[i], ARGV[i + 1], options)
+local function read_options(json)
+  if json == '' then return NO_OPTIONS end
+  local readable, options = pcall(cjson.decode, json)
+  if not readable or type(options) ~= 'table' then error('options are not a JSON object') end
+  whole(options, 'delay', LONGEST_MS)
+  whole(options, 'eta', NOW + LONGEST_MS)
+  whole(options, 'sla', LONGEST_MS)
+  text(options, 'corr')
+  text(options, 'key')
+  return options
 end
-if #accepted == 0 then return replies end
 
-local lanes = { normal = {}, express = {} }
-local scheduled, rungs = {}, {}
-local earliest = redis.call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')[2]
-earliest = earliest and tonumber(earliest)
-local wake = false
+-- Numbers become text here and not in each command that has them, which costs more.
+local function digits(number) return string.format('%.0f', number) end
 
-for _, task in ipairs(accepted) do
-  local id, body, options, key = unpack(task, 1, 4)
+local function add(list, first, second)
+  list[#list + 1] = first
+  list[#list + 1] = second
+end
+
+-- How a task begins: the fields of its record, its lane, when it is due if that is later, and
+-- its first rung.
+local function beginning(options, key, size)
   local starts = options.eta or (options.delay and NOW + options.delay) or NOW
   local waits = starts > NOW
   local arrived = waits and starts or NOW
   local lane = options.prio == 'high' and 'express' or 'normal'
-  local sla = options.sla or queue_sla
+  local sla, rung = options.sla or queue_sla, nil
   local fields = { 'state', waits and 'scheduled' or 'waiting', 'lane', lane, 'queue', queue,
-    'arrived', arrived }
-  local function set(field, value)
-    fields[#fields + 1] = field
-    fields[#fields + 1] = value
-  end
-  if waits then set('accepted', NOW) end
-  if options.prio == 'high' then set('prio', 'high') end
-  if options.corr then set('corr', options.corr) end
-  if key then set('key', key) end
-  if #body > 16384 then set('size', #body) end
+    'arrived', digits(arrived) }
+  if waits then add(fields, 'accepted', digits(NOW)) end
+  if options.prio == 'high' then add(fields, 'prio', 'high') end
+  if options.corr then add(fields, 'corr', options.corr) end
+  if key then add(fields, 'key', key) end
+  if size then add(fields, 'size', size) end
   if sla then
-    set('sla', sla)
-    set('due', arrived + sla)
+    add(fields, 'sla', digits(sla))
+    add(fields, 'due', digits(arrived + sla))
     ladder = ladder or read_ladder(config[3])
-    local rung = next_rung_at(ladder, arrived, sla)
-    if rung then
-      rungs[#rungs + 1] = rung
-      rungs[#rungs + 1] = id
-    end
+    rung = next_rung_at(ladder, arrived, sla)
   end
-  redis.call('SET', body_key(id), body)
-  redis.call('HSET', run_key(id), unpack(fields))
-  if key then redis.call('SET', key, id) end
-  if waits then
-    scheduled[#scheduled + 1] = starts
-    scheduled[#scheduled + 1] = id
-    if not earliest or starts < earliest then
-      earliest = starts
-      wake = true
-    end
+  return { fields = fields, lane = lane, starts = waits and starts, rung = rung and digits(rung) }
+end
+
+-- What will be written, all of it collected before anything is (R8).
+local accepted, wake = 0, false
+local texts, records, rungs, scheduled = {}, {}, {}, {}
+local lanes = { normal = {}, express = {} }
+local plain, earliest
+
+-- Adds a scheduled task; one that becomes the earliest rings (R12).
+local function schedule(id, starts)
+  if not earliest then
+    local first = redis.call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')[2]
+    earliest = tonumber(first) or math.huge
+  end
+  if starts < earliest then
+    earliest = starts
+    wake = true
+  end
+  add(scheduled, starts, id)
+end
+
+local function accept(n, id, body, options, key)
+  local size = #body > 16384 and #body
+  local begins
+  if size or options ~= NO_OPTIONS then
+    begins = beginning(options, key, size)
   else
-    local list = lanes[lane]
-    list[#list + 1] = id
+    plain = plain or beginning(options)  -- one for all that have nothing of their own
+    begins = plain
+  end
+  accepted = accepted + 1
+  add(texts, keys[2 * n - 1], body)
+  if key then add(texts, key, id) end
+  add(records, keys[2 * n], begins.fields)
+  if begins.rung then add(rungs, begins.rung, id) end
+  if begins.starts then
+    schedule(id, begins.starts)
+  else
+    local lane = lanes[begins.lane]
+    lane[#lane + 1] = id
     wake = true
   end
 end
+
+-- The limit is on the payload, which an envelope of ours carries last.
+local function too_large(body)
+  if #body <= max_payload then return false end
+  local _, head = string.find(body, '"payload":', 1, true)
+  return #body - (head or 0) - 1 > max_payload
+end
+
+local function answer_existing(id)
+  local run = redis.pcall('HMGET', run_key(id), 'queue', 'state')
+  if run.err or not run[1] then return { 'exists', id, 'failed' } end
+  if run[1] ~= queue then return { 'id_in_use', id, run[1] } end
+  return { 'exists', id, run[2] }
+end
+
+local ids_here, keys_here = {}, {}
+
+local function consider(n, id, body, options)
+  local key = options.key and unique .. options.key
+  if key then
+    if keys_here[key] then return { 'exists', keys_here[key], 'waiting' } end
+    local holder = redis.pcall('GET', key)
+    if type(holder) == 'string' then
+      local state = redis.pcall('HGET', run_key(holder), 'state')
+      return { 'exists', holder, type(state) == 'string' and state or 'done' }
+    end
+  end
+  if ids_here[id] then return { 'exists', id, 'waiting' } end
+  if found > 0 and redis.call('EXISTS', body_key(id), run_key(id)) > 0 then
+    return answer_existing(id)
+  end
+  if too_large(body) then return { 'too_large', id, max_payload } end
+  if max_depth and depth + accepted >= max_depth then return { 'full', id, max_depth } end
+  ids_here[id] = true
+  if key then keys_here[key] = id end
+  accept(n, id, body, options, key)
+  return 'created'
+end
+
+local replies = {}
+for n = 1, #keys / 2 do
+  local i = 3 * n + 2
+  replies[n] = consider(n, ARGV[i], ARGV[i + 1], read_options(ARGV[i + 2]))
+end
+if accepted == 0 then return replies end
+
+for first = 1, #texts, 1000 do
+  redis.call('MSET', unpack(texts, first, math.min(first + 999, #texts)))
+end
+for i = 1, #records, 2 do redis.call('HSET', records[i], unpack(records[i + 1])) end
 call_in_slices('ZADD', SLA, rungs)
 call_in_slices('ZADD', SCHEDULED, scheduled)
 call_in_slices('RPUSH', EXPRESS, lanes.express)
 call_in_slices('RPUSH', NORMAL, lanes.normal)
-count('accepted', #accepted)
+count('accepted', accepted)
 write_tally()
 if wake then ring() end
 return replies
