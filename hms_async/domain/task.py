@@ -1,10 +1,12 @@
 """A task: one unit of work, as it is stored."""
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from hms_async.domain.duration import Duration, ms_to_instant
 from hms_async.domain.outcome import Fault
@@ -50,8 +52,7 @@ def make_id(now_ms: int, entropy: int) -> str:
     return "".join([_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5)])
 
 
-@dataclass(frozen=True, slots=True)
-class Enqueued:
+class Enqueued(msgspec.Struct, frozen=True):
     """The answer to an enqueue.
 
     Attributes:
@@ -89,8 +90,7 @@ class NewTask:
     sla: Duration | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One of the last attempts of a task that did not succeed at once.
 
     Attributes:
@@ -112,8 +112,7 @@ class Attempt:
     traceback: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskRecord:
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A task as the store has it: what was asked, and how it goes.
 
     Attributes:
@@ -157,7 +156,7 @@ class TaskRecord:
     worker: str | None = None
     result: Any = None
     error: Mapping[str, str] | None = None
-    attempts: tuple[Attempt, ...] = field(default=())
+    attempts: tuple[Attempt, ...] = ()
     raw: bytes | None = None
 
     @property
@@ -178,8 +177,7 @@ class TaskRecord:
         return str(Fault(self.error.get("type", ""), self.error.get("message", "")))
 
 
-@dataclass(frozen=True, slots=True)
-class TaskPage:
+class TaskPage(msgspec.Struct, frozen=True):
     """Some tasks of a queue in one state.
 
     Attributes:

@@ -4,7 +4,6 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -21,8 +20,7 @@ _MARK = "__hms_handler__"
 _TYPED = re.compile(r"\bTask\[(?!.*\bAny\])")
 
 
-@dataclass(frozen=True, slots=True)
-class Handler:
+class Handler(msgspec.Struct, frozen=True):
     """A function that does the tasks of one queue.
 
     Attributes:
@@ -162,7 +160,9 @@ def bind_all(functions: Iterable[object]) -> list[Handler]:
 
 def with_limit(bound: Handler, limit: int | None) -> Handler:
     """Return a handler with another limit; as it is when there is none."""
-    return bound if limit is None else replace(bound, limit=check_count(limit, name="concurrency"))
+    if limit is None:
+        return bound
+    return msgspec.structs.replace(bound, limit=check_count(limit, name="concurrency"))
 
 
 def _check_kind(function: Callable[..., Any]) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import time
-from dataclasses import dataclass
 
 import msgspec
 
@@ -16,8 +15,7 @@ from hms_async.storage.replies import Enqueue
 _LONGEST_KEY = 512
 
 
-@dataclass(slots=True)
-class Order:
+class Order(msgspec.Struct):
     """One task on its way.
 
     Attributes:

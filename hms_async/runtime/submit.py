@@ -4,9 +4,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import anyio
+import msgspec
 
 from hms_async.domain.task import Enqueued
 from hms_async.errors import (
@@ -36,8 +36,7 @@ _BYTES_A_CALL = 4 * 1_048_576
 Result = Enqueued | HMSError
 
 
-@dataclass(slots=True)
-class _Call:
+class _Call(msgspec.Struct):
     """One caller's orders. A caller that was cancelled leaves a cancelled future behind.
 
     Attributes:
@@ -60,8 +59,7 @@ class _Call:
             waiting.give_up()
 
 
-@dataclass(slots=True)
-class _Waiting:
+class _Waiting(msgspec.Struct):
     """One order on its way.
 
     Attributes:

@@ -1,7 +1,8 @@
 """What goes into the scripts and what comes back, as values."""
 
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
+
+import msgspec
 
 MOST_A_CALL = 250
 """Settles, claims or renewals in one call of a script (R10)."""
@@ -78,8 +79,7 @@ class Claim(NamedTuple):
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Exchanged:
+class Exchanged(msgspec.Struct, frozen=True):
     """The answer to an exchange.
 
     Attributes:
@@ -239,8 +239,7 @@ class RungFired(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
+class Swept(msgspec.Struct, frozen=True):
     """What one round of the supervisor did to a queue.
 
     Attributes:
