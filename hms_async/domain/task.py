@@ -1,7 +1,6 @@
 """A task: one unit of work, as it is stored."""
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -64,8 +63,11 @@ class Enqueued(msgspec.Struct, frozen=True):
     created: bool
 
 
-@dataclass(frozen=True, slots=True)
-class NewTask:
+class _Asked(msgspec.Struct, frozen=True):
+    payload: Any  # apart, as it alone may be given by its place
+
+
+class NewTask(_Asked, frozen=True, kw_only=True):
     """A task to be enqueued with options of its own, as an item of `enqueue_many`.
 
     Attributes:
@@ -79,8 +81,6 @@ class NewTask:
         sla: This task's own promise instead of the queue's.
     """
 
-    payload: Any
-    _: KW_ONLY
     id: str | None = None
     correlation_id: str | None = None
     priority: Priority = "normal"
