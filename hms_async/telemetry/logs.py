@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast, get_args
 
 from hms_async.errors import ConfigInvalid
@@ -81,7 +82,8 @@ def writes(logger: "FilteringBoundLogger", level: int) -> bool:
     An application's own structlog configuration may have a logger that cannot tell.
     """
     tells = getattr(logger, "is_enabled_for", None)
-    return tells is None or bool(tells(level))
+    # structlog's generic wrapper has whatever it is asked for, and would write a line.
+    return not isinstance(tells, MethodType) or bool(tells(level))
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> tuple[Format, str]:
