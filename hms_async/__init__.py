@@ -4,7 +4,9 @@ A service drops tasks into queues with `AsyncOMSClient`; `AsyncWorker` runs the 
 `Supervisor` (ACT) watches the clocks. The README shows each at work.
 """
 
-from hms_async.client import AsyncOMSClient
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from hms_async.domain.event import Event
 from hms_async.domain.queue import Queue, QueueStats
 from hms_async.domain.retry import RetryPolicy
@@ -43,10 +45,13 @@ from hms_async.errors import (
     WrongEventLoop,
     WrongState,
 )
-from hms_async.runtime.handlers import handler
-from hms_async.runtime.task import Task
-from hms_async.supervisor import Supervisor
-from hms_async.worker import AsyncWorker
+
+if TYPE_CHECKING:
+    from hms_async.client import AsyncOMSClient
+    from hms_async.runtime.handlers import handler
+    from hms_async.runtime.task import Task
+    from hms_async.supervisor import Supervisor
+    from hms_async.worker import AsyncWorker
 
 __all__ = [
     "AlreadySettled",
@@ -96,3 +101,24 @@ __all__ = [
     "WrongState",
     "handler",
 ]
+
+# Imported when asked for: a service that only enqueues needs no worker, and `hms --help` not even
+# redis.
+_HOMES = {
+    "AsyncOMSClient": "hms_async.client",
+    "AsyncWorker": "hms_async.worker",
+    "Supervisor": "hms_async.supervisor",
+    "Task": "hms_async.runtime.task",
+    "handler": "hms_async.runtime.handlers",
+}
+
+if not TYPE_CHECKING:  # else a checker would take any name to be there
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_HOMES})

@@ -6,11 +6,11 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import anyio
+import msgspec
 from anyio import TASK_STATUS_IGNORED, CancelScope, CapacityLimiter
 from anyio.abc import TaskStatus
 
@@ -48,8 +48,7 @@ _LEAVE_S = 0.5
 _BEAT_S = 2.0  # what a beat may take at least, however short the lease
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
+class _Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What a running worker consists of; `docs/architecture.md` says who does what."""
 
     feeds: list[Feed]
@@ -283,6 +282,7 @@ class AsyncWorker:
             polls=not self.supervise,
             burst=burst,
         )
+        loop.bell.supervised = self.supervise
         renewer = LeaseRenewer(
             self.url,
             namespace=self.namespace,

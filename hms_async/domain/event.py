@@ -1,13 +1,13 @@
 """What happened to a queue and its tasks, as its stream of events tells it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 GAP = "gap"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened, as a queue's stream tells it.
 
     Attributes:

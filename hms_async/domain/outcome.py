@@ -2,14 +2,14 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 _FIGURES = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """Why an attempt did not succeed.
 
     Attributes:
@@ -34,8 +34,7 @@ class Fault:
         return ": ".join(part for part in (self.type, self.message) if part)
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(msgspec.Struct, frozen=True):
     """The task is done.
 
     Attributes:
@@ -45,8 +44,7 @@ class Completed:
     result: bytes = b"null"
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The attempt failed.
 
     Attributes:
@@ -58,8 +56,7 @@ class Failed:
     retryable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RetryAsked:
+class RetryAsked(msgspec.Struct, frozen=True):
     """The handler asked to be called again; counts as a failed attempt.
 
     Attributes:
@@ -69,8 +66,7 @@ class RetryAsked:
     delay_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class HandedBack:
+class HandedBack(msgspec.Struct, frozen=True):
     """The attempt was not finished and is not counted: the worker stops."""
 
 

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from hms_async.domain.count import check_count
 from hms_async.domain.duration import Duration, to_ms
@@ -38,8 +39,7 @@ def check_name(value: object, *, what: str) -> str:
     return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueSettings:
+class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a queue promises and what it takes; stored with a version.
 
     Attributes:
@@ -59,7 +59,7 @@ class QueueSettings:
 
     sla_ms: int | None = None
     ladder: Ladder = DEFAULT_LADDER
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy = RetryPolicy()
     lease_ms: int = 30_000
     max_crashes: int = 3
     max_depth: int | None = None
@@ -109,8 +109,7 @@ class QueueSettings:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queue:
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """A queue as it is stored.
 
     Attributes:
@@ -128,8 +127,7 @@ class Queue:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueStats:
+class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """One look at a queue, as of the server's clock.
 
     Attributes:

@@ -1,7 +1,8 @@
 """ACT's decision: what the outcome of an attempt leads to."""
 
-from dataclasses import dataclass
 from typing import assert_never
+
+import msgspec
 
 from hms_async.domain.outcome import Completed, Failed, Fault, HandedBack, Outcome, RetryAsked, Word
 from hms_async.domain.retry import RetryPolicy
@@ -9,8 +10,7 @@ from hms_async.domain.retry import RetryPolicy
 _ASKED = Fault("RetryAsked", "the handler asked for another attempt")
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True):
     """What is sent to the store about one attempt.
 
     The store has the last word: a `retry` of a task that has used its attempts up

@@ -1,7 +1,8 @@
 """The promise of a queue: how long a task may take, and when to say that it will be late."""
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from hms_async.domain.duration import to_exact_text, to_ms
 from hms_async.errors import ConfigInvalid
@@ -9,8 +10,7 @@ from hms_async.errors import ConfigInvalid
 _RUNG = re.compile(r"(\d{1,6}(?:\.\d{1,4})?)%\s*(?:\+\s*(\S+)\s+)?\s*([a-z][a-z0-9_]*)")
 
 
-@dataclass(frozen=True, slots=True)
-class Rung:
+class Rung(msgspec.Struct, frozen=True):
     """One step of a ladder: at a share of the promise (and a while after), say a word.
 
     Attributes:

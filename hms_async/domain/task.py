@@ -1,7 +1,6 @@
 """A task: one unit of work, as it is stored."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -99,8 +98,7 @@ class NewTask(_Payload, frozen=True, kw_only=True):
     sla: Duration | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One of the last attempts of a task that did not succeed at once.
 
     Attributes:
@@ -122,8 +120,7 @@ class Attempt:
     traceback: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskRecord:
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A task as the store has it: what was asked, and how it goes.
 
     Attributes:
@@ -167,7 +164,7 @@ class TaskRecord:
     worker: str | None = None
     result: Any = None
     error: Mapping[str, str] | None = None
-    attempts: tuple[Attempt, ...] = field(default=())
+    attempts: tuple[Attempt, ...] = ()
     raw: bytes | None = None
 
     @property
@@ -188,8 +185,7 @@ class TaskRecord:
         return str(Fault(self.error.get("type", ""), self.error.get("message", "")))
 
 
-@dataclass(frozen=True, slots=True)
-class TaskPage:
+class TaskPage(msgspec.Struct, frozen=True):
     """Some tasks of a queue in one state.
 
     Attributes:

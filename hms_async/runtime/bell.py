@@ -14,7 +14,8 @@ from hms_async.runtime.exchange import Backoff
 from hms_async.storage.store import Store
 
 WAIT_S = 1.0
-_MARGIN_S = 5.0
+SUPERVISED_WAIT_S = 3.0
+_MARGIN_S = 3.0
 
 
 class Bell:
@@ -22,20 +23,26 @@ class Bell:
 
     Args:
         store: Where the bells are.
-        rung: Called with the queue that rang, or `None` when nothing did for a second; returns
+        rung: Called with the queue that rang, or `None` when nothing did for a while; returns
             whether the token is of use. One that is not is rung again for others.
+
+    Attributes:
+        supervised: Whether a supervisor runs beside it, whose sweep rings each second for work
+            that nobody was woken for. The end of a wait is of no use to anybody then, so it is
+            longer; else the queue is asked when it ends (R12).
     """
 
     def __init__(self, store: Store, rung: Callable[[str | None], bool]) -> None:
         self._store = store
         self._rung = rung
+        self.supervised = False
         self._wanted: frozenset[str] = frozenset()
         self._listening: frozenset[str] = frozenset()
         self._asked = asyncio.Event()
         self._scope: CancelScope | None = None
 
     def listen(self, queues: Collection[str]) -> None:
-        """Listen to these queues from now on, until one rings or a second has passed."""
+        """Listen to these queues from now on, until one rings or the wait is over."""
         self._wanted = frozenset(queues)
         if self._wanted <= self._listening:
             return
@@ -66,8 +73,9 @@ class Bell:
 
     async def _wait(self, queues: list[str]) -> None:
         # The connection has no time-out of its own: a half-open one would wait for ever.
-        with anyio.move_on_after(WAIT_S + _MARGIN_S):
-            queue = await self._store.wait_for_bell(queues, WAIT_S)
+        wait_s = SUPERVISED_WAIT_S if self.supervised else WAIT_S
+        with anyio.move_on_after(wait_s + _MARGIN_S):
+            queue = await self._store.wait_for_bell(queues, wait_s)
             self._listening = frozenset()
             if not self._rung(queue) and queue is not None:
                 with CancelScope(shield=True):

@@ -9,7 +9,7 @@ from hms_async.runtime.feed import Feed
 from hms_async.runtime.periodic import run_every
 from hms_async.storage.store import Store
 
-_EVERY_S = 10.0
+_EVERY_S = 20.0
 
 
 class Card:

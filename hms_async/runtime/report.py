@@ -69,7 +69,8 @@ class Reporter:
             fields |= _fault_fields(settlement.fault, with_traceback=outcome == "failed")
         if outcome == "retry":
             fields["retry_in_s"] = settlement.delay_ms / 1_000
-        log.log(level, "task.finished", **fields)
+        # By its name: not every logger that an application puts under ours has a method `log`.
+        getattr(log, logging.getLevelName(level).lower())("task.finished", **fields)
 
     def queue_gone(self, queue: str, error: HMSError) -> None:
         """Say that a queue was removed under the worker."""

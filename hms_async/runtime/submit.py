@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import anyio
+import msgspec
 
 from hms_async.domain.task import Enqueued
 from hms_async.errors import (
@@ -37,8 +37,7 @@ _BYTES_A_CALL = 4 * 1_048_576
 Result = Enqueued | HMSError
 
 
-@dataclass(slots=True)
-class _Call:
+class _Call(msgspec.Struct):
     """One caller's orders. They are sent in order, so what is known is known of the first ones.
 
     Attributes:

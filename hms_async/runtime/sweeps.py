@@ -4,15 +4,15 @@ Tests call them as they are; `Supervisor` repeats them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from hms_async.errors import QueueNotFound, StoreError, StoreProtocol, StoreRefused
 from hms_async.storage.replies import Rescued, RungFired
 from hms_async.storage.store import SWEEP_LIMIT, Store
 
 
-@dataclass(slots=True)
-class Report:
+class Report(msgspec.Struct):
     """What a round did.
 
     Attributes:
@@ -26,11 +26,11 @@ class Report:
     """
 
     promoted: int = 0
-    rescued: list[Rescued] = field(default_factory=list[Rescued])
-    rungs: list[RungFired] = field(default_factory=list[RungFired])
+    rescued: list[Rescued] = []
+    rungs: list[RungFired] = []
     pruned: int = 0
     mended: int = 0
-    broken: dict[str, StoreError] = field(default_factory=dict[str, StoreError])
+    broken: dict[str, StoreError] = {}
     more: bool = False
 
 

@@ -32,7 +32,7 @@ COMMAND_TIMEOUT_S = 5.0
 _SCHEMES = ("redis", "rediss", "unix", "memory")
 
 # A right that is missing inside of a script has no class, and another text in each server.
-_NO_RIGHT_WORDS = re.compile(r"ACL failure in script|The user executing the script can't")
+_NO_RIGHT_WORDS = r"ACL failure in script|The user executing the script can't"
 _NOT_NOW = (
     exceptions.BusyLoadingError,
     exceptions.ReadOnlyError,
@@ -40,8 +40,8 @@ _NOT_NOW = (
     exceptions.TryAgainError,
 )
 # Words without a class in redis-py; from inside a script 6.2 puts them into the text.
-_NOT_NOW_WORDS = re.compile(r"\b(MISCONF|NOREPLICAS|BUSY|READONLY|MASTERDOWN|UNKILLABLE)\b")
-_FULL_WORDS = re.compile(r"\bOOM command not allowed\b|used memory > 'maxmemory'")
+_NOT_NOW_WORDS = r"\b(MISCONF|NOREPLICAS|BUSY|READONLY|MASTERDOWN|UNKILLABLE)\b"
+_FULL_WORDS = r"\bOOM command not allowed\b|used memory > 'maxmemory'"
 
 # With them redis-py takes no notice that a pooled connection was closed by the server, and the
 # first command after a restart fails.
@@ -176,7 +176,7 @@ def translate(error: BaseException) -> StoreError:
     text = str(error) or type(error).__name__
     if (reason := _refusal(error, text)) is not None:
         return StoreRefused(reason)
-    if isinstance(error, exceptions.OutOfMemoryError) or _FULL_WORDS.search(text):
+    if isinstance(error, exceptions.OutOfMemoryError) or re.search(_FULL_WORDS, text):
         return StoreFull(f"the server is at its maxmemory: {text}")
     if _is_not_now(error):
         return StoreUnavailable(text)
@@ -189,7 +189,7 @@ def _refusal(error: BaseException, text: str) -> str | None:
     """Why the server will have nothing to do with us until somebody changes something."""
     if isinstance(error, ServerTooOld):
         return text
-    if isinstance(error, exceptions.NoPermissionError) or _NO_RIGHT_WORDS.search(text):
+    if isinstance(error, exceptions.NoPermissionError) or re.search(_NO_RIGHT_WORDS, text):
         return f"the user in the URL lacks a right: {text}"
     if isinstance(error, exceptions.AuthenticationError):
         # A server without a word from us complains of a HELLO that users have never heard of.
@@ -213,5 +213,5 @@ def _is_not_now(error: BaseException) -> bool:
         return True
     return (
         isinstance(error, exceptions.ResponseError)
-        and _NOT_NOW_WORDS.search(f"{getattr(error, 'status_code', '')} {error}") is not None
+        and re.search(_NOT_NOW_WORDS, f"{getattr(error, 'status_code', '')} {error}") is not None
     )

@@ -1,6 +1,5 @@
 """What goes into the scripts and what comes back, as values."""
 
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -80,8 +79,7 @@ class Claim(NamedTuple):
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Exchanged:
+class Exchanged(msgspec.Struct, frozen=True):
     """The answer to an exchange.
 
     Attributes:
@@ -241,8 +239,7 @@ class RungFired(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
+class Swept(msgspec.Struct, frozen=True):
     """What one round of the supervisor did to a queue.
 
     Attributes:

@@ -5,15 +5,15 @@ Old and new releases run side by side: a changed script is another script.
 
 import hashlib
 import re
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+
+import msgspec
 
 _INCLUDE = re.compile(r"^-- include (.+)$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(msgspec.Struct, frozen=True):
     """One operation.
 
     Attributes:

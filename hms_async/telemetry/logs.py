@@ -2,6 +2,9 @@
 
 Modules take a logger with `get_logger`; only the command line and `run_forever()` call
 `configure`, because a library that configures logging takes it away from its application.
+
+structlog is imported with the first line that is written, or at `configure`: with its development
+tools it takes longer than all of this package, and a service that only enqueues writes none.
 """
 
 import functools
@@ -13,20 +16,21 @@ import traceback
 from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TextIO, cast, get_args
-
-import structlog
-from structlog.typing import FilteringBoundLogger
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast, get_args
 
 from hms_async.errors import ConfigInvalid
 from hms_async.telemetry import text
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 Format = Literal["auto", "text", "json"]
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 _LONGEST_ERROR: Final = 2_000
-_loggers: dict[str, FilteringBoundLogger] = {}
+_loggers: dict[str, "_Logger"] = {}
 
 
 def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
@@ -40,6 +44,8 @@ def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
     Raises:
         ConfigInvalid: If the format or the level is not one of ours.
     """
+    import structlog  # noqa: PLC0415  # slow, see above
+
     fmt, level = _checked(fmt, level, "log format", "log level")
     if fmt == "auto":
         fmt = "text" if _is_terminal(stream or sys.stdout) else "json"
@@ -58,24 +64,26 @@ def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
 
 def unconfigure() -> None:
     """Take a configuration back, for tests that share a process with others."""
-    structlog.reset_defaults()
+    if structlog := sys.modules.get("structlog"):
+        structlog.reset_defaults()
     _forget_first_use()
 
 
 def _forget_first_use() -> None:
-    # structlog keeps what a logger was first used with in its `bind`; without this a second
-    # configuration would reach only some of the loggers.
+    # structlog keeps what a logger was first used with; without this a second configuration would
+    # reach only some of the loggers.
     for logger in _loggers.values():
-        vars(logger).pop("bind", None)
+        logger.forget_first_use()
 
 
-def writes(logger: FilteringBoundLogger, level: int) -> bool:
+def writes(logger: "FilteringBoundLogger", level: int) -> bool:
     """Return whether a line of this level would be written, before its fields are made.
 
     An application's own structlog configuration may have a logger that cannot tell.
     """
     tells = getattr(logger, "is_enabled_for", None)
-    return tells is None or bool(tells(level))
+    # structlog's generic wrapper has whatever it is asked for, and would write a line.
+    return not isinstance(tells, MethodType) or bool(tells(level))
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> tuple[Format, str]:
@@ -94,18 +102,40 @@ def from_env(environ: Mapping[str, str] = os.environ) -> tuple[Format, str]:
 
 def is_configured() -> bool:
     """Return whether somebody has configured logging, be it structlog or the standard library."""
-    return structlog.is_configured() or bool(logging.getLogger().handlers)
+    structlog = sys.modules.get("structlog")
+    if structlog is not None and structlog.is_configured():
+        return True
+    return bool(logging.getLogger().handlers)
 
 
-def get_logger(name: str) -> FilteringBoundLogger:
+def get_logger(name: str) -> "FilteringBoundLogger":
     """Return the logger of that name; it looks at the configuration when it is first used.
 
     The name travels as the factory's argument, so that an application which has configured
     structlog upon `logging` finds our events under that name there.
     """
-    if name not in _loggers:
-        _loggers[name] = structlog.get_logger(name)
-    return _loggers[name]
+    logger = _loggers.setdefault(name, _Logger(name))
+    return cast("FilteringBoundLogger", logger)
+
+
+class _Logger:
+    """A logger of structlog's, made when a line is to be written."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, word: str) -> Any:
+        return getattr(self._wrapped, word)
+
+    @functools.cached_property
+    def _wrapped(self) -> Any:
+        import structlog  # noqa: PLC0415  # slow, see above
+
+        return structlog.get_logger(self._name)
+
+    def forget_first_use(self) -> None:
+        """Look at the configuration again."""
+        vars(self).pop("_wrapped", None)
 
 
 def _checked(fmt: str, level: str, fmt_name: str, level_name: str) -> tuple[Format, str]:

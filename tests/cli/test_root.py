@@ -42,6 +42,19 @@ def test_help_imports_no_command() -> None:
     assert modules == {"options", "errors", "main"}
 
 
+def test_help_imports_nothing_slow() -> None:
+    done = subprocess.run(  # our own command
+        [sys.executable, "-X", "importtime", "-m", "hms_async", "--help"],
+        env=os.environ | {"PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "hms_async.cli.main" in modules
+    assert modules.isdisjoint({"anyio", "asyncio", "redis", "rich", "structlog"})
+
+
 def test_a_mistyped_command_comes_with_the_nearest_one(hms: Hms) -> None:
     result = hms("stat")
     assert result.exit_code == 2

@@ -43,4 +43,5 @@ def ears(monkeypatch: pytest.MonkeyPatch) -> Ears:
 
     monkeypatch.setattr(Store, "wait_for_bell", wait_for_bell)
     monkeypatch.setattr(bell, "WAIT_S", 3_600.0)
+    monkeypatch.setattr(bell, "SUPERVISED_WAIT_S", 3_600.0)
     return ears

@@ -1,4 +1,4 @@
-"""Who rings (R12): no sweep runs here, and the bell waits for an hour."""
+"""Who rings (R12): the bell waits for an hour, and a sweep runs only where it is said."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -175,3 +175,15 @@ async def test_an_exchange_that_leaves_work_behind_wakes_the_next_worker(
             await oms.bump(ids[0])
             for task_id in ids:
                 await oms.result(task_id, timeout=PATIENCE_S)
+
+
+async def test_a_sweep_wakes_its_own_worker_for_what_nobody_rang_for(
+    oms: AsyncOMSClient, raw: Raw, ears: Ears
+) -> None:
+    await oms.create_queue("q")
+    task_id = (await oms.enqueue("q", 1, delay="1h")).id
+    raw("DEL", "queue:q:bell")
+    async with worker(oms.url, echo):
+        await ears.wait_for("q")
+        move_silently(raw, task_id)
+        await oms.result(task_id, timeout=PATIENCE_S)

@@ -364,6 +364,27 @@ def test_a_second_configuration_reaches_loggers_in_use() -> None:
     assert (first.getvalue(), second.getvalue()) == ("", "[OMS] x.y\n")
 
 
+def test_an_applications_own_configuration_is_honoured() -> None:
+    lines: list[tuple[str, str]] = []
+
+    class Kept:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def info(self, line: str) -> None:
+            lines.append((self.name, line))
+
+    log = logs.get_logger("test.own")
+    structlog.configure(
+        processors=[structlog.processors.KeyValueRenderer(key_order=["event"])],
+        wrapper_class=structlog.BoundLogger,
+        logger_factory=Kept,
+    )
+    log.info("x.y", queue="q")
+    assert lines == [("test.own", "event='x.y' queue='q'")]
+    assert logs.writes(log, logging.DEBUG)  # it cannot tell
+
+
 def test_a_log_that_nobody_can_take_is_no_error() -> None:
     closed = io.StringIO()
     logs.configure(fmt="text", level="info", stream=closed)
