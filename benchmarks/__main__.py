@@ -1,0 +1,88 @@
+"""The speed benchmark, for anyone to repeat.
+
+python -m benchmarks run --peers blitzq,ardiq,saq,arq,streaq,docket,taskiq,dramatiq --json out.json
+python -m benchmarks table out.json
+python -m benchmarks plot out.json --out docs/img/
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed.environments import interpreter
+from benchmarks.speed.run import Plan, measure
+from benchmarks.speed.scenarios import SCENARIOS
+from benchmarks.speed.table import put_into, table
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    run = commands.add_parser("run", help="measure, and print the table")
+    run.add_argument("--peers", type=_names, default=[], help="files in benchmarks/subjects")
+    run.add_argument("--only", type=_names, default=list(SCENARIOS), help=", ".join(SCENARIOS))
+    run.add_argument("--repeats", type=int, default=3, help="rounds; the subjects take turns")
+    run.add_argument("--tasks", type=int, default=25_000, help="the most that a run has")
+    run.add_argument("--seconds", type=float, default=4.0, help="what a run is to last about")
+    run.add_argument("--patience", type=float, default=60.0, help="seconds until a run has failed")
+    run.add_argument("--server", choices=["valkey", "redis"], default="valkey")
+    run.add_argument("--envs", type=Path, default=Path(".bench"), help="where environments stay")
+    run.add_argument("--python", help="what environments are made with; the newest found")
+    run.add_argument("--here", action="store_true", help="hms in this interpreter")
+    run.add_argument("--json", type=Path, help="where the figures go")
+
+    show = commands.add_parser("table", help="print figures as Markdown")
+    show.add_argument("figures", type=Path)
+    show.add_argument("--into", type=Path, help="a page with markers, to be brought up to date")
+
+    plot = commands.add_parser("plot", help="draw figures as SVG")
+    plot.add_argument("figures", type=Path)
+    plot.add_argument("--out", type=Path, default=Path("docs/img"))
+    return parser.parse_args()
+
+
+def _run(given: argparse.Namespace) -> None:
+    plan = Plan(
+        peers=given.peers,
+        scenarios=[SCENARIOS[name] for name in given.only],
+        repeats=given.repeats,
+        tasks=given.tasks,
+        seconds=given.seconds,
+        patience=given.patience,
+        server=given.server,
+        envs=given.envs,
+        python=interpreter(given.python),
+        here=given.here,
+    )
+    report = measure(plan)
+    if given.json:
+        given.json.write_text(json.dumps(report, indent=1) + "\n")
+    print(table(report))
+
+
+def main() -> None:
+    """Do what the command line says."""
+    given = _arguments()
+    if given.command == "run":
+        _run(given)
+        return
+    report: dict[str, Any] = json.loads(given.figures.read_text())
+    if given.command == "plot":
+        from benchmarks.speed.plot import draw  # noqa: PLC0415
+
+        draw(report, given.out)
+    elif given.into:
+        given.into.write_text(put_into(given.into.read_text(), table(report)))
+    else:
+        print(table(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Docket: streams, with dependency injection."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from typing import Any, ClassVar
+
+from benchmarks.subjects.common import NOTE, QUEUE, Promise, Subject, Work, run
+
+
+class Docket(Subject):
+    """With state and results and, as its documentation says for maximum throughput, without."""
+
+    requirements: ClassVar = ("pydocket", "redis[hiredis]", "uvloop")
+    variants: ClassVar = {
+        "docket": Promise("late", "15 min"),
+        "docket-lean": Promise("late", "no"),
+    }
+    settings: ClassVar = "lean: execution_ttl=0"
+
+    def _docket(self) -> Any:
+        kept = timedelta(minutes=0 if self.variant == "docket-lean" else 15)
+        return import_module("docket").Docket(QUEUE, self.url, execution_ttl=kept)
+
+    @asynccontextmanager
+    async def producing(self) -> AsyncGenerator[None]:
+        async def handle(sent: float, note: str) -> None:
+            """Stand for the handler in a producer."""
+
+        self._handle = handle
+        async with self._docket() as self._ready:
+            yield
+
+    async def enqueue(self, sent: float, due: float | None = None) -> None:
+        when = None if due is None else datetime.fromtimestamp(due, UTC)
+        await self._ready.add(self._handle, when=when)(sent, NOTE)
+
+    def work(self, handle: Work, concurrency: int) -> None:
+        async def handler(sent: float, note: str) -> None:
+            del note
+            await handle(sent)
+
+        async def main() -> None:
+            async with self._docket() as docket:
+                docket.register(handler, names=["handle"])
+                worker: Any = import_module("docket").Worker(docket, concurrency=concurrency)
+                async with worker:
+                    await worker.run_forever()
+
+        run(main())
+
+
+SUBJECT = Docket
