@@ -1,6 +1,7 @@
 """One run of a scenario with a subject: processes started, watched, and ended."""
 
 import json
+import re
 import statistics
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -22,6 +23,8 @@ _LAST_ACKS_S = 0.2  # what a worker may still tell the server after its last han
 _IDLE_S = 1.0
 _WORKERS = (1, 2, 4)
 _EARLY_S = 0.001  # peers' clocks count milliseconds; anything sooner is early
+
+_ERROR = re.compile(r"[\w.]*(Error|Exception|Exit)\b")
 
 Figures = dict[str, Any]
 
@@ -156,7 +159,7 @@ class Contest:
             raise Failed(f"its producer took more than {self.patience:g} s") from None
         if code:
             raise Failed(f"its producer ended with {_last_line(log)}")
-        told: dict[str, Any] = json.loads(_last_line(log))
+        told: dict[str, Any] = json.loads(log.read_text().splitlines()[-1])
         return told
 
     def _start(self, file: Path, tasks: int) -> Owned:
@@ -191,5 +194,7 @@ class Contest:
 
 
 def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "no output"
+    """Return the line of a log that says the most of how it ended."""
+    lines = [line.strip(" |") for line in log.read_text(errors="replace").splitlines()]
+    errors = [line for line in lines if _ERROR.match(line)]
+    return (errors or [line for line in lines if line] or ["no output"])[-1]

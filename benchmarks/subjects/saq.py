@@ -11,7 +11,8 @@ from benchmarks.subjects.common import NOTE, QUEUE, Promise, Subject, Work, clos
 class Saq(Subject):
     """A worker as `saq module.settings` runs it; the queue itself keeps 20 calls at once."""
 
-    requirements: ClassVar = ("saq[redis,hiredis]", "uvloop")
+    # 0.26.4 imports typing_extensions without asking for it.
+    requirements: ClassVar = ("saq[redis,hiredis]", "typing-extensions", "uvloop")
     variants: ClassVar = {"saq": Promise("late", "10 min")}
 
     @asynccontextmanager
