@@ -7,10 +7,12 @@ python -m benchmarks plot out.json --out docs/img/
 
 import argparse
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.environments import interpreter
+from benchmarks.speed.plot import draw
 from benchmarks.speed.run import Plan, measure
 from benchmarks.speed.scenarios import SCENARIOS
 from benchmarks.speed.table import put_into, table
@@ -67,16 +69,21 @@ def _run(given: argparse.Namespace) -> None:
     print(table(report))
 
 
+def _leave(number: int, _frame: object) -> None:
+    """Raise, so that every block on the way out ends the processes that it has started."""
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
-    """Do what the command line says."""
+    """Do what the command line says; a signal ends it with all of its processes."""
     given = _arguments()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     if given.command == "run":
         _run(given)
         return
     report: dict[str, Any] = json.loads(given.figures.read_text())
     if given.command == "plot":
-        from benchmarks.speed.plot import draw  # noqa: PLC0415
-
         draw(report, given.out)
     elif given.into:
         given.into.write_text(put_into(given.into.read_text(), table(report)))

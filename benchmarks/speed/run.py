@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed import server as servers
+from benchmarks.speed.crew import Failed
 from benchmarks.speed.environments import Environment, Unusable, described, provide
-from benchmarks.speed.runs import Contest, Failed
+from benchmarks.speed.runs import Contest
 from benchmarks.speed.scenarios import Scenario
 from benchmarks.speed.server import Server
 from benchmarks.subjects.__main__ import load
@@ -110,10 +111,11 @@ def _rounds(
     sizes: dict[str, int] = {}
     for variant, (module, environment) in environments.items():
         entry: Report = {"scenario": scenario.name, "subject": variant}
+        cannot = load(module).cannot
         if scenario.only not in ("", variant):
             continue
-        if reason := load(module).cannot.get(scenario.name):
-            yield entry | {"cannot": reason}
+        if scenario.name in cannot:
+            yield entry | {"cannot": cannot[scenario.name]}
         elif isinstance(environment, Unusable):
             yield entry | {"failed": f"not installed: {environment}"}
         else:

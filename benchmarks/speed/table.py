@@ -56,6 +56,7 @@ _LATE: list[tuple[str, Cell]] = [
     ("p99 ms", _with_spread("p99_ms", _short)),
     ("max ms", _median("max_ms")),
 ]
+_UNDONE: tuple[str, Cell] = ("not done", _median("undone", _whole))
 _PERCENT: list[tuple[str, Cell]] = [("of the ideal", _median("efficiency", "{:.0%}".format))]
 
 
@@ -64,15 +65,15 @@ def _columns(scenario: Scenario) -> list[tuple[str, Cell]]:
     rate = [("tasks/s", _with_spread("rate"))]
     if scenario.kind == "drain":
         ideal = _PERCENT if scenario.ideal else []
-        return [*rate, *ideal, ("worker CPU ms", _median("worker_ms")), *_COST]
+        return [*rate, *ideal, ("worker CPU ms", _median("client_ms")), *_COST]
     if scenario.kind == "enqueue":
-        return [*rate, ("producer CPU ms", _median("worker_ms")), *_COST]
+        return [*rate, ("producer CPU ms", _median("client_ms")), *_COST]
     if scenario.kind == "latency":
         sent = ("sent/s", _median("sent_rate", _whole))
-        return [*_LATE, ("drift ms", _median("drift_ms")), sent, *_COST]
+        return [*_LATE, ("drift ms", _median("drift_ms")), sent, _UNDONE, *_COST]
     if scenario.kind == "due":
-        return [*_LATE, ("early", _median("early")), *_COST]
-    counts = [(f"{count} processes", _with_spread(f"rate_{count}")) for count in (1, 2, 4)]
+        return [*_LATE, ("early", _median("early", _whole)), _UNDONE, *_COST]
+    counts = [(f"tasks/s with {count}", _with_spread(f"rate_{count}")) for count in (1, 2, 4)]
     return [*counts, ("speed-up with 2", _speed_up(2)), ("with 4", _speed_up(4))]
 
 
@@ -116,12 +117,12 @@ def _scenario(scenario: Scenario, by_subject: dict[str, list[Entry]], report: Re
     silent: list[str] = []
     for name, runs in sorted(by_subject.items(), key=lambda item: _order(scenario, item[1])):
         promise = load(report["subjects"][name]["module"]).variants[name]
-        done = [run for run in runs if "tasks" in run or "rate_1" in run]
+        done = [run for run in runs if "tasks" in run]
         if done:
             cells = [cell(done) for _, cell in columns]
             rows.append([name, *cells, f"{promise.acks}, {promise.results}"])
         silent += [f"{name}: failed, {run['failed']}" for run in runs if "failed" in run]
-        silent += [f"{name}: not run, {run['cannot']}" for run in runs if "cannot" in run]
+        silent += [f"{name}: not run, {run['cannot']}" for run in runs if run.get("cannot")]
     text = f"### {scenario.name}\n\n{scenario.about}\n\n{_markdown(rows)}\n\n"
     return (text + "\n".join(f"- {line}" for line in silent)).rstrip()
 

@@ -21,7 +21,7 @@ class Subject(ABC):
     Attributes:
         requirements: What pip installs for it.
         variants: The names under which it is measured, and what each promises.
-        cannot: Scenarios that it has no means for, and why.
+        cannot: Scenarios that it has no means for, and why; nothing is said of an empty reason.
         at_once: How many plain enqueue calls it is given at once; None for all of them.
         bulk: What `enqueue_many` uses.
         settings: What was set otherwise than by default, and why, in one sentence.

@@ -29,7 +29,7 @@ class Floor(Subject):
             "due-5000",
             "processes",
         ),
-        "no floor is defined for it",
+        "",
     )
 
     @asynccontextmanager
