@@ -8,9 +8,11 @@ python -m benchmarks plot out.json --out docs/img/
 import argparse
 import json
 import signal
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from benchmarks import subjects
 from benchmarks.speed.environments import interpreter
 from benchmarks.speed.plot import draw
 from benchmarks.speed.run import Plan, measure
@@ -18,8 +20,22 @@ from benchmarks.speed.scenarios import SCENARIOS
 from benchmarks.speed.table import put_into, table
 
 
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
+def _scenarios(text: str) -> list[str]:
+    return _among(text, SCENARIOS)
+
+
+def _peers(text: str) -> list[str]:
+    files = Path(subjects.__path__[0]).glob("*.py")
+    subjects_there = {file.stem for file in files if "SUBJECT = " in file.read_text()}
+    return _among(text, subjects_there - {"hms", "floor"})  # these two are always there
+
+
+def _among(text: str, known: Collection[str]) -> list[str]:
+    names = [name for name in text.split(",") if name]
+    for name in names:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(sorted(known))}")
+    return names
 
 
 def _arguments() -> argparse.Namespace:
@@ -28,8 +44,8 @@ def _arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
 
     run = commands.add_parser("run", help="measure, and print the table")
-    run.add_argument("--peers", type=_names, default=[], help="files in benchmarks/subjects")
-    run.add_argument("--only", type=_names, default=list(SCENARIOS), help=", ".join(SCENARIOS))
+    run.add_argument("--peers", type=_peers, default=[], help="files in benchmarks/subjects")
+    run.add_argument("--only", type=_scenarios, default=list(SCENARIOS), help=", ".join(SCENARIOS))
     run.add_argument("--repeats", type=int, default=3, help="rounds; the subjects take turns")
     run.add_argument("--tasks", type=int, default=25_000, help="the most that a run has")
     run.add_argument("--seconds", type=float, default=4.0, help="what a run is to last about")

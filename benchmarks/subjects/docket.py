@@ -11,6 +11,7 @@ from benchmarks.subjects.common import NOTE, QUEUE, Promise, Subject, Work, run
 # redis-py's 100 are too few for 100 tasks at once: a task that finds none fails and is lost sight
 # of until its redelivery in 5 minutes.
 _CONNECTIONS = 5_000
+_CHECKS = timedelta(milliseconds=100)  # as `docket worker` has it; the class has 250
 
 
 class Docket(Subject):
@@ -51,7 +52,9 @@ class Docket(Subject):
         async def main() -> None:
             async with self._docket() as docket:
                 docket.register(handler, names=["handle"])
-                worker: Any = import_module("docket").Worker(docket, concurrency=concurrency)
+                worker: Any = import_module("docket").Worker(
+                    docket, concurrency=concurrency, minimum_check_interval=_CHECKS
+                )
                 async with worker:
                     await worker.run_forever()
 

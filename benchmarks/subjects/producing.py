@@ -58,11 +58,15 @@ async def produce(subject: Subject, how: str, tasks: int, rate: float) -> dict[s
 async def _paced(subject: Subject, tasks: int, rate: float) -> None:
     """Start each call at its moment, whether or not those before it have ended.
 
-    Timers are a millisecond coarse; calls whose moment has come leave together.
+    Timers are a millisecond coarse; calls whose moment has come leave together. A subject that can
+    take only so many calls at once lets the others wait, and that is part of the latency.
     """
+    places = asyncio.Semaphore(subject.at_once or tasks)
 
     async def send() -> None:
-        await subject.enqueue(time.monotonic())
+        sent = time.monotonic()
+        async with places:
+            await subject.enqueue(sent)
 
     began = time.monotonic()
     started = 0
