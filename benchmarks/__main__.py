@@ -1,0 +1,111 @@
+"""The speed benchmark, for anyone to repeat.
+
+python -m benchmarks run --peers blitzq,ardiq,saq,arq,streaq,docket,taskiq,dramatiq --json out.json
+python -m benchmarks table out.json
+python -m benchmarks plot out.json --out docs/img/
+"""
+
+import argparse
+import json
+import signal
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from benchmarks import subjects
+from benchmarks.speed.environments import interpreter
+from benchmarks.speed.plot import draw
+from benchmarks.speed.run import Plan, measure
+from benchmarks.speed.scenarios import SCENARIOS
+from benchmarks.speed.table import put_into, table
+
+
+def _scenarios(text: str) -> list[str]:
+    return _among(text, SCENARIOS)
+
+
+def _peers(text: str) -> list[str]:
+    files = Path(subjects.__path__[0]).glob("*.py")
+    subjects_there = {file.stem for file in files if "SUBJECT = " in file.read_text()}
+    return _among(text, subjects_there - {"hms", "floor"})  # these two are always there
+
+
+def _among(text: str, known: Collection[str]) -> list[str]:
+    names = [name for name in text.split(",") if name]
+    for name in names:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(sorted(known))}")
+    return names
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    run = commands.add_parser("run", help="measure, and print the table")
+    run.add_argument("--peers", type=_peers, default=[], help="files in benchmarks/subjects")
+    run.add_argument("--only", type=_scenarios, default=list(SCENARIOS), help=", ".join(SCENARIOS))
+    run.add_argument("--repeats", type=int, default=3, help="rounds; the subjects take turns")
+    run.add_argument("--tasks", type=int, default=25_000, help="the most that a run has")
+    run.add_argument("--seconds", type=float, default=4.0, help="what a run is to last about")
+    run.add_argument("--patience", type=float, default=60.0, help="seconds until a run has failed")
+    run.add_argument("--server", choices=["valkey", "redis"], default="valkey")
+    run.add_argument("--envs", type=Path, default=Path(".bench"), help="where environments stay")
+    run.add_argument("--python", help="what environments are made with; the newest found")
+    run.add_argument("--here", action="store_true", help="hms in this interpreter")
+    run.add_argument("--json", type=Path, help="where the figures go")
+
+    show = commands.add_parser("table", help="print figures as Markdown")
+    show.add_argument("figures", type=Path)
+    show.add_argument("--into", type=Path, help="a page with markers, to be brought up to date")
+
+    plot = commands.add_parser("plot", help="draw figures as SVG")
+    plot.add_argument("figures", type=Path)
+    plot.add_argument("--out", type=Path, default=Path("docs/img"))
+    return parser.parse_args()
+
+
+def _run(given: argparse.Namespace) -> None:
+    plan = Plan(
+        peers=given.peers,
+        scenarios=[SCENARIOS[name] for name in given.only],
+        repeats=given.repeats,
+        tasks=given.tasks,
+        seconds=given.seconds,
+        patience=given.patience,
+        server=given.server,
+        envs=given.envs,
+        python=interpreter(given.python),
+        here=given.here,
+    )
+    report = measure(plan)
+    if given.json:
+        given.json.write_text(json.dumps(report, indent=1) + "\n")
+    print(table(report))
+
+
+def _leave(number: int, _frame: object) -> None:
+    """Raise, so that every block on the way out ends the processes that it has started."""
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """Do what the command line says; a signal ends it with all of its processes."""
+    given = _arguments()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    if given.command == "run":
+        _run(given)
+        return
+    report: dict[str, Any] = json.loads(given.figures.read_text())
+    if given.command == "plot":
+        draw(report, given.out)
+    elif given.into:
+        given.into.write_text(put_into(given.into.read_text(), table(report)))
+    else:
+        print(table(report))
+
+
+if __name__ == "__main__":
+    main()
