@@ -247,7 +247,7 @@ class AsyncWorker:
                     if leave is not None:
                         await group.start(stop.watch_signals, leave, name="signals")
                     self._announce(parts.feeds, ready)
-                    await parts.loop.run()
+                    await parts.loop.run(group)
                     group.cancel_scope.cancel()
         finally:
             with CancelScope(shield=True):
@@ -316,7 +316,7 @@ class AsyncWorker:
         feed = Feed(queue, handler, lanes, limit)
         # A missing right is noticed now: later it would be waited for (R11).
         with suppress(StoreProtocol):  # the loop tells of it, and leaves the queue alone
-            feed.learn(await feed.lane.exchange(unanswered=_give_up))
+            feed.learn(await feed.lanes[0].exchange(unanswered=_give_up))
         return feed
 
     def _announce(self, feeds: list[Feed], ready: Callable[[], None] | None) -> None:

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import anyio
+from msgspec.structs import replace
 
 from benchmarks.faults.scene import LOOK_S, Scene
 from hms_async import AsyncOMSClient, NewTask

@@ -46,6 +46,10 @@ class Lane:
         worker: This process's id, for people.
         incarnation: This process, in tokens.
         number: The lane's number; a process has one lane for each exchange in flight.
+
+    Attributes:
+        busy: Whether a call is under way.
+        ahead: What the last call claimed ahead: not to be started before the next is answered.
     """
 
     def __init__(
@@ -58,12 +62,15 @@ class Lane:
         self._number = number
         self._seq = 0
         self._refused = False
+        self.busy = False
+        self.ahead: list[Attempt] = []
 
     async def exchange(
         self,
         settles: Sequence[Settle] = (),
         want: int = 0,
         *,
+        ahead: int = 0,
         unanswered: Callable[[StoreError], int],
         again: bool = False,
         suspects: bool = True,
@@ -78,6 +85,7 @@ class Lane:
         Args:
             settles: What is finished.
             want: How many tasks to claim.
+            ahead: How many more, as long as the call is answered at once.
             unanswered: Called at each failed try; returns how many tasks are still wanted, since
                 a wish may be taken back (R2), or raises to give up.
             again: Ask for the answer of the call before, which was given up.
@@ -97,17 +105,19 @@ class Lane:
         while True:
             try:
                 with CancelScope(shield=shielded):
-                    return await self._send(settles, want, suspects=suspects)
+                    return await self._send(settles, want, ahead, suspects=suspects)
             except StoreProtocol:
                 raise
             except StoreRefused:
                 self._refused = True
                 raise
             except StoreError as error:
-                want = unanswered(error)
+                want, ahead = unanswered(error), 0
             await backoff.wait()
 
-    async def _send(self, settles: Sequence[Settle], want: int, *, suspects: bool) -> Exchanged:
+    async def _send(
+        self, settles: Sequence[Settle], want: int, ahead: int, *, suspects: bool
+    ) -> Exchanged:
         while True:
             reply = await self._store.exchange(
                 self.queue,
@@ -117,6 +127,7 @@ class Lane:
                 seq=self._seq,
                 settles=settles,
                 want=want,
+                ahead=ahead,
                 suspects=suspects,
             )
             if reply is not None:

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import math
+import time
 import traceback
 from typing import Any
 
 import anyio
 from anyio import CancelScope, CapacityLimiter
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from hms_async.domain.outcome import Failed, Fault, HandedBack
 from hms_async.errors import (
@@ -46,8 +47,18 @@ class Executor:
         self._leases = leases
         self._worker_id = worker_id
 
-    async def execute(self, attempt: Attempt, handler: Handler, slot: int) -> None:
-        """Run a handler to its outcome; nothing that it raises leaves here."""
+    async def execute(
+        self, attempt: Attempt, handler: Handler, slot: int, scope: CancelScope
+    ) -> None:
+        """Run a handler to its outcome; nothing that it raises leaves here.
+
+        Args:
+            attempt: What to run; `close` it afterwards, also when it was cancelled.
+            handler: Who does it.
+            slot: Where, for the log.
+            scope: Encloses this call, and is cancelled when the attempt is to be.
+        """
+        attempt.started = time.monotonic()
         try:
             envelope = decode_envelope(attempt.claim.body)
             attempt.correlation_id = envelope.correlation_id
@@ -58,14 +69,17 @@ class Executor:
             return
         self._log_started(attempt, slot)
         task = Task(attempt, payload, resources=self._resources, extend=self._leases.check)
-        with CancelScope() as scope:
-            self._leases.watch(attempt, scope, in_thread=not handler.is_async)
-            # What the handler logs says which task it was about.
-            with bound_contextvars(
-                queue=attempt.queue, task_id=task.id, corr_id=task.correlation_id
-            ):
-                await self._call(attempt, handler, task)
-            await _absorb_stray_cancellation()
+        self._leases.watch(attempt, scope, in_thread=not handler.is_async)
+        # What the handler logs says which task it was about; the next task of this slot says so
+        # anew.
+        bind_contextvars(queue=attempt.queue, task_id=task.id, corr_id=task.correlation_id)
+        await self._call(attempt, handler, task)
+        await _absorb_stray_cancellation()
+
+    def close(self, attempt: Attempt) -> None:
+        """Let an attempt be cancelled no more; without an outcome it goes back."""
+        attempt.ended = time.monotonic()
+        self._leases.unwatch(attempt)
         if attempt.outcome is None:
             attempt.outcome = HandedBack()
 

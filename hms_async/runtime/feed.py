@@ -1,39 +1,62 @@
-"""One queue as a worker sees it: what may be taken, and what is to be settled."""
+"""One queue as a worker sees it: what may be taken, what is at hand, and what is to be settled."""
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
+from hms_async.domain.outcome import HandedBack
+from hms_async.domain.pace import Pace
 from hms_async.domain.queue import Queue
-from hms_async.runtime.exchange import Lanes
+from hms_async.runtime.exchange import Lane, Lanes
 from hms_async.runtime.handlers import Handler
 from hms_async.storage.replies import MOST_A_CALL, Exchanged
 
 if TYPE_CHECKING:
     from hms_async.runtime.task import Attempt
 
+IN_FLIGHT = 2
+"""How many exchanges a worker has under way: the server works on one while we run the other's."""
+
 _PAUSED_POLL_S = 1.0
 _NEWS_EVERY_S = 1.0
+_LONGEST_AT_HAND_S = 1.0
 
 
 class Feed:
-    """A queue, its lane, and what this worker knows of it.
+    """A queue, its lanes, and what this worker knows of it.
 
     Args:
         queue: Its settings; read again when their version changes.
         handler: Who does its tasks.
-        lanes: Makes the ways to it: one for the loop, and one for the last act, since a call on
-            the first may be under way then.
+        lanes: Makes the ways to it: those of the loop, and one for the last act, since calls on
+            the others may be under way then.
         limit: How many of its tasks at once.
+
+    Attributes:
+        outbox: Attempts with an outcome, to be settled.
+        ready: Attempts that may start as soon as there is a slot, oldest first.
+        running: How many are in a slot.
+        asked: How many tasks the calls under way may bring for slots that are free now.
+        claiming: How many calls under way may bring any.
+        hungry: Whether there may be something to take.
+        backlog: Whether the last answer left something behind.
+        rings: How often its bell has rung.
     """
 
     def __init__(self, queue: Queue, handler: Handler, lanes: Lanes, limit: int) -> None:
         self.queue = queue
         self.handler = handler
-        self.lane = lanes.make(queue.name)
+        self.lanes = [lanes.make(queue.name) for _ in range(IN_FLIGHT)]
         self.last_lane = lanes.make(queue.name)
+        self.pace = Pace()
         self.outbox: list[Attempt] = []
+        self.ready: deque[Attempt] = deque()
         self.running = 0
+        self.asked = 0
+        self.claiming = 0
         self.hungry = True
+        self.backlog = False
+        self.rings = 0
         self.gone = False
         self.refused = False
         self._limit = limit
@@ -47,6 +70,18 @@ class Feed:
     def name(self) -> str:
         """The queue's name."""
         return self.queue.name
+
+    @property
+    def dormant(self) -> bool:
+        """Whether there can be nothing to do for it: most are so, where there are many."""
+        return not (
+            self.hungry
+            or self.outbox
+            or self.running
+            or self._suspects_wait
+            or self._due_at is not None
+            or self.at_hand
+        )
 
     @property
     def quiet(self) -> bool:
@@ -63,24 +98,56 @@ class Feed:
         """Whether as many of its tasks run as may."""
         return self.running >= self._limit
 
+    @property
+    def idle_lane(self) -> Lane | None:
+        """A lane without a call under way; first the one whose next call lets something start."""
+        idle = [lane for lane in self.lanes if not lane.busy]
+        return max(idle, key=lambda lane: len(lane.ahead), default=None)
+
+    @property
+    def at_hand(self) -> int:
+        """How many tasks were claimed and have not begun."""
+        return len(self.ready) + sum(len(lane.ahead) for lane in self.lanes)
+
+    def share(self) -> int:
+        """Return how much one call may carry: not all, when another can go beside it."""
+        return min(-(-self._limit // IN_FLIGHT), MOST_A_CALL) if self.backlog else MOST_A_CALL
+
     def room(self, free_slots: int) -> int:
-        """Return how many tasks could be taken now."""
+        """Return how many tasks could start now, beside those at hand and those asked for.
+
+        Args:
+            free_slots: Slots that are free, and promised to nobody.
+        """
         if time.monotonic() < self._rests_until:
             return 0
-        return max(min(free_slots, self._limit - self.running, MOST_A_CALL), 0)
+        under_limit = self._limit - self.running - self.asked - len(self.ready)
+        return max(min(free_slots, under_limit, MOST_A_CALL), 0)
 
-    def want(self, free_slots: int, *, suspects: bool) -> int:
-        """Return how many tasks to ask for: none while the queue is thought to be empty.
+    def want(self, free_slots: int, *, suspects: bool, anyway: bool) -> int:
+        """Return how many tasks to ask for.
+
+        While the queue is thought to be empty, or another call asks already and may find it so,
+        there are none to be had; a call that is made anyway may ask all the same.
 
         Args:
             free_slots: How many could run.
             suspects: Whether a suspect may be among them: there may be nothing else (R15).
+            anyway: Whether the call is made for another reason.
         """
         if suspects and self._suspects_wait:
             self.hungry = True
         if self._due_at is not None and time.monotonic() >= self._due_at:
             self.hungry, self._due_at = True, None
-        return self.room(free_slots) if self.hungry else 0
+        worth_it = self.hungry and (self.backlog or not self.claiming)
+        return min(self.room(free_slots), self.share()) if worth_it or anyway else 0
+
+    def ahead(self, want: int) -> int:
+        """Return how many tasks to claim beyond those that can start at once."""
+        if not self.backlog or time.monotonic() < self._rests_until:
+            return 0
+        most = min(self.pace.ahead(self._limit) - self.at_hand, self.share(), MOST_A_CALL - want)
+        return max(most, 0)
 
     @property
     def wants_news(self) -> bool:
@@ -92,6 +159,25 @@ class Feed:
 
     def _news_at(self) -> float:
         return max(self._heard_at + _NEWS_EVERY_S, self._rests_until)
+
+    @property
+    def waits_too_long(self) -> bool:
+        """Whether something has been at hand for so long that others should have it."""
+        oldest = [self.ready[0].claimed] if self.ready else []
+        oldest += [lane.ahead[0].claimed for lane in self.lanes if lane.ahead]
+        return bool(oldest) and time.monotonic() - min(oldest) > _LONGEST_AT_HAND_S
+
+    def hand_back(self) -> None:
+        """Let others have what has not begun; it goes in one call, so that it keeps its order."""
+        back = list(self.ready)
+        self.ready.clear()
+        for lane in self.lanes:
+            back += lane.ahead
+            lane.ahead = []
+        for attempt in back:
+            attempt.outcome = HandedBack()
+        self.outbox[:0] = back
+        self.pace.forget()
 
     def rest(self, seconds: float, *, gone: bool = False, refused: bool = False) -> None:
         """Leave the queue alone for a while, for a fault of its own; it may be gone, or refused."""
@@ -118,9 +204,11 @@ class Feed:
         self._paused, self.gone, self.refused = reply.paused, False, False
         if reply.paused:
             # Its bell is not heard then, so it is asked again.
+            self.backlog = False
             self.rest(_PAUSED_POLL_S)
             return
-        self.hungry, self._suspects_wait = reply.left > 0, reply.suspects_left > 0
+        self.hungry = self.backlog = reply.left > 0
+        self._suspects_wait = reply.suspects_left > 0
         self._due_at = None
         if reply.next_due_ms is not None:
             self._due_at = time.monotonic() + max(reply.next_due_ms - reply.now_ms, 0) / 1_000

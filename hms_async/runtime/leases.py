@@ -30,10 +30,11 @@ class Held:
     def __len__(self) -> int:
         return len(self._attempts)
 
-    def add(self, attempt: Attempt) -> None:
-        """Hold an attempt's lease from now on."""
+    def add(self, *attempts: Attempt) -> None:
+        """Hold the leases of these attempts from now on."""
+        claimed = {attempt.claim.token: attempt for attempt in attempts}
         with self._lock:
-            self._attempts[attempt.claim.token] = attempt
+            self._attempts |= claimed
 
     def suspect(self, token: str) -> None:
         """Take note that one more crash fails this task: it may be what kills its workers."""
@@ -58,15 +59,18 @@ class Held:
         if attempt.lost or (cancelled and not in_thread):
             scope.cancel()
 
-    def drop(self, attempt: Attempt) -> bool:
-        """Let go of a lease that has been settled; returns whether it was held."""
-        token = attempt.claim.token
+    def unwatch(self, attempt: Attempt) -> None:
+        """Leave the scope alone: it will be another attempt's."""
+        self._scopes.pop(attempt.claim.token, None)
+        self._threads.discard(attempt.claim.token)
+
+    def drop(self, *attempts: Attempt) -> list[bool]:
+        """Let go of leases that have been settled; returns for each whether it was held."""
+        tokens = [attempt.claim.token for attempt in attempts]
         with self._lock:
-            held = self._attempts.pop(token, None)
-        self._scopes.pop(token, None)
-        self._threads.discard(token)
-        self._suspects.discard(token)
-        return held is not None
+            held = [self._attempts.pop(token, None) is not None for token in tokens]
+        self._suspects.difference_update(tokens)
+        return held
 
     def by_queue(self) -> dict[str, list[tuple[str, str]]]:
         """Return pairs of id and token for each queue; safe to call from any thread."""

@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 
 import anyio
+import msgspec
+from anyio.abc import TaskGroup
 
 from hms_async.domain.outcome import HandedBack
 from hms_async.domain.settle import Settlement
@@ -21,8 +23,8 @@ from hms_async.errors import (
     StoreUnavailable,
 )
 from hms_async.runtime.bell import Bell
-from hms_async.runtime.exchange import settlement_of, to_settle
-from hms_async.runtime.feed import Feed
+from hms_async.runtime.exchange import Lane, settlement_of, to_settle
+from hms_async.runtime.feed import IN_FLIGHT, Feed
 from hms_async.runtime.leases import Held
 from hms_async.runtime.report import Reporter
 from hms_async.runtime.shutdown import Stop
@@ -33,6 +35,33 @@ from hms_async.storage.store import Store
 
 _FAULT_REST_S = 1.0
 _LEAVE_AFTER_S = 2.0
+
+
+class _Call(msgspec.Struct):
+    """One exchange as it is to be made.
+
+    Attributes:
+        feed: With which queue.
+        lane: On which of its lanes.
+        batch: What to settle.
+        want: How many tasks to claim for slots that are free.
+        ahead: How many more.
+        suspects: Whether one that a crash would fail may be among them (R15).
+        rings: How often the queue's bell had rung before.
+    """
+
+    feed: Feed
+    lane: Lane
+    batch: list[Attempt]
+    want: int
+    ahead: int
+    suspects: bool
+    rings: int
+
+    @property
+    def claims(self) -> bool:
+        """Whether it may bring tasks."""
+        return self.want + self.ahead > 0
 
 
 class ExchangeLoop:
@@ -72,6 +101,10 @@ class ExchangeLoop:
         self._reporter = reporter
         self._polls = polls
         self._burst = burst
+        self._promised = 0  # slots for what is at hand, and for what is asked for
+        self._suspect_asked = False
+        self._carriers = IN_FLIGHT
+        self._over = asyncio.Event()
         self._wake = asyncio.Event()
         stop.on_change(self._wake.set)
         slots.on_finished(self._finished)
@@ -82,6 +115,7 @@ class ExchangeLoop:
         feed.running -= 1
         feed.outbox.append(attempt)
         self._wake.set()
+        self._start(feed)
 
     def shortest_lease_s(self) -> float:
         """Return the shortest lease of the queues served; safe to call from any thread."""
@@ -92,43 +126,85 @@ class ExchangeLoop:
         """Return the lease of a queue, as far as is known here."""
         return self._by_name[queue].queue.settings.lease_ms
 
-    async def run(self) -> None:
-        """Exchange until stopped and everything is settled, or is to be handed back."""
+    async def run(self, group: TaskGroup) -> None:
+        """Exchange until stopped and everything is settled, or is to be handed back.
+
+        Args:
+            group: Where the carriers run. There are `IN_FLIGHT` of them, so that the server works
+                on the call of one while we run what the other has brought.
+        """
+        for number in range(1, IN_FLIGHT + 1):
+            group.start_soon(self._carry, name=f"exchange-{number}")
+        await self._over.wait()
+
+    async def _carry(self) -> None:
         while True:
             self._wake.clear()
             if self._stop.handing_back:
                 # What goes back keeps its order only together: that is left to the last act.
                 if not any(feed.running for feed in self._feeds):
-                    return
+                    break
                 await self._wake.wait()
-                continue
-            try:
-                worked = await self._round()
-            except StoreUnavailable:
-                return  # stopping, with nothing in hand
-            if worked:
-                # The slots run before the next round, so that it carries all that they finish.
+            elif call := self._next_call():
+                try:
+                    await self._carry_out(call)
+                except StoreUnavailable:
+                    break  # stopping, with nothing in hand
+                # The slots run before the next call, so that it carries all that they finish.
                 await anyio.lowlevel.checkpoint()
             elif self._is_done():
-                return
+                break
             else:
                 await self._sleep()
+        self._wake.set()
+        self._carriers -= 1
+        if not self._carriers:
+            self._over.set()
 
-    async def _round(self) -> bool:
-        """Exchange with each queue; returns whether there was anything to say."""
-        worked = False
-        for feed in list(self._feeds):
-            worked = await self._attend(feed) or worked
-        return worked
+    def _next_call(self) -> "_Call | None":
+        """Return what is to be said next, if there is anything; slots are reserved for it (R13)."""
+        for feed in self._feeds:
+            if not feed.dormant and not feed.shut and (call := self._call_for(feed)):
+                return call
+        return None
+
+    def _call_for(self, feed: Feed) -> "_Call | None":
+        self._start(feed)
+        lane = feed.idle_lane
+        if lane is None:
+            return None
+        if not feed.claiming and feed.at_hand and (self._stop.draining or feed.waits_too_long):
+            self._promised -= len(feed.ready)
+            feed.hand_back()
+        batch = feed.outbox[: MOST_A_CALL if self._stop.draining else feed.share()]
+        suspects = not self._suspect_asked and self._held.may_take_suspect(batch)
+        opens = bool(lane.ahead) and self._free > 0
+        news = feed.wants_news and not any(one.busy for one in feed.lanes)
+        want = ahead = 0
+        if not self._stop.draining:
+            anyway = bool(batch) or opens or news
+            want = feed.want(self._free, suspects=suspects, anyway=anyway)
+            # Others wait for these slots, too: nothing is put by for one queue then.
+            if all(one is feed or one.quiet for one in self._feeds):
+                ahead = feed.ahead(want)
+        if not (batch or want or opens or news):
+            return None
+        del feed.outbox[: len(batch)]
+        return _Call(feed, lane, batch, want, ahead, suspects and want > 0, feed.rings)
+
+    @property
+    def _free(self) -> int:
+        """How many slots are free, and promised to nobody."""
+        return self._slots.free - self._promised
 
     def _is_done(self) -> bool:
-        if len(self._held):
+        if len(self._held) or any(feed.claiming for feed in self._feeds):
             return False
         return self._stop.draining or (self._burst and all(feed.quiet for feed in self._feeds))
 
     async def _sleep(self) -> None:
         # While stopping nothing is taken any more, so no bell is of use.
-        free = 0 if self._stop.draining else self._slots.free
+        free = 0 if self._stop.draining else self._free
         if ears := [feed.name for feed in self._feeds if feed.listens(free)]:
             self.bell.listen(ears)
         wakes = [at for feed in self._feeds if (at := feed.wakes_at(free)) is not None]
@@ -141,67 +217,82 @@ class ExchangeLoop:
         self._wake.set()
         if queue is not None:
             feed = self._by_name[queue]
+            feed.rings += 1
             feed.hungry = True
-            return not self._stop.draining and feed.listens(self._slots.free)
+            return not self._stop.draining and feed.listens(self._free)
         if self._polls:
             for feed in self._feeds:
                 feed.hungry = True
         return True
 
-    async def _attend(self, feed: Feed) -> bool:
-        """Exchange with a queue; one that the server refuses to us does not hold up the others.
+    async def _carry_out(self, call: "_Call") -> None:
+        """Make a call; a queue that the server refuses to us does not hold up the others.
 
         Its outcomes stay in their outbox, for the time when we may again (R11).
         """
-        if feed.shut:
-            return False
+        feed = call.feed
         refused = feed.refused
+        self._reserve(call)
         try:
-            worked = await self._step(feed)
+            await self._step(call)
         except StoreRefused as error:
             if not refused:
                 self._reporter.refused(feed.name, error)
+            feed.outbox[:0] = call.batch
             feed.rest(_FAULT_REST_S, refused=True)
-            return False
-        if refused and not feed.refused:
-            self._reporter.let_in(feed.name)
-        return worked
+        else:
+            if refused and not feed.refused:
+                self._reporter.let_in(feed.name)
+        finally:
+            self._release(call)
 
-    async def _step(self, feed: Feed) -> bool:
-        """Exchange with one queue, if there is anything to say; returns whether there was."""
-        batch = feed.outbox[:MOST_A_CALL]
-        suspects = self._held.may_take_suspect(batch)
-        want = 0 if self._stop.draining else feed.want(self._slots.free, suspects=suspects)
-        if not batch and not want and not feed.wants_news:
-            return False
+    def _reserve(self, call: "_Call") -> None:
+        call.lane.busy = True
+        call.feed.asked += call.want
+        call.feed.claiming += call.claims
+        self._promised += call.want
+        self._suspect_asked = self._suspect_asked or call.suspects
+
+    def _release(self, call: "_Call") -> None:
+        call.lane.busy = False
+        call.feed.asked -= call.want
+        call.feed.claiming -= call.claims
+        self._promised -= call.want
+        if call.suspects:
+            self._suspect_asked = False
+        self._wake.set()
+
+    async def _step(self, call: "_Call") -> None:
+        feed, batch = call.feed, call.batch
         policy = feed.queue.settings.retry
         settlements = [settlement_of(attempt, policy) for attempt in batch]
         settles = [
             to_settle(attempt, settlement)
             for attempt, settlement in zip(batch, settlements, strict=True)
         ]
+        began = time.monotonic()
         try:
-            reply = await self._exchange(feed, settles, want, suspects=suspects)
+            reply = await self._exchange(call, settles)
         except QueueNotFound as error:
             if not feed.gone:
                 self._reporter.queue_gone(feed.name, error)
-            self._close(feed, batch, settlements, [Settled("gone", "")] * len(batch))
+            self._close(batch, settlements, [Settled("gone", "")] * len(batch))
             feed.rest(_FAULT_REST_S, gone=True)
-            return False
+            return
         except StoreProtocol as error:
             self._reporter.refused(feed.name, error)
-            await self._settle_one_by_one(feed, batch, settlements, settles)
+            await self._settle_one_by_one(call, settlements, settles)
             feed.rest(_FAULT_REST_S)
-            return False
-        self._close(feed, batch, settlements, reply.settled)
-        self._take(feed, reply)
+            return
+        feed.pace.tripped(time.monotonic() - began)
+        if runs := [attempt.ran_s() for attempt in batch if attempt.ended]:
+            feed.pace.ran(sum(runs) / len(runs))
+        self._close(batch, settlements, reply.settled)
+        self._take(call, reply)
         if reply.version != feed.queue.version:
             await self._reload(feed)
-        return True
 
-    async def _exchange(
-        self, feed: Feed, settles: list[Settle], want: int = 0, *, suspects: bool = False
-    ) -> Exchanged:
+    async def _exchange(self, call: "_Call", settles: list[Settle]) -> Exchanged:
         """Exchange once, however long the server stays away.
 
         Raises:
@@ -213,68 +304,75 @@ class ExchangeLoop:
             self._reporter.store_down(error)
             if self._stop.for_s() > _LEAVE_AFTER_S and not len(self._held):
                 raise error
-            return 0 if self._stop.draining else want
+            return 0 if self._stop.draining else call.want
 
-        reply = await feed.lane.exchange(settles, want, unanswered=unanswered, suspects=suspects)
+        reply = await call.lane.exchange(
+            settles, call.want, ahead=call.ahead, unanswered=unanswered, suspects=call.suspects
+        )
         self._reporter.store_up()
         self._held.ask_to_cancel(reply.cancelling)
         return reply
 
     async def _settle_one_by_one(
-        self, feed: Feed, batch: list[Attempt], settlements: list[Settlement], settles: list[Settle]
+        self, call: "_Call", settlements: list[Settlement], settles: list[Settle]
     ) -> None:
         """A script failed: find the attempt that it fails for, settle the others (R11)."""
-        for attempt, settlement, settle in zip(batch, settlements, settles, strict=True):
+        feed = call.feed
+        alone = _Call(feed, call.lane, [], 0, 0, suspects=False, rings=feed.rings)
+        for attempt, settlement, settle in zip(call.batch, settlements, settles, strict=True):
+            settled = Settled("gone", "")
             for attempted in (settle, Settle(settle.id, settle.token, "release")):
                 try:
-                    reply = await self._exchange(feed, [attempted])
+                    reply = await self._exchange(alone, [attempted])
                 except (QueueNotFound, StoreProtocol) as error:
                     self._reporter.refused(feed.name, error, task_id=settle.id)
-                    settled = Settled("gone", "")
                 else:
                     settled = reply.settled[0]
                     break
-            else:
-                settled = Settled("gone", "")
-            self._close(feed, [attempt], [settlement], [settled])
+            self._close([attempt], [settlement], [settled])
 
     def _close(
-        self,
-        feed: Feed,
-        batch: list[Attempt],
-        settlements: list[Settlement],
-        settled: list[Settled],
+        self, batch: list[Attempt], settlements: list[Settlement], settled: list[Settled]
     ) -> None:
         """Let go of attempts whose end the store knows."""
-        del feed.outbox[: len(batch)]
-        for attempt, settlement, answer in zip(batch, settlements, settled, strict=True):
-            # One that was handed back over its handler's head has been told of.
-            if self._held.drop(attempt):
-                self._reporter.finished(attempt, settlement, answer)
+        self._reporter.closed(self._held.drop(*batch), batch, settlements, settled)
 
-    def _take(self, feed: Feed, reply: Exchanged) -> None:
-        for claim in reply.claims:
-            attempt = Attempt(
-                claim,
-                feed.name,
-                server_ms=reply.now_ms,
-                max_result_bytes=feed.queue.settings.max_payload_bytes,
-            )
-            self._held.add(attempt)
-            if feed.full or not self._slots.free:
-                # An answer that was long unheard: others have the slots by now.
-                attempt.outcome = HandedBack()
-                feed.outbox.append(attempt)
-                continue
-            if claim.token == reply.suspect:
-                self._held.suspect(claim.token)
-            feed.running += 1
-            self._slots.give(attempt, feed.handler)
-        if reply.claims:
+    def _take(self, call: "_Call", reply: Exchanged) -> None:
+        """Start what was claimed, and what was claimed ahead by the lane's call before this."""
+        feed, lane = call.feed, call.lane
+        most = feed.queue.settings.max_payload_bytes
+        attempts = [
+            Attempt(claim, feed.name, server_ms=reply.now_ms, max_result_bytes=most)
+            for claim in reply.claims
+        ]
+        self._held.add(*attempts)
+        if reply.suspect is not None:
+            self._held.suspect(reply.suspect)
+        to_start = len(attempts) - reply.ahead
+        opened, lane.ahead = lane.ahead, attempts[to_start:]
+        opened += attempts[:to_start]
+        feed.ready += opened
+        self._promised += len(opened)
+        feed.learn(reply)
+        if feed.rings != call.rings:
+            feed.hungry = True  # what it rang for may have come after this call
+        if attempts:
             # The others choose first next time.
             self._feeds.remove(feed)
             self._feeds.append(feed)
-        feed.learn(reply)
+        self._start(feed)
+
+    def _start(self, feed: Feed) -> None:
+        """Give slots to what is at hand."""
+        while feed.ready and self._slots.free and not feed.full and not self._stop.draining:
+            attempt = feed.ready.popleft()
+            self._promised -= 1
+            if attempt.lost or attempt.cancel_asked:
+                attempt.outcome = HandedBack()
+                feed.outbox.append(attempt)
+            else:
+                feed.running += 1
+                self._slots.give(attempt, feed.handler)
 
     async def _reload(self, feed: Feed) -> None:
         try:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from hms_async.domain.outcome import Completed, Fault
@@ -25,6 +26,9 @@ _BY_WORD = {"done": "ok", "fail": "failed", "retry": "retry", "release": "releas
 _LEVELS = {"ok": logging.INFO, "cancelled": logging.INFO, "failed": logging.ERROR}
 
 
+_DONE = Settled("ok", "done")
+
+
 class Reporter:
     """Writes a worker's log, and counts what it handed back.
 
@@ -37,6 +41,19 @@ class Reporter:
         self._worker_id = worker_id
         self._down_since: float | None = None
         self._failures = 0
+
+    def closed(
+        self,
+        held: Iterable[bool],
+        attempts: Iterable[Attempt],
+        settlements: Iterable[Settlement],
+        settled: Iterable[Settled],
+    ) -> None:
+        """Say what became of attempts; of those that were not held any more it has been said."""
+        silent = not writes(log, logging.INFO)
+        for one in zip(held, attempts, settlements, settled, strict=True):
+            if one[0] and not (silent and one[3] == _DONE):
+                self.finished(*one[1:])
 
     def finished(self, attempt: Attempt, settlement: Settlement, settled: Settled) -> None:
         """Say what became of an attempt."""
@@ -54,7 +71,7 @@ class Reporter:
             "attempt": attempt.claim.attempt,
             "worker_id": self._worker_id,
             "wait_s": attempt.claim.waited_ms / 1_000,
-            "run_s": round(time.monotonic() - attempt.claimed, 3),
+            "run_s": round(attempt.ran_s(), 3),
             "bytes_in": len(attempt.claim.body),
         }
         if attempt.claim.due_ms is not None:

@@ -166,9 +166,7 @@ class LastAct:
             for attempt in attempts:
                 await self._settle(feed, [attempt])
             return
-        for attempt, one, answer in zip(attempts, settlements, reply.settled, strict=True):
-            if self._held.drop(attempt):
-                self._reporter.finished(attempt, one, answer)
+        self._reporter.closed(self._held.drop(*attempts), attempts, settlements, reply.settled)
 
     def _unanswered(self, error: StoreError) -> int:
         self._reporter.store_down(error)

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from anyio import CancelScope
+
 from hms_async.runtime.execution import Executor
 from hms_async.runtime.handlers import Handler
 from hms_async.runtime.task import Attempt
@@ -20,7 +22,7 @@ class Slots:
     def __init__(self, count: int, executor: Executor) -> None:
         self.count = count
         self._executor = executor
-        self._listeners: list[Callable[[Attempt], None]] = []
+        self._finished: Callable[[Attempt], None] = _nobody
         self._slots = [_Slot(number) for number in range(1, count + 1)]
         self._free = list(reversed(self._slots))
         self._by_coroutine: dict[asyncio.Task[Any] | None, _Slot] = {}
@@ -31,8 +33,8 @@ class Slots:
         return len(self._free)
 
     def on_finished(self, listener: Callable[[Attempt], None]) -> None:
-        """Call this with each attempt that has its outcome."""
-        self._listeners.append(listener)
+        """Call this with each attempt that has its outcome; it may give the slot another."""
+        self._finished = listener
 
     def numbers(self) -> range:
         """Return the numbers of the slots, from 1."""
@@ -45,6 +47,7 @@ class Slots:
 
     def give(self, attempt: Attempt, handler: Handler) -> None:
         """Hand an attempt to a free slot; the caller has made sure that there is one."""
+        # The last to become free comes first: it may be about to fall asleep, and need not.
         slot = self._free.pop()
         slot.work = (attempt, handler)
         slot.wake.set()
@@ -54,24 +57,42 @@ class Slots:
         slot = self._slots[number - 1]
         self._by_coroutine[asyncio.current_task()] = slot
         while True:
+            # One scope for many attempts, since it costs as much as all else: a new one is needed
+            # only when an attempt was cancelled.
+            with CancelScope() as scope:
+                while not scope.cancel_called:
+                    await self._run_next(slot, scope)
+            if slot.runs is not None:
+                self._finish(slot, slot.runs)
+
+    async def _run_next(self, slot: "_Slot", scope: CancelScope) -> None:
+        if slot.work is None:
             await slot.wake.wait()
-            slot.wake.clear()
-            if slot.work is None:
-                continue
+        slot.wake.clear()
+        if slot.work is not None:
             attempt, handler = slot.work
-            await self._executor.execute(attempt, handler, number)
-            slot.work = None
-            self._free.append(slot)
-            for listener in self._listeners:
-                listener(attempt)
+            slot.runs = attempt
+            await self._executor.execute(attempt, handler, slot.number, scope)
+            self._finish(slot, attempt)
+
+    def _finish(self, slot: "_Slot", attempt: Attempt) -> None:
+        self._executor.close(attempt)
+        slot.work = slot.runs = None
+        self._free.append(slot)
+        self._finished(attempt)
 
 
 class _Slot:
     """One of them. asyncio's event is reusable, anyio's is not, and this is the hot path."""
 
-    __slots__ = ("number", "wake", "work")
+    __slots__ = ("number", "runs", "wake", "work")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.wake = asyncio.Event()
         self.work: tuple[Attempt, Handler] | None = None
+        self.runs: Attempt | None = None
+
+
+def _nobody(_: Attempt) -> None:
+    """Nobody listens yet."""

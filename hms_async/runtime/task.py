@@ -28,6 +28,8 @@ class Attempt:
         lost: Whether the lease is known to be lost.
         cancel_asked: Whether somebody asked to cancel the task.
         claimed: When the claim was received, on the monotonic clock.
+        started: When its handler was called.
+        ended: When its handler ended; 0 until then.
     """
 
     __slots__ = (
@@ -37,11 +39,13 @@ class Attempt:
         "claim",
         "claimed",
         "correlation_id",
+        "ended",
         "lost",
         "max_result_bytes",
         "outcome",
         "queue",
         "result",
+        "started",
     )
 
     def __init__(self, claim: Claim, queue: str, *, server_ms: int, max_result_bytes: int) -> None:
@@ -53,12 +57,17 @@ class Attempt:
         self.result: Any = None
         self.lost = False
         self.cancel_asked = False
-        self.claimed = time.monotonic()
+        self.claimed = self.started = time.monotonic()
+        self.ended = 0.0
         self._server_ms = server_ms
 
     def now_ms(self) -> int:
         """Return the server's time, as far as it can be known here: workers' clocks differ."""
         return self._server_ms + int((time.monotonic() - self.claimed) * 1_000)
+
+    def ran_s(self) -> float:
+        """Return for how many seconds its handler has run, or did."""
+        return (self.ended or time.monotonic()) - self.started
 
     def time_left_s(self) -> float | None:
         """Return the seconds until the promise is broken; `None` without one."""

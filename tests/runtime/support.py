@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 
-from hms_async import AsyncOMSClient, AsyncWorker, RetryPolicy, Task, TaskRecord
+from hms_async import AsyncOMSClient, AsyncWorker, QueueStats, RetryPolicy, Task, TaskRecord
 from hms_async.storage.store import Store
 from hms_async.testing import ManualClock, running
 
@@ -50,6 +50,14 @@ async def lose_leases(oms: AsyncOMSClient, queue: str = "q") -> None:
             clock.advance(swept.held_ms / 1_000)
             swept = await store.sweep(queue)
         assert swept.rescued
+
+
+async def stats_when(oms: AsyncOMSClient, holds: Callable[[QueueStats], bool]) -> QueueStats:
+    """Wait until a look at the queue `q` is as it should be."""
+    while True:
+        stats = await oms.stats("q")
+        if holds(stats):
+            return stats
 
 
 class Ears:
