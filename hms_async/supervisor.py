@@ -46,6 +46,7 @@ class Supervisor:
         self._url = check_url(store_url(url)) if store is None else store.url
         self._namespace = chosen_namespace(namespace)
         self._broken: set[tuple[str, str]] = set()
+        self._places: dict[str, int] = {}
         self._queues = (
             None if queues is None else [check_name(q, what="queue name") for q in queues]
         )
@@ -90,7 +91,8 @@ class Supervisor:
 
     async def _tidy_on(self, store: Store) -> None:
         async def step() -> bool:
-            report = await sweeps.tidy(store, await self._names(store))
+            names = await self._names(store)
+            report = await sweeps.tidy(store, names, places=self._places)
             self._tell_broken("tidy", report)
             return report.more
 

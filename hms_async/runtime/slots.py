@@ -61,19 +61,16 @@ class Slots:
             # only when an attempt was cancelled.
             with CancelScope() as scope:
                 while not scope.cancel_called:
-                    await self._run_next(slot, scope)
+                    if slot.work is None:
+                        slot.wake.clear()
+                        await slot.wake.wait()
+                    if slot.work is not None:
+                        attempt, handler = slot.work
+                        slot.runs = attempt
+                        await self._executor.execute(attempt, handler, number, scope)
+                        self._finish(slot, attempt)
             if slot.runs is not None:
                 self._finish(slot, slot.runs)
-
-    async def _run_next(self, slot: "_Slot", scope: CancelScope) -> None:
-        if slot.work is None:
-            await slot.wake.wait()
-        slot.wake.clear()
-        if slot.work is not None:
-            attempt, handler = slot.work
-            slot.runs = attempt
-            await self._executor.execute(attempt, handler, slot.number, scope)
-            self._finish(slot, attempt)
 
     def _finish(self, slot: "_Slot", attempt: Attempt) -> None:
         self._executor.close(attempt)

@@ -3,13 +3,15 @@
 Tests call them as they are; `Supervisor` repeats them.
 """
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 
 import msgspec
 
 from hms_async.errors import QueueNotFound, StoreError, StoreProtocol, StoreRefused
 from hms_async.storage.replies import Rescued, RungFired
 from hms_async.storage.store import SWEEP_LIMIT, Store
+
+_PAGES_A_ROUND = 10
 
 
 class Report(msgspec.Struct):
@@ -54,13 +56,27 @@ async def sweep(store: Store, queues: Sequence[str], limit: int = SWEEP_LIMIT) -
     return report
 
 
-async def tidy(store: Store, queues: Sequence[str], limit: int = SWEEP_LIMIT) -> Report:
-    """Forget what is past its retention, and hold indexes against records."""
+async def tidy(
+    store: Store,
+    queues: Sequence[str],
+    limit: int = SWEEP_LIMIT,
+    places: MutableMapping[str, int] | None = None,
+) -> Report:
+    """Forget what is past its retention, and hold a part of the indexes against the records.
+
+    Args:
+        store: Where the queues are.
+        queues: Which.
+        limit: How many tasks a call looks at.
+        places: Where the next round goes on in each queue's indexes; a million tasks are not
+            looked at in one round.
+    """
     report = Report()
+    places = {} if places is None else places
     for queue in queues:
         try:
             pruned, more = await store.prune(queue, limit)
-            mended = await _reconcile(store, queue, limit)
+            mended = 0 if more else await _reconcile(store, queue, limit, places)
         except QueueNotFound:
             continue  # removed a moment ago
         except (StoreProtocol, StoreRefused) as error:
@@ -74,9 +90,11 @@ async def tidy(store: Store, queues: Sequence[str], limit: int = SWEEP_LIMIT) ->
     return report
 
 
-async def _reconcile(store: Store, queue: str, limit: int) -> int:
-    mended, following = await store.reconcile(queue, 0, limit)
-    while following:
-        more, following = await store.reconcile(queue, following, limit)
+async def _reconcile(store: Store, queue: str, limit: int, places: MutableMapping[str, int]) -> int:
+    mended = 0
+    for _ in range(_PAGES_A_ROUND):
+        more, places[queue] = await store.reconcile(queue, places.get(queue, 0), limit)
         mended += more
+        if not places[queue]:
+            break
     return mended

@@ -33,6 +33,16 @@ _LONGEST_ERROR: Final = 2_000
 _loggers: dict[str, "_Logger"] = {}
 
 
+class _Ours:
+    """What `configure` has given to structlog last."""
+
+    wrapper: Any = None
+    level = logging.NOTSET
+
+
+_ours = _Ours()
+
+
 def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
     """Configure logging for this process.
 
@@ -52,9 +62,11 @@ def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
     renderer = _as_json if fmt == "json" else functools.partial(_as_text, level == "debug")
     # Re-entrant, because a finaliser may log while this very thread is writing.
     lock = threading.RLock()
+    _ours.wrapper = structlog.make_filtering_bound_logger(level)
+    _ours.level = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=_ours.wrapper,
         context_class=dict,
         logger_factory=lambda *args: _Writer(stream, lock, *args[:1]),
         cache_logger_on_first_use=True,
@@ -81,6 +93,9 @@ def writes(logger: "FilteringBoundLogger", level: int) -> bool:
 
     An application's own structlog configuration may have a logger that cannot tell.
     """
+    structlog = sys.modules.get("structlog")
+    if structlog is not None and structlog.get_config()["wrapper_class"] is _ours.wrapper:
+        return level >= _ours.level  # without a logger being made: a worker asks at each task
     tells = getattr(logger, "is_enabled_for", None)
     # structlog's generic wrapper has whatever it is asked for, and would write a line.
     return not isinstance(tells, MethodType) or bool(tells(level))

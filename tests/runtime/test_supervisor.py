@@ -6,6 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from hms_async import AsyncOMSClient, ConfigInvalid, QueueNotFound, Supervisor, Task, TaskState
+from hms_async.runtime import sweeps
 from hms_async.storage.store import Store
 from hms_async.testing import ManualClock
 from tests.runtime.support import PATIENCE_S, QUICK, worker
@@ -115,3 +116,27 @@ async def test_a_worker_supervises_its_own_queues(store_url: str) -> None:
 def test_a_supervisor_of_badly_named_queues_is_refused() -> None:
     with pytest.raises(ConfigInvalid, match="queue name 'a b'"):
         Supervisor(queues=["a b"])
+
+
+async def test_a_round_of_tidying_looks_at_a_part_of_a_long_queue(
+    oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await oms.create_queue("q", sla="1h")
+    await oms.enqueue_many("q", range(2_500))
+    looked_at = list[int]()
+    original = Store.reconcile
+
+    async def reconcile(self: Store, queue: str, start: int, limit: int) -> tuple[int, int]:
+        looked_at.append(start)
+        return await original(self, queue, start, limit)
+
+    monkeypatch.setattr(Store, "reconcile", reconcile)
+    places = dict[str, int]()
+    rounds = list[list[int]]()
+    async with Store(oms.url) as store:
+        for _ in range(4):
+            await sweeps.tidy(store, ["q"], places=places)
+            rounds.append(looked_at.copy())
+            looked_at.clear()
+
+    assert [(one[0], len(one)) for one in rounds] == [(0, 10), (1_000, 10), (2_000, 6), (0, 10)]
