@@ -1,6 +1,5 @@
 """hms_async, this checkout."""
 
-import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -35,11 +34,13 @@ class Hms(Subject):
 
     def work(self, handle: Work, concurrency: int) -> None:
         from hms_async import AsyncWorker, Task  # noqa: PLC0415
+        from hms_async.telemetry import logs  # noqa: PLC0415
 
         async def handler(task: Task[Any]) -> None:
             await handle(task.payload["sent"])
 
-        os.environ["HMS_LOG_LEVEL"] = "error"
+        # Not by HMS_LOG_LEVEL: that is for a process that has not set up logging, as this has.
+        logs.configure(fmt="json", level="error")
         AsyncWorker(
             queue=QUEUE, handler=handler, concurrency=concurrency, url=self.url
         ).run_forever()
