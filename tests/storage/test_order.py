@@ -275,3 +275,16 @@ async def test_r14_a_lane_alone_gives_the_whole_batch(driver: Driver) -> None:
     await driver.push(*[f"e{number}" for number in range(20)], prio="high")
 
     assert len(await driver.claim(20)) == 20
+
+
+async def test_r14_what_two_lanes_claimed_in_one_instant_goes_back_in_the_order_of_the_claims(
+    driver: Driver,
+) -> None:
+    ids = ["d", "a", "c", "b"]
+    await driver.push(*ids)
+    other = driver.another("ab", lane=7)
+    claims = [await one.claim_one() for one in (driver, other, driver, other)]
+
+    await driver.exchange(*[Settle(one.id, one.token, "release") for one in reversed(claims)])
+
+    assert driver.lane_of("express") == ids

@@ -62,7 +62,7 @@ local function put_back(id, run)
   redis.call('HDEL', run_key(id), 'token')
   redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'express', 'ready', NOW,
     'attempt', math.max((tonumber(run[3]) or 1) - 1, 0))
-  back[#back + 1] = place_of(id, run[7], run[6], run[2])
+  back[#back + 1] = place_of(id, run[7], run[15])
   count('released')
 end
 
@@ -84,7 +84,7 @@ local function rescue(id, run)
     finish(id, state, task, window, 'error', fault)
   else
     redis.call('HSET', run_key(id), 'state', state, 'lane', 'express', 'ready', NOW)
-    back[#back + 1] = place_of(id, run[7], run[6], run[2])
+    back[#back + 1] = place_of(id, run[7], run[15])
     announce('type', 'rescued', 'id', id, 'worker', run[5] or '')
   end
   count('rescued')
@@ -99,7 +99,7 @@ local expired = held_ms > 0 and {}
 for _, id in ipairs(expired) do
   local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'attempt', 'crashes', 'worker',
     'started', 'arrived', 'due', 'sla', 'key', 'corr', 'accepted', 'cancel',
-    'revived')
+    'revived', 'nth')
   if run.err or not run[1] then
     end_without_record(id, window)
   elseif run[1] == 'in_progress' and not run[13] and never_started(run[2]) then

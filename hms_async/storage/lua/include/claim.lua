@@ -5,6 +5,7 @@ local BYTES_A_CALL = 4194304
 local SMALL_BODY = 16384 -- records name the size of bodies above this one only
 local LARGEST_RAW = 65536
 local claimed_ids = {}
+local claimed_before = 0 -- claims of the queue before this call
 
 local function reader(key, lane)
   return { key = key, name = lane, entries = {}, position = 1, taken = 0, window = 1 }
@@ -140,6 +141,7 @@ local function choose(want, ahead, suspects, lanes, token_stem, queue, policy)
   local stale, examined, bytes = 0, 0, 0
   local counts = redis.call('HMGET', COUNTS, 'claimed', 'stale')
   local turn, stale_before = tonumber(counts[1] or 0), tonumber(counts[2] or 0)
+  claimed_before = turn
   while #picked < want + ahead and examined < want + ahead + 500 and bytes < BYTES_A_CALL do
     if #picked >= want then suspects = 0 end
     local first, second = peek(lanes.express), peek(lanes.normal)
@@ -214,7 +216,7 @@ local function claim(want, ahead, suspects, token_stem, worker, queue, lease, po
       local token = token_stem .. (#claimed_ids + 1)
       local attempt, since_when = task.attempt + 1, task.ready or task.arrived
       redis.call('HSET', task.record, 'state', 'in_progress', 'token', token, 'worker', worker,
-        'started', NOW, 'attempt', attempt)
+        'started', NOW, 'attempt', attempt, 'nth', claimed_before + #claimed_ids + 1)
       observe_since(WAITED, since_when)
       claimed_ids[#claimed_ids + 1] = id
       if i <= want then to_start = to_start + 1 end

@@ -6,10 +6,10 @@ local WORDS = { done = true, fail = true, retry = true, error = true, release = 
 -- What only few settles need: most are `done`, of a live lease, of a task without a key.
 local function read_rest(settle)
   local rest = redis.call('HMGET', run_key(settle.id), 'settled_by', 'lost_token', 'attempt',
-    'crashes', 'revived', 'accepted')
+    'crashes', 'revived', 'accepted', 'nth')
   settle.settled_by, settle.lost_token, settle.accepted = rest[1], rest[2], rest[6]
   settle.attempt, settle.crashes = tonumber(rest[3]) or 1, tonumber(rest[4]) or 0
-  settle.revived = tonumber(rest[5]) or 0
+  settle.revived, settle.nth = tonumber(rest[5]) or 0, rest[7]
 end
 
 local function read_settle(id, token, word)
@@ -85,7 +85,7 @@ local function apply(settle, worker, policy)
   if word == 'release' then
     end_lease(settle, 'state', 'waiting', 'lane', 'express', 'ready', NOW,
       'attempt', math.max(settle.attempt - 1, 0))
-    released[#released + 1] = place_of(id, settle.arrived, settle.started, settle.token)
+    released[#released + 1] = place_of(id, settle.arrived, settle.nth)
     count('released')
     return 'waiting'
   end
