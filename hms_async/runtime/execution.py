@@ -9,7 +9,6 @@ from typing import Any
 
 import anyio
 from anyio import CancelScope, CapacityLimiter
-from structlog.contextvars import bind_contextvars
 
 from hms_async.domain.outcome import Failed, Fault, HandedBack
 from hms_async.errors import (
@@ -23,7 +22,7 @@ from hms_async.runtime.handlers import Handler
 from hms_async.runtime.leases import Held
 from hms_async.runtime.task import Attempt, Task
 from hms_async.storage.codec import decode_envelope
-from hms_async.telemetry.logs import get_logger, writes
+from hms_async.telemetry.logs import get_logger, say_in_all, writes
 from hms_async.telemetry.text import as_text
 
 log = get_logger("hms_async.worker")
@@ -72,7 +71,7 @@ class Executor:
         self._leases.watch(attempt, scope, in_thread=not handler.is_async)
         # What the handler logs says which task it was about; the next task of this slot says so
         # anew.
-        bind_contextvars(queue=attempt.queue, task_id=task.id, corr_id=task.correlation_id)
+        say_in_all(queue=attempt.queue, task_id=task.id, corr_id=task.correlation_id)
         await self._call(attempt, handler, task)
         await _absorb_stray_cancellation()
 

@@ -153,6 +153,13 @@ class _Logger:
         vars(self).pop("_wrapped", None)
 
 
+def say_in_all(**fields: object) -> None:
+    """Add these fields to all lines that are written in this context from now on."""
+    from structlog.contextvars import bind_contextvars  # noqa: PLC0415  # slow, see above
+
+    bind_contextvars(**fields)
+
+
 def _checked(fmt: str, level: str, fmt_name: str, level_name: str) -> tuple[Format, str]:
     if fmt.lower() not in get_args(Format):
         raise ConfigInvalid(f'{fmt_name}="{fmt}" is not a format: give auto, text or json')
