@@ -146,8 +146,9 @@ class Feed:
         """Return how many tasks to claim beyond those that can start at once."""
         if not self.backlog or time.monotonic() < self._rests_until:
             return 0
-        most = min(self.pace.ahead(self._limit) - self.at_hand, self.share(), MOST_A_CALL - want)
-        return max(most, 0)
+        # What is at hand goes back in one call at a stop, so it is never more than one can carry.
+        most = min(self.pace.ahead(self._limit), MOST_A_CALL) - self.at_hand
+        return max(min(most, self.share(), MOST_A_CALL - want), 0)
 
     @property
     def wants_news(self) -> bool:

@@ -184,9 +184,10 @@ class ExchangeLoop:
         if not self._stop.draining:
             anyway = bool(batch) or opens or news
             want = feed.want(self._free, suspects=suspects, anyway=anyway)
+            ahead = feed.ahead(want)
             # Others wait for these slots, too: nothing is put by for one queue then.
-            if all(one is feed or one.quiet for one in self._feeds):
-                ahead = feed.ahead(want)
+            if ahead and not all(one is feed or one.quiet for one in self._feeds):
+                ahead = 0
         if not (batch or want or opens or news):
             return None
         del feed.outbox[: len(batch)]

@@ -100,3 +100,18 @@ async def test_every_key_of_an_ended_task_goes_with_its_place_among_the_ended(
 
     assert not [key for key in driver.raw.names() if key.startswith("task:")]
     await driver.stats()
+
+
+async def test_the_counters_of_a_minute_are_kept_for_two_days_whoever_began_them(
+    driver: Driver, clock: ManualClock
+) -> None:
+    for begin in (driver.push("a"), driver.claim_one(), driver.store.cancel("q", "a")):
+        await begin
+        clock.advance("1m")
+    await driver.push("b", "c")
+    await driver.push("d")
+
+    minutes = [key for key in driver.raw.names() if ":stats:" in key]
+
+    assert len(minutes) == 3
+    assert all(0 < driver.raw("PTTL", key) <= 172_800_000 for key in minutes)

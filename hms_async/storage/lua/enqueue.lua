@@ -15,7 +15,7 @@ local queue, unique = ARGV[3], ARGV[4]
 local config = redis.call('HMGET', CONFIG, 'version', 'sla_ms', 'ladder', 'max_depth',
   'max_payload_bytes')
 if not config[1] then return 'no_queue' end
-check_types()
+check_types_to_enqueue()
 local queue_sla, ladder = tonumber(config[2]), nil
 local max_depth, max_payload = tonumber(config[4]), tonumber(config[5])
 local depth = 0

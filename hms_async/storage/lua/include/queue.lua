@@ -62,20 +62,27 @@ local function call_in_slices(command, key, values)
   end
 end
 
--- Reads every key that a script may write, so that one of a wrong type raises before
+-- Whether nothing was counted yet in this minute: its counters are to expire then.
+local minute_is_new = false
+
+-- These read every key that a script may write, so that one of a wrong type raises before
 -- anything has been written: effects before an error would stay (R8).
-local function check_types()
+local function check_types_to_enqueue()
   redis.call('LLEN', NORMAL)
   redis.call('LLEN', EXPRESS)
-  redis.call('LLEN', SUSPECTS)
   redis.call('LLEN', BELL)
   redis.call('ZCARD', SCHEDULED)
+  redis.call('ZCARD', SLA)
+  redis.call('HLEN', COUNTS)
+  minute_is_new = redis.call('HLEN', STATS) == 0
+end
+
+local function check_types()
+  check_types_to_enqueue()
+  redis.call('LLEN', SUSPECTS)
   redis.call('ZCARD', RETRY)
   redis.call('ZCARD', INFLIGHT)
-  redis.call('ZCARD', SLA)
   for _, set in ipairs(ENDED) do redis.call('ZCARD', set) end
-  redis.call('HLEN', COUNTS)
-  redis.call('HLEN', STATS)
   redis.call('XLEN', EVENTS)
 end
 

@@ -47,7 +47,7 @@ local function write_tally()
     redis.call('HINCRBY', COUNTS, field, n)
     redis.call('HINCRBY', STATS, field, n)
   end
-  redis.call('PEXPIRE', STATS, 172800000)
+  if minute_is_new then redis.call('PEXPIRE', STATS, 172800000) end
 end
 
 -- Entries left behind in a lane. A dropped one that was never counted (pushed by a
