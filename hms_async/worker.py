@@ -282,7 +282,6 @@ class AsyncWorker:
             polls=not self.supervise,
             burst=burst,
         )
-        loop.bell.supervised = self.supervise
         renewer = LeaseRenewer(
             self.url,
             namespace=self.namespace,

@@ -25,17 +25,17 @@ class Bell:
         store: Where the bells are.
         rung: Called with the queue that rang, or `None` when nothing did for a while; returns
             whether the token is of use. One that is not is rung again for others.
-
-    Attributes:
         supervised: Whether a supervisor runs beside it, whose sweep rings each second for work
             that nobody was woken for. The end of a wait is of no use to anybody then, so it is
             longer; else the queue is asked when it ends (R12).
     """
 
-    def __init__(self, store: Store, rung: Callable[[str | None], bool]) -> None:
+    def __init__(
+        self, store: Store, rung: Callable[[str | None], bool], *, supervised: bool = False
+    ) -> None:
         self._store = store
         self._rung = rung
-        self.supervised = False
+        self._supervised = supervised
         self._wanted: frozenset[str] = frozenset()
         self._listening: frozenset[str] = frozenset()
         self._asked = asyncio.Event()
@@ -73,7 +73,7 @@ class Bell:
 
     async def _wait(self, queues: list[str]) -> None:
         # The connection has no time-out of its own: a half-open one would wait for ever.
-        wait_s = SUPERVISED_WAIT_S if self.supervised else WAIT_S
+        wait_s = SUPERVISED_WAIT_S if self._supervised else WAIT_S
         with anyio.move_on_after(wait_s + _MARGIN_S):
             queue = await self._store.wait_for_bell(queues, wait_s)
             self._listening = frozenset()

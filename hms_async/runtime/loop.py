@@ -91,7 +91,7 @@ class ExchangeLoop:
         polls: bool,
         burst: bool = False,
     ) -> None:
-        self.bell = Bell(store, self._rung)
+        self.bell = Bell(store, self._rung, supervised=not polls)
         self._store = store
         self._slots = slots
         self._feeds = list(feeds)

@@ -6,7 +6,15 @@ from typing import Any
 
 import anyio
 
-from hms_async import AsyncOMSClient, AsyncWorker, QueueStats, RetryPolicy, Task, TaskRecord
+from hms_async import (
+    AsyncOMSClient,
+    AsyncWorker,
+    QueueStats,
+    RetryPolicy,
+    Task,
+    TaskRecord,
+    TaskState,
+)
 from hms_async.storage.store import Store
 from hms_async.testing import ManualClock, running
 
@@ -50,6 +58,11 @@ async def lose_leases(oms: AsyncOMSClient, queue: str = "q") -> None:
             clock.advance(swept.held_ms / 1_000)
             swept = await store.sweep(queue)
         assert swept.rescued
+
+
+async def waiting(oms: AsyncOMSClient) -> list[object]:
+    """Return the payloads that wait in the queue `q`, in the order of their claim."""
+    return [task.payload for task in (await oms.list_tasks("q", TaskState.WAITING)).tasks]
 
 
 async def stats_when(oms: AsyncOMSClient, holds: Callable[[QueueStats], bool]) -> QueueStats:

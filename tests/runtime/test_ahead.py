@@ -13,7 +13,7 @@ from hms_async.runtime import feed, shutdown
 from hms_async.storage.replies import Exchanged
 from hms_async.storage.store import Store
 from hms_async.testing import running
-from tests.runtime.support import PATIENCE_S, burst, stats_when, worker
+from tests.runtime.support import PATIENCE_S, burst, stats_when, waiting, worker
 
 SLOTS = 4
 
@@ -38,10 +38,6 @@ def listen(monkeypatch: pytest.MonkeyPatch, heard: Heard) -> None:
         return reply
 
     monkeypatch.setattr(Store, "exchange", exchange)
-
-
-async def waiting(oms: AsyncOMSClient) -> list[object]:
-    return [task.payload for task in (await oms.list_tasks("q", TaskState.WAITING)).tasks]
 
 
 async def test_two_calls_are_under_way_at_once(

@@ -13,7 +13,7 @@ from hms_async import AsyncOMSClient, AsyncWorker, RetryPolicy, Task, TaskState
 from hms_async.runtime import shutdown
 from hms_async.runtime.loop import ExchangeLoop
 from hms_async.testing import running
-from tests.runtime.support import PATIENCE_S, burst
+from tests.runtime.support import PATIENCE_S, burst, waiting
 
 
 @pytest.fixture(autouse=True)
@@ -38,10 +38,6 @@ class Gate:
             self.cancelled.append(task.payload)
             raise
         return "finished"
-
-
-async def waiting(oms: AsyncOMSClient) -> list[object]:
-    return [task.payload for task in (await oms.list_tasks("q", TaskState.WAITING)).tasks]
 
 
 async def test_asked_to_stop_a_worker_finishes_what_runs_and_takes_no_more(
