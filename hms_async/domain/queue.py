@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 
 from hms_async.domain.count import check_count
 from hms_async.domain.duration import Duration, to_ms
+from hms_async.domain.receivers import Receivers
 from hms_async.domain.retry import RetryPolicy
-from hms_async.domain.sla import DEFAULT_LADDER, Ladder, Rung
+from hms_async.domain.sla import DEFAULT_LADDER, LATE, Ladder, Late, Rung
 from hms_async.errors import ConfigInvalid, NameInvalid
 
 ALPHABET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -44,7 +45,14 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         sla_ms: The promise: how long a task may take from its arrival; `None` for none.
-        ladder: When to say that the promise is in danger, and that it is broken.
+        ladder: When to say that the promise is in danger, and that it is broken; what to do then.
+        late: What becomes of a task that is past due and has not begun. `after_others`: a worker
+            with several queues first takes those that can still be kept. `run_anyway`: it keeps
+            its place. `expire`: it is not run any more.
+        pause_stops_clock: Whether the promises stand still while the queue is paused.
+        max_wait_ms: How long a task may wait in a lane for an attempt; then it fails.
+        run_timeout_ms: How long one attempt may run; then it counts as failed.
+        receivers: Who is told of escalations.
         retry: When a failed attempt is tried again.
         lease_ms: How long a worker may be silent before its tasks are rescued.
         max_crashes: Lost leases after which a task is failed instead of rescued.
@@ -59,6 +67,11 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     sla_ms: int | None = None
     ladder: Ladder = DEFAULT_LADDER
+    late: Late = "after_others"
+    pause_stops_clock: bool = False
+    max_wait_ms: int | None = None
+    run_timeout_ms: int | None = None
+    receivers: Receivers = Receivers()
     retry: RetryPolicy = RetryPolicy()
     lease_ms: int = 30_000
     max_crashes: int = 3
@@ -71,11 +84,18 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep_failed_max: int = 100_000
 
     @classmethod
-    def create(
+    def create(  # noqa: PLR0913  # each is a setting by its name
         cls,
         *,
         sla: Duration | None = None,
         ladder: Iterable[str] | None = None,
+        late: Late = "after_others",
+        pause_stops_clock: bool = False,
+        max_wait: Duration | None = None,
+        run_timeout: Duration | None = None,
+        webhook: str | None = None,
+        webhook_secret: str | None = None,
+        notify: Iterable[str] = (),
         retry: RetryPolicy | None = None,
         lease: Duration = "30s",
         max_crashes: int = 3,
@@ -92,10 +112,15 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ConfigInvalid: If a value makes no sense; the message names it.
         """
-        sla_ms = None if sla is None else to_ms(sla, name="sla", minimum_ms=1)
+        sla_ms = _optional_ms(sla, "sla")
         return cls(
             sla_ms=sla_ms,
             ladder=_ladder(ladder, sla_ms),
+            late=_late(late),
+            pause_stops_clock=bool(pause_stops_clock),
+            max_wait_ms=_optional_ms(max_wait, "max_wait"),
+            run_timeout_ms=_optional_ms(run_timeout, "run_timeout"),
+            receivers=Receivers.create(webhook=webhook, secret=webhook_secret, notify=notify),
             retry=_retry(retry),
             lease_ms=to_ms(lease, name="lease", minimum_ms=SHORTEST_LEASE_MS),
             max_crashes=check_count(max_crashes, name="max_crashes"),
@@ -144,9 +169,14 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
         sla_ms: Its promise, if any.
         oldest_arrived_ms: Arrival of the task that leads the queue, if one waits.
         next_due_ms: When the next scheduled or retrying task is due, if there is one.
-        next_rung_ms: When the next SLA rung of any open task is due, if there is one.
+        next_rung_ms: When the clock next has something to do for an open task, if ever.
         totals: Counters that only grow: accepted, adopted, requeued, done, failed, ...
         now_ms: The server's clock at the time.
+        at_risk: Open tasks past 80 % of their promise, and not past all of it.
+        breached: Open tasks past due.
+        clock_stopped_ms: Since when the queue's clock stands still, if it does.
+        to_do: Actions of the outbox that wait to be carried out.
+        undelivered: Those that were given up.
     """
 
     name: str
@@ -165,6 +195,11 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     next_rung_ms: int | None
     totals: Mapping[str, int]
     now_ms: int
+    at_risk: int = 0
+    breached: int = 0
+    clock_stopped_ms: int | None = None
+    to_do: int = 0
+    undelivered: int = 0
 
     @property
     def open(self) -> int:
@@ -183,6 +218,16 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
 
     def _total(self, *names: str) -> int:
         return sum(self.totals.get(name, 0) for name in names)
+
+
+def _optional_ms(value: Duration | None, name: str) -> int | None:
+    return None if value is None else to_ms(value, name=name, minimum_ms=1)
+
+
+def _late(word: object) -> Late:
+    if word not in LATE:
+        raise ConfigInvalid(f"late={word!r} is none of {', '.join(sorted(LATE))}")
+    return cast("Late", word)
 
 
 def _ladder(rungs: Iterable[str] | None, sla_ms: int | None) -> Ladder:

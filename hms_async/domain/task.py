@@ -87,6 +87,10 @@ class NewTask(_Payload, frozen=True, kw_only=True):
         eta: The earliest moment of the first attempt, with a time zone.
         idempotency_key: Two enqueues with one key within the queue's window are one task.
         sla: This task's own promise instead of the queue's.
+        expires_at: It is never started after this moment, and ends as expired.
+        expires_in: The same, counted from now.
+        max_wait: How long it may wait in a lane for an attempt; then it fails.
+        run_timeout: How long one attempt may run; then it counts as failed.
     """
 
     id: str | None = None
@@ -96,6 +100,10 @@ class NewTask(_Payload, frozen=True, kw_only=True):
     eta: datetime | None = None
     idempotency_key: str | None = None
     sla: Duration | None = None
+    expires_at: datetime | None = None
+    expires_in: Duration | None = None
+    max_wait: Duration | None = None
+    run_timeout: Duration | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +142,9 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         crashes: Leases lost so far.
         arrived_ms: When its SLA clock started; for a scheduled task, when it is due.
         due_ms: When its promise is broken, if it has one.
+        waived: Why it was let off its promise, if it was.
+        moved_to: The queue that it was rerouted to, if it was.
+        expires_ms: Until when it may be started, if there is an end to that.
         starts_ms: When a scheduled or retrying task is due.
         started_ms: When its last attempt was claimed.
         finished_ms: When it ended.
@@ -156,6 +167,9 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     crashes: int = 0
     arrived_ms: int = 0
     due_ms: int | None = None
+    waived: str | None = None
+    moved_to: str | None = None
+    expires_ms: int | None = None
     starts_ms: int | None = None
     started_ms: int | None = None
     finished_ms: int | None = None

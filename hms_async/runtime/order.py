@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from hms_async.domain.duration import instant_to_ms, to_ms
+from hms_async.domain.duration import Duration, instant_to_ms, to_ms
 from hms_async.domain.queue import PRIORITIES, check_name
 from hms_async.domain.task import ENTROPY_BYTES, NewTask, make_id
 from hms_async.errors import ConfigInvalid, NameInvalid
@@ -36,6 +36,10 @@ class _Options(msgspec.Struct, omit_defaults=True):
     eta: int | None = None
     key: str | None = None
     sla: int | None = None
+    expires: int | None = None
+    expires_in: int | None = None
+    max_wait: int | None = None
+    run_timeout: int | None = None
 
 
 _NO_OPTIONS = _Options()
@@ -77,6 +81,7 @@ def _to_order(queue: str, task: NewTask, made_id: str) -> Order:
         encode_json(task.payload),
         correlation_id=options.corr,
         eta_ms=options.eta,
+        run_timeout_ms=options.run_timeout,
     )
     sent = b"" if options == _NO_OPTIONS else _encode_options(options)
     return Order(task_id, body, sent, own_id=task.id is None)
@@ -85,6 +90,8 @@ def _to_order(queue: str, task: NewTask, made_id: str) -> Order:
 def _options(task: NewTask) -> _Options:
     if task.delay is not None and task.eta is not None:
         raise ConfigInvalid("give either delay or eta, not both")
+    if task.expires_at is not None and task.expires_in is not None:
+        raise ConfigInvalid("give either expires_at or expires_in, not both")
     if task.priority not in PRIORITIES:
         raise ConfigInvalid(f'priority={task.priority!r} is not one of "normal", "high"')
     return _Options(
@@ -93,8 +100,18 @@ def _options(task: NewTask) -> _Options:
         delay=None if task.delay is None else to_ms(task.delay, name="delay"),
         eta=None if task.eta is None else instant_to_ms(task.eta, name="eta"),
         key=_text(task.idempotency_key, "idempotency_key"),
-        sla=None if task.sla is None else to_ms(task.sla, name="sla", minimum_ms=1),
+        sla=_duration(task.sla, "sla"),
+        expires=None
+        if task.expires_at is None
+        else instant_to_ms(task.expires_at, name="expires_at"),
+        expires_in=_duration(task.expires_in, "expires_in"),
+        max_wait=_duration(task.max_wait, "max_wait"),
+        run_timeout=_duration(task.run_timeout, "run_timeout"),
     )
+
+
+def _duration(value: Duration | None, name: str) -> int | None:
+    return None if value is None else to_ms(value, name=name, minimum_ms=1)
 
 
 def _text(value: object, name: str) -> str | None:

@@ -127,6 +127,7 @@ def encode_envelope(
     *,
     correlation_id: str | None = None,
     eta_ms: int | None = None,
+    run_timeout_ms: int | None = None,
 ) -> bytes:
     """Return what is stored of a request; written once, never changed.
 
@@ -138,6 +139,8 @@ def encode_envelope(
         extra += f'"correlation_id":{_encode(correlation_id).decode()},'
     if eta_ms is not None:
         extra += f'"eta":"{ms_to_rfc3339(eta_ms)}",'
+    if run_timeout_ms is not None:
+        extra += f'"run_timeout_ms":{run_timeout_ms},'
     head = f'{{"v":1,"id":"{task_id}","queue":"{queue}",{extra}"payload":'
     return b"".join((head.encode(), payload, b"}"))
 
@@ -146,6 +149,7 @@ class _Envelope(msgspec.Struct, frozen=True):
     v: Any = 1
     payload: Any = msgspec.UNSET
     correlation_id: Any = None
+    run_timeout_ms: Any = None
 
 
 _envelope_decoder = msgspec.json.Decoder(_Envelope)
@@ -157,10 +161,12 @@ class Envelope(msgspec.Struct, frozen=True):
     Attributes:
         payload: Any JSON value.
         correlation_id: The case it belongs to, if any.
+        run_timeout_ms: How long one attempt may run, if that is its own.
     """
 
     payload: Any
     correlation_id: str | None
+    run_timeout_ms: int | None = None
 
 
 def decode_envelope(body: bytes) -> Envelope:
@@ -182,8 +188,12 @@ def decode_envelope(body: bytes) -> Envelope:
         )
     if read.payload is msgspec.UNSET:
         raise EnvelopeInvalid('the field "payload" is missing')
-    correlation = read.correlation_id
-    return Envelope(read.payload, correlation if isinstance(correlation, str) else None)
+    correlation, longest = read.correlation_id, read.run_timeout_ms
+    return Envelope(
+        read.payload,
+        correlation if isinstance(correlation, str) else None,
+        longest if type(longest) is int and longest > 0 else None,
+    )
 
 
 def encode_fault(fault: Fault) -> bytes:
@@ -247,6 +257,9 @@ def decode_record(
         crashes=_number(run.get(b"crashes")) or 0,
         arrived_ms=_number(run.get(b"arrived")) or 0,
         due_ms=_number(run.get(b"due")),
+        waived=_text(run.get(b"waived")),
+        moved_to=_text(run.get(b"moved_to")),
+        expires_ms=_number(run.get(b"expires")),
         starts_ms=starts_ms,
         started_ms=_number(run.get(b"started")),
         finished_ms=_number(run.get(b"finished")),

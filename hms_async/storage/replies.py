@@ -212,6 +212,7 @@ class RungFired(NamedTuple):
         late_by_ms: How long after its instant the rung was noticed.
         collapsed: How many lower rungs it speaks for.
         sla_ms: The promise.
+        actions: What the rung asks for beside its event, its log line and its counter.
     """
 
     queue: str
@@ -222,11 +223,12 @@ class RungFired(NamedTuple):
     late_by_ms: int
     collapsed: int
     sla_ms: int
+    actions: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, queue: str, part: list[Any]) -> "RungFired":
         """Read one entry of the sweep's reply."""
-        task_id, corr, name, percent, late_by, collapsed, sla = part
+        task_id, corr, name, percent, late_by, collapsed, sla, actions = part
         return cls(
             queue,
             task_id.decode(),
@@ -236,6 +238,7 @@ class RungFired(NamedTuple):
             late_by,
             collapsed,
             sla,
+            tuple(_text(actions).split(",")) if actions else (),
         )
 
 
@@ -249,6 +252,7 @@ class Swept(msgspec.Struct, frozen=True):
         rungs: Rungs that were due.
         more: Whether another round is worth it at once.
         held_ms: For how long nothing is rescued yet, because nobody looked for a while (R16).
+        to_do: How many actions of the outbox somebody should carry out now.
     """
 
     now_ms: int
@@ -257,6 +261,7 @@ class Swept(msgspec.Struct, frozen=True):
     rungs: list[RungFired]
     more: bool
     held_ms: int
+    to_do: int
 
 
 def _text(value: bytes) -> str:

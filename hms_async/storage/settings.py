@@ -1,12 +1,13 @@
 """A queue's settings as the fields of its config hash."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from hms_async.domain.queue import Queue, QueueSettings
+from hms_async.domain.receivers import Receivers
 from hms_async.domain.retry import RetryPolicy
-from hms_async.domain.sla import Rung
+from hms_async.domain.sla import Late, Rung
 
 _NUMBERS = (
     "sla_ms",
@@ -19,16 +20,23 @@ _NUMBERS = (
     "keep_done_max",
     "keep_failed_ms",
     "keep_failed_max",
+    "max_wait_ms",
+    "run_timeout_ms",
 )
-_OPTIONAL = ("sla_ms", "max_depth")
+_OPTIONAL = ("sla_ms", "max_depth", "max_wait_ms", "run_timeout_ms")
 
 
 def to_fields(settings: QueueSettings) -> list[str]:
     """Return the settings as field, value, ...; what is not set is an empty string."""
-    ladder = [[rung.percent, rung.plus_ms, rung.name] for rung in settings.ladder]
+    ladder = [[rung.percent, rung.plus_ms, rung.name, rung.actions] for rung in settings.ladder]
     fields: dict[str, object] = {name: getattr(settings, name) for name in _NUMBERS}
     fields |= {
         "ladder": json.dumps(ladder),
+        "late": settings.late,
+        "pause_stops_clock": int(settings.pause_stops_clock),
+        "webhook": settings.receivers.webhook,
+        "webhook_secret": settings.receivers.secret,
+        "notify": json.dumps(settings.receivers.notify),
         "max_attempts": settings.retry.max_attempts,
         "base_ms": settings.retry.base_ms,
         "cap_ms": settings.retry.cap_ms,
@@ -52,8 +60,15 @@ def from_fields(name: str, fields: Mapping[bytes, bytes]) -> Queue:
         if number in text
     }
     settings = QueueSettings(
-        **numbers,  # type: ignore[arg-type]  # only sla_ms and max_depth are ever empty
-        ladder=tuple(Rung(percent, plus, word) for percent, plus, word, *_ in ladder),
+        **numbers,  # type: ignore[arg-type]  # only the optional ones are ever empty
+        ladder=tuple(_rung(*rung) for rung in ladder),
+        late=cast("Late", text.get("late", defaults.late)),
+        pause_stops_clock=text.get("pause_stops_clock") == "1",
+        receivers=Receivers(
+            text.get("webhook", ""),
+            text.get("webhook_secret", ""),
+            tuple(json.loads(text.get("notify") or "[]")),
+        ),
         retry=RetryPolicy.from_ms(
             int(text.get("max_attempts", defaults.retry.max_attempts)),
             int(text.get("base_ms", defaults.retry.base_ms)),
@@ -67,3 +82,7 @@ def from_fields(name: str, fields: Mapping[bytes, bytes]) -> Queue:
         paused=text.get("paused") == "1",
         reason=text.get("reason", ""),
     )
+
+
+def _rung(percent: float, plus_ms: int, name: str, actions: Sequence[str] = (), *_: Any) -> Rung:
+    return Rung(percent, plus_ms, name, tuple(actions))

@@ -87,7 +87,7 @@ class Store(Server):
     async def stats(self, queue: str) -> QueueStats:
         """Return one look at a queue."""
         reply = await self.run("stats", queue)
-        totals = reply[14]
+        totals, at_risk, breached, stopped, to_do, undelivered = reply[14:]
         return QueueStats(
             name=queue,
             now_ms=reply[0],
@@ -104,15 +104,30 @@ class Store(Server):
             oldest_arrived_ms=_optional(reply[11]),
             next_due_ms=_optional(reply[12]),
             next_rung_ms=_optional(reply[13]),
+            at_risk=at_risk,
+            breached=breached,
+            clock_stopped_ms=_optional(stopped),
+            to_do=to_do,
+            undelivered=undelivered,
             totals={
                 name.decode(): int(value)
                 for name, value in zip(totals[::2], totals[1::2], strict=True)
             },
         )
 
-    async def pause(self, queue: str, *, paused: bool, reason: str = "") -> bool:
-        """Pause a queue or let it go on; returns whether that changed anything."""
-        reply = await self.run("pause", queue, "1" if paused else "0", reason)
+    async def pause(
+        self, queue: str, *, paused: bool, reason: str = "", stop_clock: bool | None = None
+    ) -> bool:
+        """Pause a queue or let it go on; returns whether that changed anything.
+
+        Args:
+            queue: The queue.
+            paused: Which of the two.
+            reason: Why, for people.
+            stop_clock: Whether its promises stand still meanwhile; the queue's choice if not given.
+        """
+        stops = "" if stop_clock is None else str(int(stop_clock))
+        reply = await self.run("pause", queue, str(int(paused)), reason, stops)
         return bool(reply == b"ok")
 
     # Tasks in.
@@ -208,14 +223,16 @@ class Store(Server):
 
     async def sweep(self, queue: str, limit: int = SWEEP_LIMIT) -> Swept:
         """Promote, rescue, speak up at each rung that is due, and ring."""
-        now_ms, promoted, rescued, rungs, more, held_ms = await self.run("sweep", queue, limit)
+        reply = await self.run("sweep", queue, limit)
+        now_ms, promoted, rescued, rungs, more, held_ms, to_do = reply
         return Swept(
             now_ms=now_ms,
             promoted=promoted,
             rescued=[Rescued.read(queue, part) for part in _chunks(rescued, 5)],
-            rungs=[RungFired.read(queue, part) for part in _chunks(rungs, 7)],
+            rungs=[RungFired.read(queue, part) for part in _chunks(rungs, 8)],
             more=more == 1,
             held_ms=held_ms,
+            to_do=to_do,
         )
 
     async def prune(self, queue: str, limit: int = SWEEP_LIMIT) -> tuple[int, bool]:
@@ -243,6 +260,10 @@ class Store(Server):
     async def bump(self, queue: str, task_id: str) -> str:
         """Move a waiting task to the express lane: `ok`, `already`, `gone`, or its state."""
         return _str(await self.run("bump", queue, task_id))
+
+    async def waive(self, queue: str, task_id: str, reason: str) -> str:
+        """Close a task's clock: `ok`, `already`, `no_promise`, `gone`, or its state."""
+        return _str(await self.run("waive", queue, task_id, reason))
 
     # Reading.
 

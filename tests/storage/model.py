@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from hms_async.domain.sla import DEFAULT_LADDER
 from hms_async.domain.task import ENDED, OPEN
 from hms_async.storage.keys import Keys
 from hms_async.storage.replies import Claim, Exchanged, Settle, Settled
@@ -14,7 +15,17 @@ LEASE_MS = 30_000
 MAX_ATTEMPTS = 3
 MAX_CRASHES = 2
 LANES = ("normal", "express", "suspects")
-_SETS = ("scheduled", "retry", "inflight", "done", "failed", "cancelled", "expired", "sla")
+_SETS = (
+    "scheduled",
+    "retry",
+    "inflight",
+    "done",
+    "failed",
+    "cancelled",
+    "expired",
+    "sla",
+    "at_risk",
+)
 _PLACE = {"in_progress": "inflight", "retrying": "retry"}
 
 
@@ -253,9 +264,14 @@ class Model:
         for task_id in view.in_state("waiting"):
             lane = view.runs[task_id]["lane"]
             assert task_id in view.lanes[lane], f"{task_id} waits in no lane"
-        # A task whose breach was spoken has no rung left; any other open one has.
-        spoken = {i for i, run in view.runs.items() if int(run.get("rung", 0)) >= int(run["due"])}
+        # A task whose last rung was spoken has none left; any other open one has.
+        spoken = {
+            task_id
+            for task_id, run in view.runs.items()
+            if int(run.get("rung", 0)) >= int(run["due"]) + DEFAULT_LADDER[-1].plus_ms
+        }
         assert set(view.sets["sla"]) == view.in_state(*OPEN) - spoken
+        assert set(view.sets["at_risk"]) <= view.in_state(*OPEN), "an ended task is at risk"
 
     def _check_leases(self, view: View) -> None:
         held = {view.runs[task_id]["token"]: task_id for task_id in view.in_state("in_progress")}

@@ -3,38 +3,21 @@
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 id
 -- Reply  'ok' | 'asked' | 'gone' | the state that does not allow it
--- Keeps  I1. A lane is never searched: the record changes, one entry is counted as stale, and
---        the next claim drops it (R4). Done and failed come before a cancellation that was only
---        asked for; any other end of the lease makes it one (R17).
--- include queue open tally finish lease
+-- Keeps  I1, R4, R17: see include/cancel.lua.
+-- include queue open tally clock finish lease cancel
 
 local id = ARGV[3]
-local config = redis.call('HMGET', CONFIG, 'version', 'window_ms')
+local config = redis.call('HMGET', CONFIG, 'version', 'window_ms', 'clock_stood', 'clock_stopped')
 local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'due', 'sla', 'key', 'corr',
   'accepted', 'queue', 'token', 'cancel')
 if run.err or not run[1] or not config[1] or run[8] ~= QUEUE then return 'gone' end
-local state = run[1]
-if not OPEN[state] then return state end
+if not OPEN[run[1]] then return run[1] end
+set_clock(config[3], config[4])
 check_types()
 begin_draining()
-if state == 'in_progress' then
-  if run[10] then return 'asked' end
-  local told = cancelling_key(run[9] or '')
-  redis.call('SADD', told, run[9] or '')
-  -- It is emptied when the leases end; this is for a process that never comes back.
-  redis.call('PEXPIRE', told, 86400000)
-  redis.call('HSET', run_key(id), 'cancel', NOW)
-  tell('cancelling', id, run[6])
-  write_told()
-  return 'asked'
-end
-finish(id, 'cancelled', { arrived = run[2], due = run[3], sla = run[4], key = run[5],
-  corr = run[6], accepted = run[7] }, tonumber(config[2]))
-if state == 'waiting' then
-  count_stale(1)
-else
-  redis.call('ZREM', state == 'scheduled' and SCHEDULED or RETRY, id)
-end
+local word = cancel_task(id, { state = run[1], arrived = run[2], due = run[3], sla = run[4],
+  key = run[5], corr = run[6], accepted = run[7], token = run[9], cancel = run[10] },
+  tonumber(config[2]))
 write_ended()
 write_tally()
-return 'ok'
+return word

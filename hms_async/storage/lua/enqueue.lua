@@ -3,18 +3,20 @@
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 queue name   4 prefix of idempotency keys
 --        then three for each task: id, envelope, options
---        options: '' or JSON {corr, prio, delay (ms), eta (ms), key, sla (ms)}
+--        options: '' or JSON {corr, prio, delay (ms), eta (ms), key, sla (ms), expires (ms, an
+--        instant), expires_in (ms), max_wait (ms), run_timeout (ms)}
 -- Reply  'no_queue', or one for each task: 'created'
 --        | {'exists', id, state} | {'id_in_use', id, queue} | {'full', id, max_depth}
 --        | {'too_large', id, max_payload_bytes}
 -- Keeps  I2 (bodies are written first, so a full server refuses the whole call: R9),
 --        I4 (arrival order), I7 (an id or key is one task: R6), I8 (max_depth).
--- include queue tally ladder
+-- include queue tally clock
 
 local queue, unique = ARGV[3], ARGV[4]
 local config = redis.call('HMGET', CONFIG, 'version', 'sla_ms', 'ladder', 'max_depth',
-  'max_payload_bytes')
+  'max_payload_bytes', 'clock_stood', 'clock_stopped')
 if not config[1] then return 'no_queue' end
+set_clock(config[6], config[7])
 check_types_to_enqueue()
 local queue_sla, ladder = tonumber(config[2]), nil
 local max_depth, max_payload = tonumber(config[4]), tonumber(config[5])
@@ -57,6 +59,10 @@ local function read_options(json)
   whole(options, 'delay', LONGEST_MS)
   whole(options, 'eta', NOW + LONGEST_MS)
   whole(options, 'sla', LONGEST_MS)
+  whole(options, 'expires', NOW + LONGEST_MS)
+  whole(options, 'expires_in', LONGEST_MS)
+  whole(options, 'max_wait', LONGEST_MS)
+  whole(options, 'run_timeout', LONGEST_MS)
   text(options, 'corr')
   text(options, 'key')
   return options
@@ -83,13 +89,19 @@ local function beginning(options, key, size)
   if waits then add(fields, 'accepted', digits(NOW)) end
   if options.prio == 'high' then add(fields, 'prio', 'high') end
   if options.corr then add(fields, 'corr', options.corr) end
+  local expires = options.expires or (options.expires_in and NOW + options.expires_in)
+  if expires then add(fields, 'expires', digits(expires)) end
+  if options.max_wait then add(fields, 'max_wait', digits(options.max_wait)) end
+  if options.run_timeout then add(fields, 'run_timeout', digits(options.run_timeout)) end
+  if expires or options.max_wait or options.run_timeout then add(fields, 'limits', '1') end
   if key then add(fields, 'key', key) end
   if size then add(fields, 'size', size) end
   if sla then
     add(fields, 'sla', digits(sla))
     add(fields, 'due', digits(arrived + sla))
+    if DRIFT > 0 then add(fields, 'shift', digits(DRIFT)) end
     ladder = ladder or read_ladder(config[3])
-    rung = next_rung_at(ladder, arrived, sla)
+    rung = next_rung_at(ladder, arrived - DRIFT, sla)
   end
   return { fields = fields, lane = lane, starts = waits and starts, rung = rung and digits(rung) }
 end

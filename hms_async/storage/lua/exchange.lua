@@ -23,7 +23,7 @@
 --        ahead: how many of the claims, the last ones, were claimed ahead
 -- Keeps  I3 (tokens: R1, R3), I4, I5, and R2: a number that was answered before claims nothing
 --        new, a lower one does nothing at all.
--- include queue open tally ladder finish lease front promote claim settle
+-- include queue open tally clock finish lease front promote claim settle
 
 local queue, worker, incarnation, lane = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 if not string.find(ARGV[7], '^%d+$') then error('a call has a whole number') end
@@ -31,8 +31,10 @@ local seq, want = tonumber(ARGV[7]), math.min(tonumber(ARGV[8]) or 0, 250)
 local ahead = math.min(tonumber(ARGV[11]) or 0, 250 - want)
 local suspects = ARGV[10] == '1' and 1 or 0
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'lease_ms', 'sla_ms', 'ladder',
-  'max_attempts', 'base_ms', 'cap_ms', 'window_ms', 'max_payload_bytes', 'max_crashes')
+  'max_attempts', 'base_ms', 'cap_ms', 'window_ms', 'max_payload_bytes', 'max_crashes',
+  'clock_stood', 'clock_stopped', 'late', 'max_wait_ms')
 if not config[1] then return 'no_queue' end
+set_clock(config[12], config[13])
 check_types()
 local paused = config[2] == '1'
 local lease = lease_of(ARGV[9], config[3])
@@ -40,6 +42,7 @@ local policy = {
   sla = tonumber(config[4]), ladder = config[5], max_attempts = tonumber(config[6]),
   base = tonumber(config[7]), cap = tonumber(config[8]), window = tonumber(config[9]),
   max_result = tonumber(config[10]), max_crashes = tonumber(config[11]) or 3,
+  expire_late = config[14] == 'expire', max_wait = tonumber(config[15]),
 }
 
 local lane_key = NORMAL .. ':lane:' .. incarnation .. ':' .. lane

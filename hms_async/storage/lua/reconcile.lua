@@ -5,11 +5,14 @@
 -- Reply  'no_queue' | {mended, next rank or 0, stale}
 --        stale: entries left behind in the lanes, recounted when they are few, else -1
 -- Keeps  R4: the record is the truth, an entry that it does not confirm goes; R5.
--- include queue open tally
+-- include queue open tally clock
 
 local from, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
-if redis.call('EXISTS', CONFIG) == 0 then return 'no_queue' end
+local config = redis.call('HMGET', CONFIG, 'version', 'ladder', 'clock_stood', 'clock_stopped')
+if not config[1] then return 'no_queue' end
+set_clock(config[3], config[4])
 check_types()
+redis.call('ZCARD', AT_RISK)
 begin_draining()
 
 local mended, more = 0, false
@@ -34,6 +37,26 @@ hold(INFLIGHT, { in_progress = true })
 hold(SCHEDULED, { scheduled = true })
 hold(RETRY, { retrying = true })
 hold(SLA, OPEN)
+hold(AT_RISK, OPEN)
+
+-- The ladder may have changed since a task was put under the clock.
+local ladder = read_ladder(config[2])
+local function wind_up(set)
+  for _, id in ipairs(redis.call('ZRANGE', set, from, from + limit - 1)) do
+    local run = redis.pcall('HMGET', run_key(id), 'arrived', 'sla', 'rung', 'shift')
+    local arrived, sla, spoken = tonumber(run[1]), tonumber(run[2]), tonumber(run[3])
+    if not run.err and arrived and sla then
+      local rung = next_of_ladder(ladder, arrived - (tonumber(run[4]) or 0), sla, spoken)
+      local known = rung and tonumber(redis.call('ZSCORE', SLA, id) or nil)
+      if rung and (not known or rung < known) then
+        redis.call('ZADD', SLA, rung, id)
+        mended = mended + 1
+      end
+    end
+  end
+end
+wind_up(SLA)
+wind_up(AT_RISK)
 
 local stale = -1
 if count_entries() <= 1000 then

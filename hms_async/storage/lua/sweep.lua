@@ -3,20 +3,26 @@
 --
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 limit of each part
--- Reply  'no_queue' | {now_ms, promoted, rescued, rungs, more, held_ms}
+-- Reply  'no_queue' | {now_ms, promoted, rescued, rungs, more, held_ms, to_do}
 --        rescued: five for each: id, corr or '', worker, state it went to, crashes
---        rungs:   seven for each: id, corr or '', name, percent, late_by_ms, collapsed, sla_ms
+--        rungs:   eight for each: id, corr or '', name, percent, late_by_ms, collapsed, sla_ms,
+--                 actions joined by commas
 --        more:    1 when a part was full, so that another call is worth it at once
 --        held_ms: for how long nothing is rescued yet, because nobody looked for a while; or 0
+--        to_do:   actions in the outbox that somebody should carry out now
 -- Keeps  I3 (only an expired lease is reclaimed), I5 (a crash each, `max_crashes`), I6 (a rung
 --        advances and speaks in one step; the lower ones collapse into the highest due).
--- include queue open tally ladder finish lease front promote
+-- include queue open tally clock finish lease front promote outbox incident cancel rungs pace
 
 local limit = tonumber(ARGV[3])
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'ladder', 'max_crashes',
-  'window_ms', 'lease_ms', 'max_attempts')
+  'window_ms', 'lease_ms', 'max_attempts', 'clock_stood', 'clock_stopped', 'webhook', 'notify')
 if not config[1] then return 'no_queue' end
+set_clock(config[8], config[9])
+set_receivers(config[10], config[11])
 check_types()
+check_types_to_speak()
+local paced = read_pace()
 local last, hold = string.match(redis.call('GET', SWEPT) or '', '^(%d+) (%d+)$')
 local ladder = read_ladder(config[3])
 begin_draining()
@@ -113,52 +119,23 @@ put_in_front(back)
 call_in_slices('ZREM', INFLIGHT, gone)
 more = more or #expired >= limit
 
-local rungs, next_rungs, finished = {}, {}, {}
-
-local function speak(id, run)
-  local arrived, sla, spoken = tonumber(run[2]), tonumber(run[3]), tonumber(run[4])
-  local highest, highest_at, due = nil, nil, 0
-  for _, rung in ipairs(ladder) do
-    local at = rung_at(rung, arrived, sla)
-    if at <= NOW and (not spoken or at > spoken) then
-      due = due + 1
-      if not highest_at or at >= highest_at then highest, highest_at = rung, at end
-    end
-  end
-  if highest then
-    local late_by, collapsed = NOW - highest_at, due - 1
-    redis.call('HSET', run_key(id), 'rung', highest_at)
-    count('sla.' .. highest[3])
-    announce('type', 'sla.' .. highest[3], 'id', id, 'corr', run[5] or '', 'percent', highest[1],
-      'late_by', late_by, 'collapsed', collapsed)
-    for _, value in ipairs({ id, run[5] or '', highest[3], tostring(highest[1]), late_by,
-      collapsed, sla }) do
-      rungs[#rungs + 1] = value
-    end
-  end
-  local following = next_rung_at(ladder, arrived, sla, highest_at or spoken)
-  if following then
-    next_rungs[#next_rungs + 1] = following
-    next_rungs[#next_rungs + 1] = id
-  else
-    finished[#finished + 1] = id
-  end
-end
-
-local due = redis.call('ZRANGEBYSCORE', SLA, '-inf', NOW, 'LIMIT', 0, limit)
-for _, id in ipairs(due) do
-  local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'sla', 'rung', 'corr')
-  if not run.err and OPEN[run[1]] and tonumber(run[2]) and tonumber(run[3]) then
-    speak(id, run)
-  else
-    finished[#finished + 1] = id
-  end
-end
-call_in_slices('ZADD', SLA, next_rungs)
-call_in_slices('ZREM', SLA, finished)
-more = more or #due >= limit
-
+local rungs, more_rungs = sweep_rungs(ladder, limit, window)
+more = more or more_rungs
 write_ended()
+
+local folded = drop_oldest_actions(ACTIONS, MOST_ACTIONS)
+if folded > 0 then
+  count('action.folded', folded)
+  raise_incident('delivery', 'error', folded)
+end
+watch_recovery('sla', function(severity)
+  local late = severity == 'warning' and redis.call('ZCARD', AT_RISK)
+    or redis.call('ZCOUNT', AT_RISK, '-inf', '(' .. NOW - DRIFT)
+  return late == 0
+end)
+watch_recovery('delivery', function() return redis.call('ZCARD', DEAD_ACTIONS) == 0 end)
+write_pace(paced, count_entries() - count_left_behind() > 0 and config[2] ~= '1')
 write_tally()
 if config[2] ~= '1' and count_entries() > 0 then ring() end
-return { NOW, promoted, rescued, rungs, more and 1 or 0, held_ms }
+return { NOW, promoted, rescued, rungs, more and 1 or 0, held_ms,
+  redis.call('ZCOUNT', ACTIONS, '-inf', NOW) }

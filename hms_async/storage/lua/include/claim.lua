@@ -1,4 +1,4 @@
--- Take tasks from the lanes under a lease (R4, R8, R10, R14, R15). Needs queue, tally, ladder,
+-- Take tasks from the lanes under a lease (R4, R8, R10, R14, R15). Needs queue, tally, clock,
 -- finish.
 
 local BYTES_A_CALL = 4194304
@@ -34,8 +34,8 @@ local function adopt(id, body, queue, policy, corr)
   count('adopted')
   if policy.sla then
     redis.call('HSET', run_key(id), 'sla', policy.sla, 'due', NOW + policy.sla)
-    local rung = next_rung_at(read_ladder(policy.ladder), NOW, policy.sla)
-    if rung then redis.call('ZADD', SLA, rung, id) end
+    if DRIFT > 0 then redis.call('HSET', run_key(id), 'shift', DRIFT) end
+    put_on_the_clock(id, read_ladder(policy.ladder), NOW - DRIFT, policy.sla)
   end
 end
 
@@ -79,10 +79,11 @@ end
 local function read_record(id)
   local record = run_key(id)
   local run = redis.pcall('HMGET', record, 'state', 'lane', 'queue', 'arrived', 'ready', 'due',
-    'attempt', 'crashes', 'size')
+    'attempt', 'crashes', 'size', 'limits')
   return run[1] and { id = id, record = record, state = run[1], lane = run[2] or 'normal',
     queue = run[3], arrived = run[4], ready = run[5], due = run[6], attempt = tonumber(run[7]) or 0,
-    crashes = tonumber(run[8]) or 0, size = run[9] }
+    crashes = tonumber(run[8]) or 0, size = run[9],
+    limits = run[10] }
 end
 
 -- An id without a record. Returns whether it is what was left behind by a task that has moved
@@ -100,6 +101,28 @@ local function is_left_behind(id, queue, policy, stale)
   adopt(id, nil, queue, policy)
   fail_at_claim(id, { arrived = NOW, due = policy.sla and NOW + policy.sla, sla = policy.sla },
     policy, 'BodyLost', 'no record of this id: body_lost')
+  return false
+end
+
+-- Whether a task is not to be started any more: its time is over, so it ends here.
+local function ends_unstarted(task, policy)
+  local late = policy.expire_late and tonumber(task.due)
+  if not (task.limits or policy.max_wait or late) then return false end
+  local id = task.id
+  local rest = redis.call('HMGET', task.record, 'expires', 'max_wait', 'sla', 'key', 'corr',
+    'accepted')
+  task.sla, task.key, task.corr, task.accepted = rest[3], rest[4], rest[5], rest[6]
+  local expires, most = tonumber(rest[1]), tonumber(rest[2]) or policy.max_wait
+  if (expires and NOW > expires) or (late and NOW > late + grace_of(id)) then
+    finish(id, 'expired', task, policy.window)
+    return true
+  end
+  local waited = since(task.ready or task.arrived)
+  if most and waited > most then
+    fail_at_claim(id, task, policy, 'MaxWaitExceeded',
+      'waited ' .. waited .. ' ms for an attempt, may wait ' .. most)
+    return true
+  end
   return false
 end
 
@@ -123,6 +146,7 @@ local function examine(entry, raw, lane, spare_id, queue, policy, seen, stale)
     return nil, false
   end
   if task.state ~= 'waiting' or task.lane ~= lane then return nil, true end
+  if ends_unstarted(task, policy) then return nil, false end
   return task, false
 end
 
@@ -226,7 +250,8 @@ local function claim(want, ahead, suspects, token_stem, worker, queue, lease, po
       local n = #claims
       claims[n + 1], claims[n + 2], claims[n + 3] = id, token, attempt
       claims[n + 4], claims[n + 5] = task.crashes, tonumber(task.arrived) or NOW
-      claims[n + 6], claims[n + 7], claims[n + 8] = task.due or '', since(since_when), body
+      claims[n + 6] = task.due and task.due + grace_of(id) or ''
+      claims[n + 7], claims[n + 8] = since(since_when), body
     end
   end
   -- New place before old place (R8).
@@ -258,7 +283,8 @@ local function claim_again(ids, last_to_start, token_stem, lease, policy)
       local n = #claims
       claims[n + 1], claims[n + 2], claims[n + 3] = id, token, tonumber(run[3])
       claims[n + 4], claims[n + 5] = tonumber(run[4]) or 0, tonumber(run[5]) or NOW
-      claims[n + 6], claims[n + 7], claims[n + 8] = run[6] or '', 0, body
+      claims[n + 6] = run[6] and run[6] + grace_of(id) or ''
+      claims[n + 7], claims[n + 8] = 0, body
     end
   end
   return claims, to_start

@@ -1,5 +1,5 @@
 -- The end of a task: its record, its place among the ended, its clock, its key, its event.
--- Its keys stay until `prune` forgets them with that place. Needs queue, tally.
+-- Its keys stay until `prune` forgets them with that place. Needs queue, tally, clock.
 
 local ended = {}
 local off_the_clock = {}
@@ -27,8 +27,9 @@ local function finish(id, state, task, window, ...)
   if due and arrived and sla then
     off_the_clock[#off_the_clock + 1] = id
     if state == 'done' or state == 'failed' then
-      count(NOW <= due and 'met' or 'missed')
-      observe(USED, (NOW - arrived) / sla)
+      local grace = grace_of(id)
+      count(NOW <= due + grace and 'met' or 'missed')
+      observe(USED, (NOW - grace - arrived) / sla)
     end
   end
   if state == 'done' then observe_since(TOTAL, arrived) end
@@ -48,7 +49,7 @@ end
 
 local function write_ended()
   for state, list in pairs(ended) do call_in_slices('ZADD', NORMAL .. ':' .. state, list) end
-  call_in_slices('ZREM', SLA, off_the_clock)
+  take_off_the_clock(off_the_clock)
   write_told()
 end
 

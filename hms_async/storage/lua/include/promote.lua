@@ -1,5 +1,16 @@
 -- Scheduled and retrying tasks whose time has come enter a lane (R12, R14).
--- Needs queue, tally, finish.
+-- Needs queue, tally, clock, finish.
+
+-- A scheduled task's clock starts when it is due; the clock may have stood still since it was
+-- accepted, and its rung was reckoned with then.
+local function start_clock(id, at)
+  if DRIFT == 0 then return end
+  local behind = drift_at(at)
+  local shift = tonumber(redis.call('HGET', run_key(id), 'shift')) or 0
+  if behind == shift then return end
+  redis.call('HSET', run_key(id), 'shift', behind)
+  if redis.call('ZSCORE', SLA, id) then redis.call('ZINCRBY', SLA, shift - behind, id) end
+end
 
 local function promote_from(zset, from_state, limit, window)
   local due = redis.call('ZRANGEBYSCORE', zset, '-inf', NOW, 'WITHSCORES', 'LIMIT', 0, limit)
@@ -13,6 +24,7 @@ local function promote_from(zset, from_state, limit, window)
       end_without_record(id, window)
     -- The record is the truth: an entry that it does not confirm only leaves the set (R4).
     elseif run[1] == from_state then
+      if from_state == 'scheduled' then start_clock(id, tonumber(at)) end
       local lane = (from_state == 'retrying' or run[2] == 'high') and 'express' or 'normal'
       redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', lane, 'ready', at)
       local list = lanes[lane]

@@ -1,0 +1,48 @@
+-- What somebody outside is to be told or asked, written in the script that decides it, and worked
+-- off by whichever supervisor comes first (R19). Needs queue, tally.
+--
+-- `:actions` id -> when it is due (again), `:action:<id>` what it says, `:actions:dead` id -> when
+-- it was given up.
+
+local ACTIONS = NORMAL .. ':actions'
+local DEAD_ACTIONS = ACTIONS .. ':dead'
+local MOST_ACTIONS = 10000
+
+-- Reads what speaking up may write, so that a wrong type raises before anything is written (R8).
+local function check_types_to_speak()
+  redis.call('ZCARD', AT_RISK)
+  redis.call('ZCARD', ACTIONS)
+  redis.call('ZCARD', DEAD_ACTIONS)
+  for _, kind in ipairs({ 'sla', 'forecast', 'delivery' }) do
+    redis.call('HLEN', NORMAL .. ':incident:' .. kind)
+  end
+end
+
+local receivers = {} -- 'webhook', 'notify': who the queue's escalations go to
+
+local function set_receivers(webhook, notify)
+  if webhook and webhook ~= '' then receivers[#receivers + 1] = 'webhook' end
+  if notify and notify ~= '' and notify ~= '[]' then receivers[#receivers + 1] = 'notify' end
+end
+
+local function action_key(id) return NORMAL .. ':action:' .. id end
+
+-- Further arguments are its fields. One that waits already is not written again.
+local function put_action(id, kind, ...)
+  if redis.call('ZSCORE', ACTIONS, id) then return end
+  local key = action_key(id)
+  redis.call('DEL', key) -- whatever a foreign hand left there: no write may fail now (R8)
+  redis.call('HSET', key, 'kind', kind, 'made', NOW, ...)
+  redis.call('ZADD', ACTIONS, NOW, id)
+end
+
+-- Lets go of the oldest beyond the most that a set may hold, and returns how many those were.
+local function drop_oldest_actions(set, most)
+  local over = redis.call('ZRANGE', set, 0, redis.call('ZCARD', set) - most - 1)
+  if redis.call('ZCARD', set) <= most then return 0 end
+  local keys = {}
+  for i, id in ipairs(over) do keys[i] = action_key(id) end
+  call_in_slices('DEL', NORMAL .. ':none', keys)
+  call_in_slices('ZREM', set, over)
+  return #over
+end

@@ -1,0 +1,83 @@
+"""The outbox of a queue: what somebody outside is to be told or asked (R19)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from hms_async.storage.server import Server
+
+
+class Action(msgspec.Struct, frozen=True):
+    """One thing to carry out.
+
+    Attributes:
+        queue: The queue whose promise asks for it.
+        id: What receivers deduplicate by: `<task>:<rung>:<action>`, or of an incident.
+        kind: `webhook`, `notify`, `reroute` or `call`.
+        tries: How often it was taken, this time included.
+        fields: What it is about, as the script wrote it.
+    """
+
+    queue: str
+    id: str
+    kind: str
+    tries: int
+    fields: Mapping[str, str]
+
+
+async def take(server: Server, queue: str, *, limit: int, lease_ms: int) -> list[Action]:
+    """Take actions that are due; after the lease another may take them."""
+    taken = await server.run("take_actions", queue, limit, lease_ms)
+    return [_action(queue, action_id, tries, flat) for action_id, tries, *flat in taken]
+
+
+async def end(
+    server: Server, action: Action, word: str, *, delay_ms: int = 0, error: str = ""
+) -> bool:
+    """Say what became of an action: `done`, `retry` (after a delay) or `dead`.
+
+    Returns:
+        False when another has taken it since.
+    """
+    args = (action.id, action.tries, word, delay_ms, error)
+    return bool(await server.run("end_action", action.queue, *args) == b"ok")
+
+
+async def undelivered(server: Server, queue: str, limit: int = 100) -> list[Action]:
+    """Return actions that were given up, the last ones first."""
+    async with server.pipeline() as pipe:
+        pipe.zrevrange(server.keys.part(queue, "actions:dead"), 0, limit - 1)
+        ids = [action_id.decode(errors="replace") for action_id in (await pipe.execute())[0]]
+    async with server.pipeline() as pipe:
+        for action_id in ids:
+            pipe.hgetall(server.keys.part(queue, f"action:{action_id}"))
+        records = await pipe.execute(raise_on_error=False) if ids else []
+    return [
+        _action(queue, action_id.encode(), int(record.get(b"tries", 0)), _flat(record))
+        for action_id, record in zip(ids, records, strict=True)
+        if isinstance(record, dict) and record
+    ]
+
+
+async def send_again(server: Server, queue: str, action_id: str) -> bool:
+    """Put an action that was given up back into the outbox; False when it is not among those."""
+    reply = await server.run("end_action", queue, action_id, 0, "again", 0, "")
+    return bool(reply == b"ok")
+
+
+def _flat(record: dict[bytes, bytes]) -> list[bytes]:
+    return [part for pair in record.items() for part in pair]
+
+
+def _action(queue: str, action_id: bytes, tries: int, flat: list[Any]) -> Action:
+    text = [part.decode(errors="replace") for part in flat]
+    fields = dict(zip(text[::2], text[1::2], strict=True))
+    fields.pop("tries", None)
+    return Action(
+        queue=queue,
+        id=action_id.decode(errors="replace"),
+        kind=fields.pop("kind", ""),
+        tries=tries,
+        fields=fields,
+    )

@@ -1,0 +1,320 @@
+"""What a rung does beside speaking: actions, the outbox, incidents (R19)."""
+
+from typing import Any
+
+from hms_async.domain.incident import Incident
+from hms_async.domain.task import TaskState
+from hms_async.storage import outbox, watching
+from hms_async.testing import ManualClock
+from tests.storage.driver import FAULT, Driver
+
+HOOK = {"webhook": "https://desk.example/hms", "webhook_secret": "s3cret"}
+
+
+async def _incidents(driver: Driver) -> dict[str, Incident]:
+    found = await watching.read_incidents(driver.store, "q")
+    return {incident.kind: incident for incident in found}
+
+
+async def _take(driver: Driver, lease_ms: int = 60_000) -> list[outbox.Action]:
+    return await outbox.take(driver.store, "q", limit=50, lease_ms=lease_ms)
+
+
+async def test_a_warned_task_is_bumped_and_others_keep_their_place(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="10m")
+    await driver.push("first")
+    await driver.push("tight", sla=60_000)
+    clock.advance("48s")
+
+    (rung,) = (await driver.sweep()).rungs
+
+    assert (rung.id, rung.name, rung.actions) == ("tight", "warn", ("bump",))
+    assert [claim.id for claim in await driver.claim(2)] == ["tight", "first"]
+    assert driver.counts()["action.bump"] == 1
+    assert [event["id"] for event in driver.events("bumped")] == ["tight"]
+
+
+async def test_five_thousand_late_tasks_make_one_incident_and_one_message(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["100% breach,escalate"], **HOOK)
+    for start in range(0, 5_000, 500):
+        await driver.push(*[f"t{number}" for number in range(start, start + 500)])
+    clock.advance("61s")
+    while (await driver.sweep()).more:
+        pass
+
+    incident = (await _incidents(driver))["sla"]
+    assert (incident.state, incident.severity, incident.count) == ("open", "error", 5_000)
+    assert incident.first_ms == incident.last_ms == clock()
+    (action,) = await _take(driver)
+    assert action.kind == "webhook"
+    assert action.fields["type"] == "incident.opened"
+    assert action.id == f"{incident.id}:opened:error:webhook"
+
+
+async def test_an_incident_that_gets_worse_is_told_again_and_once_more_when_it_is_over(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["100% breach,escalate", "100%+15m page"], **HOOK)
+    await driver.push("a", "b")
+    clock.advance("1m")
+    await driver.sweep()
+    clock.advance("1s")
+    await watching.change_incident(driver.store, "q", "sla", "acknowledge", who="sam")
+    clock.advance("15m")
+    await driver.sweep()
+
+    incident = (await _incidents(driver))["sla"]
+    assert (incident.state, incident.severity, incident.by) == ("open", "critical", "sam")
+    for claim in await driver.claim(2):
+        await driver.settle(claim, "done")
+    clock.advance("1s")
+    await driver.sweep()
+    clock.advance("59s")
+    await driver.sweep()
+    assert (await _incidents(driver))["sla"].open
+    clock.advance("1s")
+    await driver.sweep()
+
+    incident = (await _incidents(driver))["sla"]
+    assert (incident.state, incident.resolved_ms) == ("resolved", clock())
+    told = [action.fields["type"] for action in await _take(driver)]
+    assert told == [
+        "incident.opened",
+        "incident.acknowledged",
+        "incident.worsened",
+        "incident.resolved",
+    ]
+
+
+async def test_an_incident_whose_cause_comes_back_is_not_over(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m")
+    await driver.push("a")
+    clock.advance("2m")
+    await driver.sweep()
+    await driver.settle(await driver.claim_one(), "done")
+    await driver.sweep()
+    clock.advance("30s")
+    await driver.push("b", sla=1)
+    clock.advance("1s")
+    await driver.sweep()
+    clock.advance("59s")
+    await driver.sweep()
+
+    incident = (await _incidents(driver))["sla"]
+    assert (incident.state, incident.count) == ("open", 2)
+
+
+async def test_acknowledging_what_is_not_open_says_so(driver: Driver) -> None:
+    act: Any = watching.change_incident
+    assert await act(driver.store, "q", "sla", "acknowledge", who="sam") == "none"
+
+
+async def test_a_webhook_for_each_task_carries_what_it_is_about(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["50% note,webhook"], **HOOK)
+    await driver.push("a", corr="CASE")
+    arrived = clock()
+    clock.advance("31s")
+    await driver.sweep()
+
+    (action,) = await _take(driver)
+
+    assert (action.id, action.kind, action.tries) == ("a:note:webhook", "webhook", 1)
+    assert action.fields == {
+        "made": str(clock()),
+        "target": "",
+        "type": "sla.note",
+        "task": "a",
+        "corr": "CASE",
+        "percent": "50",
+        "late_by": "1000",
+        "arrived": str(arrived),
+        "due": str(arrived + 60_000),
+        "severity": "info",
+    }
+
+
+async def test_an_action_is_taken_by_one_and_comes_again_when_that_one_died(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["50% note,call:desk"])
+    await driver.push("a")
+    clock.advance("1m")
+    assert (await driver.sweep()).to_do == 1
+    (first,) = await _take(driver)
+    assert await _take(driver) == []
+    clock.advance("60s")
+    (second,) = await _take(driver)
+
+    assert (first.id, first.tries, second.tries) == ("a:note:call:desk", 1, 2)
+    assert not await outbox.end(driver.store, first, "done")
+    assert await outbox.end(driver.store, second, "done")
+    clock.advance("1h")
+    assert await _take(driver) == []
+    assert driver.raw.kind(driver.key(f"action:{first.id}")) == "none"
+
+
+async def test_a_receiver_that_never_takes_it_makes_an_incident_and_nothing_is_lost(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["50% note,webhook"], **HOOK)
+    await driver.push("a")
+    clock.advance("30s")
+    await driver.sweep()
+    (action,) = await _take(driver)
+    await outbox.end(driver.store, action, "retry", delay_ms=5_000, error="503")
+    assert await _take(driver) == []
+    clock.advance("5s")
+    (action,) = await _take(driver)
+    await outbox.end(driver.store, action, "dead", error="503 again")
+
+    (dead,) = await outbox.undelivered(driver.store, "q")
+    assert (dead.id, dead.fields["error"]) == ("a:note:webhook", "503 again")
+    assert (await _incidents(driver))["delivery"].open
+    assert (await driver.stats()).undelivered == 1
+    # Trouble with the receivers is not told to the receivers.
+    assert await _take(driver) == []
+
+    assert await outbox.send_again(driver.store, "q", dead.id)
+    (again,) = await _take(driver)
+    assert (again.id, again.tries) == (dead.id, 1)
+    await outbox.end(driver.store, again, "done")
+    for _ in range(2):
+        await driver.sweep()
+        clock.advance("1m")
+    await driver.sweep()
+    assert not (await _incidents(driver))["delivery"].open
+
+
+async def test_an_outbox_that_is_full_lets_go_of_the_oldest_and_says_so(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["50% note,call:desk"])
+    driver.raw("ZADD", driver.key("actions"), *[p for n in range(10_000) for p in (n, f"x{n}")])
+    await driver.push("a")
+    clock.advance("30s")
+
+    assert (await driver.sweep()).to_do == 10_000
+
+    assert driver.raw("ZSCORE", driver.key("actions"), "x0") is None
+    assert driver.counts()["action.folded"] == 1
+    assert (await _incidents(driver))["delivery"].severity == "error"
+
+
+async def test_cancel_is_carried_out_where_it_is_asked_for(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", lease="5m", ladder=["100% breach,cancel,webhook"], **HOOK)
+    await driver.push("held", "waiting")
+    await driver.push("scheduled", delay=1)
+    held = await driver.claim_one()
+    clock.advance("61.001s")
+
+    await driver.sweep()
+
+    assert await driver.state("waiting") is TaskState.CANCELLED
+    assert await driver.state("held") is TaskState.IN_PROGRESS
+    assert await driver.state("scheduled") is TaskState.CANCELLED
+    assert (await driver.exchange()).cancelling == {held.token}
+    assert len(await _take(driver)) == 3
+    assert driver.zset("at_risk").keys() == {"held"}
+    assert await driver.claim(5) == []
+    await driver.stats()
+
+
+async def test_a_rerouted_task_leaves_its_queue_unless_a_worker_holds_it(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", lease="5m", ladder=["100% breach,reroute:desk"])
+    await driver.push("held", "waiting")
+    await driver.claim_one()
+    clock.advance("1m")
+    await driver.sweep()
+
+    (action,) = await _take(driver)
+
+    assert (action.id, action.kind, action.fields["target"]) == (
+        "waiting:breach:reroute:desk",
+        "reroute",
+        "desk",
+    )
+    task = await driver.store.task("waiting")
+    assert task is not None
+    assert (task.state, task.moved_to) == (TaskState.CANCELLED, "desk")
+    assert await driver.state("held") is TaskState.IN_PROGRESS
+
+
+async def test_requeue_brings_a_backed_off_task_back_and_never_takes_a_live_lease(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["100% breach,requeue"])
+    await driver.push("held", "backing-off")
+    held, backing_off = await driver.claim(2)
+    await driver.settle(backing_off, "retry", 3_600_000, FAULT)
+    clock.advance("20s")
+    await driver.store.extend("q", [(held.id, held.token)])
+    clock.advance("20s")
+    await driver.store.extend("q", [(held.id, held.token)])
+    clock.advance("20s")
+
+    await driver.sweep()
+
+    assert await driver.state("held") is TaskState.IN_PROGRESS
+    assert (await driver.claim_one()).id == "backing-off"
+    assert driver.zset("retry") == {}
+
+
+async def test_a_longer_ladder_is_heard_for_tasks_whose_rungs_were_all_spoken(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["100% breach"])
+    await driver.push("late", "open")
+    clock.advance("2m")
+    await driver.sweep()
+    assert driver.zset("sla") == {}
+
+    await driver.create(sla="1m", ladder=["50% note", "100% breach", "100%+1h page"])
+    await driver.store.reconcile("q")
+
+    assert driver.zset("sla").keys() == {"late", "open"}
+    clock.advance("58m59s")
+    assert (await driver.sweep()).rungs == []
+    clock.advance("1s")
+    assert [rung.name for rung in (await driver.sweep()).rungs] == ["page", "page"]
+
+
+async def test_the_pace_of_a_queue_is_that_of_times_in_which_something_waited(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1h")
+    assert (await watching.read_backlog(driver.store, "q")).served_per_s is None
+    await driver.push(*[f"t{number}" for number in range(200)])
+    for _ in range(10):
+        await driver.sweep()
+        clock.advance("1s")
+        for claim in await driver.claim(5):
+            await driver.settle(claim, "done")
+    await driver.sweep()
+
+    backlog = await watching.read_backlog(driver.store, "q")
+
+    assert backlog.waiting == 150
+    assert backlog.served_per_s is not None
+    assert 4.9 < backlog.served_per_s < 5.1
+    assert len(backlog.sample) == watching.SAMPLE
+    assert (backlog.sample[0][0], backlog.sample[-1][0]) == (0, 149)
+    # An idle hour says nothing of how fast they could go.
+    for claim in await driver.claim(150):
+        await driver.settle(claim, "done")
+    await driver.sweep()
+    clock.advance("1h")
+    await driver.sweep()
+    await driver.push("new")
+    assert (await watching.read_backlog(driver.store, "q")).served_per_s is None
