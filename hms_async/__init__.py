@@ -30,8 +30,10 @@ from hms_async.errors import (
     PayloadTooLarge,
     QueueFull,
     QueueNotFound,
+    ReceiverFailed,
     ResultInvalid,
     ResultTimeout,
+    SignatureInvalid,
     StoreError,
     StoreFull,
     StoreProtocol,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from hms_async.client import AsyncOMSClient
     from hms_async.runtime.handlers import handler
     from hms_async.runtime.task import Task
+    from hms_async.runtime.webhook import verify_webhook
     from hms_async.supervisor import Supervisor
     from hms_async.worker import AsyncWorker
 
@@ -79,9 +82,11 @@ __all__ = [
     "QueueFull",
     "QueueNotFound",
     "QueueStats",
+    "ReceiverFailed",
     "ResultInvalid",
     "ResultTimeout",
     "RetryPolicy",
+    "SignatureInvalid",
     "StoreError",
     "StoreFull",
     "StoreProtocol",
@@ -100,6 +105,7 @@ __all__ = [
     "WrongEventLoop",
     "WrongState",
     "handler",
+    "verify_webhook",
 ]
 
 # Imported when asked for: a service that only enqueues needs no worker, and `hms --help` not even
@@ -110,6 +116,7 @@ _HOMES = {
     "Supervisor": "hms_async.supervisor",
     "Task": "hms_async.runtime.task",
     "handler": "hms_async.runtime.handlers",
+    "verify_webhook": "hms_async.runtime.webhook",
 }
 
 if not TYPE_CHECKING:  # else a checker would take any name to be there

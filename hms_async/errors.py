@@ -15,6 +15,8 @@ HMSError
 ├── QueueNotFound (LookupError)      .queue
 ├── QueueFull                        .queue .max_depth
 ├── EnqueueManyError                 .results, one per item
+├── SignatureInvalid (ValueError)    a webhook that is not to be believed; the text says why
+├── ReceiverFailed                   .retryable .after_s: a webhook or a notice was not taken
 ├── TaskError                        .task_id
 │   ├── TaskNotFound (LookupError)
 │   ├── TaskFailed                   .state .reason: the task ended, but not in done
@@ -349,3 +351,25 @@ class StoreProtocol(StoreError):
     """The server answered what no script of ours answers: a bug, or a foreign writer."""
 
     code = "HMS-E044"
+
+
+class ReceiverFailed(HMSError):
+    """A receiver of webhooks or notices did not take one.
+
+    Attributes:
+        retryable: Whether to try again makes sense.
+        after_s: How long the receiver asks to be left alone, in seconds; `None` when it does not.
+    """
+
+    code = "HMS-E050"
+
+    def __init__(self, message: str, *, retryable: bool, after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.after_s = after_s
+
+
+class SignatureInvalid(HMSError, ValueError):
+    """A webhook is unsigned, too old, or not what its sender signed; answer 401 and drop it."""
+
+    code = "HMS-E051"

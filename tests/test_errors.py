@@ -84,6 +84,8 @@ def test_codes_keep_their_meaning_across_releases() -> None:
         "StoreFull": "HMS-E042",
         "StoreRefused": "HMS-E043",
         "StoreProtocol": "HMS-E044",
+        "ReceiverFailed": "HMS-E050",
+        "SignatureInvalid": "HMS-E051",
     }
 
 

@@ -1,0 +1,70 @@
+"""Which of several queues a worker takes from next."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+Late = Literal["after_others", "run_anyway", "expire"]
+"""What becomes of a task that is past its due instant: a queue's policy."""
+
+LATE: frozenset[str] = frozenset({"after_others", "run_anyway", "expire"})
+
+ASSUMED_MS = 3_600_000
+"""The promise that a task without one is ranked by."""
+
+BY_AGE_EVERY = 10
+"""One turn in so many goes to the oldest task, whatever it promises."""
+
+Rank = tuple[bool, int, int]
+
+
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """The task that a queue would give out next.
+
+    Attributes:
+        arrived_ms: When it arrived, in ms since the epoch.
+        due_ms: When its promise is broken; `None` when it has none.
+        late: What its queue does with late tasks.
+    """
+
+    arrived_ms: int
+    due_ms: int | None = None
+    late: Late = "after_others"
+
+
+def rank(head: Head, *, now_ms: int, turn: int) -> Rank:
+    """Return the key by which heads are sorted: the smallest is taken from first.
+
+    The earliest due instant goes first. Past it, a task goes behind all that can still be kept,
+    if its queue says `after_others`: to serve first what is lost already would make the others
+    late one by one. With `expire` it stands where it stood, since it is not run but ended by the
+    claim. Under overload those behind would wait for ever, so one turn in ten goes by age alone:
+    a task is taken after at most ten turns for each one that is older.
+
+    Args:
+        head: The queue's next task.
+        now_ms: The instant of the choice, in ms since the epoch.
+        turn: Counts the choices, from 0.
+
+    Source: C. L. Liu and J. W. Layland, "Scheduling Algorithms for Multiprogramming in a
+    Hard-Real-Time Environment", JACM 20 (1973), for the earliest deadline first; the rest is ours.
+    """
+    due_ms = head.arrived_ms + ASSUMED_MS if head.due_ms is None else head.due_ms
+    if turn % BY_AGE_EVERY == BY_AGE_EVERY - 1:
+        return False, head.arrived_ms, due_ms
+    return due_ms < now_ms and head.late == "after_others", due_ms, head.arrived_ms
+
+
+def choose(heads: Iterable[Head], *, now_ms: int, turn: int) -> int | None:
+    """Return the place of the head to take from; of equals the first, `None` if there is none.
+
+    Args:
+        heads: Each queue's next task; whoever calls turns their order, so that equals take turns.
+        now_ms: As in `rank`.
+        turn: As in `rank`.
+    """
+    chosen = min(
+        enumerate(heads), key=lambda one: rank(one[1], now_ms=now_ms, turn=turn), default=None
+    )
+    return None if chosen is None else chosen[0]
