@@ -1,14 +1,10 @@
 """Which of several queues a worker takes from next."""
 
 from collections.abc import Iterable
-from typing import Literal
 
 import msgspec
 
-Late = Literal["after_others", "run_anyway", "expire"]
-"""What becomes of a task that is past its due instant: a queue's policy."""
-
-LATE: frozenset[str] = frozenset({"after_others", "run_anyway", "expire"})
+from hms_async.domain.sla import Late
 
 ASSUMED_MS = 3_600_000
 """The promise that a task without one is ranked by."""
