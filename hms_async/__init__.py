@@ -23,6 +23,7 @@ from hms_async.errors import (
     HandlerInvalid,
     HMSError,
     IdInUse,
+    IncidentNotFound,
     InstantInvalid,
     LeaseLost,
     NameInvalid,
@@ -50,7 +51,11 @@ from hms_async.errors import (
 
 if TYPE_CHECKING:
     from hms_async.client import AsyncOMSClient
+    from hms_async.domain.forecast import Forecast
+    from hms_async.domain.incident import Incident
+    from hms_async.runtime.actions import Escalation
     from hms_async.runtime.handlers import handler
+    from hms_async.runtime.promises import Promise
     from hms_async.runtime.task import Task
     from hms_async.runtime.webhook import verify_webhook
     from hms_async.supervisor import Supervisor
@@ -68,16 +73,21 @@ __all__ = [
     "EnqueueUnknown",
     "Enqueued",
     "EnvelopeInvalid",
+    "Escalation",
     "Event",
+    "Forecast",
     "HMSError",
     "HandlerInvalid",
     "IdInUse",
+    "Incident",
+    "IncidentNotFound",
     "InstantInvalid",
     "LeaseLost",
     "NameInvalid",
     "NewTask",
     "PayloadInvalid",
     "PayloadTooLarge",
+    "Promise",
     "Queue",
     "QueueFull",
     "QueueNotFound",
@@ -113,6 +123,10 @@ __all__ = [
 _HOMES = {
     "AsyncOMSClient": "hms_async.client",
     "AsyncWorker": "hms_async.worker",
+    "Escalation": "hms_async.runtime.actions",
+    "Forecast": "hms_async.domain.forecast",
+    "Incident": "hms_async.domain.incident",
+    "Promise": "hms_async.runtime.promises",
     "Supervisor": "hms_async.supervisor",
     "Task": "hms_async.runtime.task",
     "handler": "hms_async.runtime.handlers",

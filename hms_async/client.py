@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from hms_async.config import namespace as chosen_namespace
 from hms_async.config import store_url
@@ -18,6 +18,7 @@ from hms_async.domain.queue import (
     check_name,
 )
 from hms_async.domain.retry import RetryPolicy
+from hms_async.domain.sla import Late
 from hms_async.domain.task import Enqueued, NewTask, TaskPage, TaskRecord, TaskState
 from hms_async.errors import (
     ClientClosed,
@@ -36,6 +37,9 @@ from hms_async.runtime.task import Task
 from hms_async.storage.connect import check_url, is_memory, redact
 from hms_async.storage.events import EventReader
 from hms_async.storage.store import Store
+
+if TYPE_CHECKING:
+    from hms_async.runtime.promises import Promises
 
 _LARGEST_PAGE = 500
 _EVENTS_WAIT_MS = 1_000
@@ -105,12 +109,19 @@ class AsyncOMSClient:
 
     # Queues.
 
-    async def create_queue(
+    async def create_queue(  # noqa: PLR0913  # each is a setting by its name
         self,
         name: str,
         *,
         sla: Duration | None = None,
         ladder: Iterable[str] | None = None,
+        late: Late = "after_others",
+        pause_stops_clock: bool = False,
+        max_wait: Duration | None = None,
+        run_timeout: Duration | None = None,
+        webhook: str | None = None,
+        webhook_secret: str | None = None,
+        notify: Iterable[str] = (),
         retry: RetryPolicy | None = None,
         lease: Duration = "30s",
         max_crashes: int = 3,
@@ -127,7 +138,17 @@ class AsyncOMSClient:
         Args:
             name: Its name: letters, digits, `.`, `_`, `-`.
             sla: The promise: how long a task may take from its arrival to its end.
-            ladder: When to warn and when to call it broken; `["80% warn", "100% breach"]`.
+            ladder: When to speak up, and what to do then:
+                `["80% warn,bump", "100% breach,escalate", "100%+15m page"]` if not given.
+            late: What becomes of a task that is past due and has not begun: `after_others` (a
+                worker with several queues first takes what can still be kept), `run_anyway`, or
+                `expire`.
+            pause_stops_clock: Whether the promises stand still while the queue is paused.
+            max_wait: How long a task may wait in a lane for an attempt; then it fails.
+            run_timeout: How long one attempt may run; then it counts as failed.
+            webhook: An http(s) address that hears of incidents and of rungs that say `webhook`.
+            webhook_secret: What its messages are signed with.
+            notify: Addresses of pagers, chats and mailboxes, as apprise writes them.
             retry: When a failed attempt is tried again.
             lease: How long a worker may be silent before its tasks are rescued; 3 s or more.
             max_crashes: Lost leases after which a task fails instead of being rescued.
@@ -146,6 +167,13 @@ class AsyncOMSClient:
         settings = QueueSettings.create(
             sla=sla,
             ladder=ladder,
+            late=late,
+            pause_stops_clock=pause_stops_clock,
+            max_wait=max_wait,
+            run_timeout=run_timeout,
+            webhook=webhook,
+            webhook_secret=webhook_secret,
+            notify=notify,
             retry=retry,
             lease=lease,
             max_crashes=max_crashes,
@@ -180,14 +208,27 @@ class AsyncOMSClient:
         """
         return await self._store.stats(check_name(queue, what="queue name"))
 
-    async def pause(self, queue: str, *, reason: str = "") -> bool:
+    @property
+    def sla(self) -> "Promises":
+        """How the queues' promises stand, and what can be done about them."""
+        from hms_async.runtime.promises import Promises  # noqa: PLC0415  # not every client asks
+
+        return Promises(self._store)
+
+    async def pause(self, queue: str, *, reason: str = "", stop_clock: bool | None = None) -> bool:
         """Let workers leave the queue's tasks alone; what runs goes on.
 
+        Args:
+            queue: The queue's name.
+            reason: Why, for those who look.
+            stop_clock: Whether its promises stand still meanwhile; as the queue's
+                `pause_stops_clock` says if not given.
+
         Returns:
-            False when it was paused already.
+            False when it was so already.
         """
         check_name(queue, what="queue name")
-        return await self._store.pause(queue, paused=True, reason=reason)
+        return await self._store.pause(queue, paused=True, reason=reason, stop_clock=stop_clock)
 
     async def resume(self, queue: str) -> bool:
         """Let workers go on; returns False when the queue was not paused."""
@@ -207,6 +248,10 @@ class AsyncOMSClient:
         eta: datetime | None = None,
         idempotency_key: str | None = None,
         sla: Duration | None = None,
+        expires_at: datetime | None = None,
+        expires_in: Duration | None = None,
+        max_wait: Duration | None = None,
+        run_timeout: Duration | None = None,
     ) -> Enqueued:
         """Drop a task into a queue; when this returns, it is stored.
 
@@ -220,6 +265,10 @@ class AsyncOMSClient:
             eta: The earliest moment of the first attempt, with a time zone.
             idempotency_key: Two calls with one key within the queue's window are one task.
             sla: This task's own promise instead of the queue's.
+            expires_at: It is never started after this moment, and ends as expired.
+            expires_in: The same, counted from now.
+            max_wait: How long it may wait in a lane for an attempt; then it fails.
+            run_timeout: How long one attempt may run; then it counts as failed.
 
         Raises:
             PayloadInvalid: If the payload is not JSON, or too large for the queue.
@@ -240,6 +289,10 @@ class AsyncOMSClient:
             eta=eta,
             idempotency_key=idempotency_key,
             sla=sla,
+            expires_at=expires_at,
+            expires_in=expires_in,
+            max_wait=max_wait,
+            run_timeout=run_timeout,
         )
         result = (await self._opened().submitter.submit(queue, [to_order(queue, task)]))[0]
         if isinstance(result, HMSError):

@@ -13,6 +13,7 @@ HMSError
 ├── ClientClosed (RuntimeError)      used outside its `async with`
 ├── WrongEventLoop (RuntimeError)    used from another event loop than the one that opened it
 ├── QueueNotFound (LookupError)      .queue
+├── IncidentNotFound (LookupError)   .queue .kind: none of this kind is open
 ├── QueueFull                        .queue .max_depth
 ├── EnqueueManyError                 .results, one per item
 ├── SignatureInvalid (ValueError)    a webhook that is not to be believed; the text says why
@@ -137,6 +138,22 @@ class QueueNotFound(HMSError, LookupError):
             f"`hms queue create {queue}`"
         )
         self.queue = queue
+
+
+class IncidentNotFound(HMSError, LookupError):
+    """No incident of this kind is open.
+
+    Attributes:
+        queue: The queue.
+        kind: The kind of incident.
+    """
+
+    code = "HMS-E052"
+
+    def __init__(self, queue: str, kind: str) -> None:
+        super().__init__(f'queue "{queue}" has no open incident of the kind {kind}')
+        self.queue = queue
+        self.kind = kind
 
 
 class QueueFull(HMSError):

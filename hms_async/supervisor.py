@@ -1,13 +1,17 @@
 """ACT: watches the clocks of every queue, and acts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import anyio
+from anyio.abc import TaskGroup
 
 from hms_async.config import namespace as chosen_namespace
 from hms_async.config import store_url
 from hms_async.domain.queue import check_name
+from hms_async.domain.sla import severity_of
+from hms_async.errors import ConfigInvalid, QueueNotFound, StoreError
 from hms_async.runtime import sweeps
+from hms_async.runtime.actions import Actions, Call
 from hms_async.runtime.periodic import run_every
 from hms_async.runtime.sweeps import Report
 from hms_async.storage.connect import check_url, redact
@@ -19,6 +23,7 @@ log = get_logger("hms_async.act")
 
 SWEEP_EVERY_S = 1.0
 TIDY_EVERY_S = 30.0
+FORECAST_EVERY_S = 5.0
 
 
 class Supervisor:
@@ -28,6 +33,8 @@ class Supervisor:
         url: Where the server is; `HMS_URL` if not given.
         namespace: Goes in front of every key; `HMS_NAMESPACE` if not given.
         queues: Which queues to watch; all that exist if not given, new ones included.
+        actions: Coroutine functions for rungs that say `call:<name>`, by that name; each gets
+            the `Escalation`. It may come more than once, so deduplicate by its id.
         store: A store to use instead of a URL; it stays open afterwards.
 
     Raises:
@@ -40,6 +47,7 @@ class Supervisor:
         *,
         namespace: str = "",
         queues: Sequence[str] | None = None,
+        actions: Mapping[str, Call] | None = None,
         store: Store | None = None,
     ) -> None:
         self._store = store
@@ -50,6 +58,27 @@ class Supervisor:
         self._queues = (
             None if queues is None else [check_name(q, what="queue name") for q in queues]
         )
+        self._calls: dict[str, Call] = {}
+        self._acting: set[str] = set()
+        self._waiting: list[str] = []
+        for name, function in (actions or {}).items():
+            self.action(name)(function)
+
+    def action(self, name: str) -> Callable[[Call], Call]:
+        """Register a coroutine function for rungs that say `call:<name>`, as a decorator.
+
+        Raises:
+            ConfigInvalid: If it cannot be called, or the name is taken.
+        """
+
+        def register(function: Call) -> Call:
+            if not callable(function):
+                raise ConfigInvalid(f"the action {name!r} is {function!r}, which cannot be called")
+            if self._calls.setdefault(name, function) is not function:
+                raise ConfigInvalid(f"there are two functions for the action {name!r}")
+            return function
+
+        return register
 
     async def run(self) -> None:
         """Watch until cancelled; a server that is away is waited for."""
@@ -71,23 +100,47 @@ class Supervisor:
             return await self._sweep(store)
 
     async def escalate(self, event: RungFired) -> None:
-        """Carry out what a rung of the promise asks for: say it where operators look."""
-        if event.percent < 100:  # noqa: PLR2004  # below the whole promise it is a warning
-            left_s = event.sla_ms * (100 - event.percent) / 100_000 - event.late_by_ms / 1_000
-            log.warning("sla.milestone", left_s=round(left_s, 3), **_fields(event))
-        else:
-            log.error("sla.milestone", **_fields(event))
+        """Carry out what a rung of the promise asks for of the outside, and return when it is done.
+
+        A running supervisor does so by itself, for each rung that it finds due.
+
+        Raises:
+            StoreError: If the server cannot be asked.
+        """
+        if self._store is not None:
+            await Actions(self._store, self._calls).carry_out(event.queue)
+            return
+        async with Store(self._url, namespace=self._namespace) as store:
+            await Actions(store, self._calls).carry_out(event.queue)
 
     async def _watch(self, store: Store) -> None:
         async with anyio.create_task_group() as group:
-            group.start_soon(self._sweep_on, store, name="act-sweep")
+            group.start_soon(self._sweep_on, store, group, name="act-sweep")
             group.start_soon(self._tidy_on, store, name="act-tidy")
+            group.start_soon(self._forecast_on, store, name="act-forecast")
 
-    async def _sweep_on(self, store: Store) -> None:
+    async def _sweep_on(self, store: Store, group: TaskGroup) -> None:
+        actions = Actions(store, self._calls)
+
         async def step() -> bool:
-            return (await self._sweep(store)).more
+            report = await self._sweep(store)
+            self._waiting = report.waiting
+            for queue in report.to_do:
+                # A receiver that is slow holds up its own queue's messages, nothing else.
+                if queue not in self._acting:
+                    self._acting.add(queue)
+                    group.start_soon(self._carry_out, actions, queue, name=f"act-outbox-{queue}")
+            return report.more
 
         await run_every(SWEEP_EVERY_S, step, name="sweep")
+
+    async def _carry_out(self, actions: Actions, queue: str) -> None:
+        try:
+            await actions.carry_out(queue)
+        except (StoreError, QueueNotFound) as error:
+            log.warning("supervisor.step_failed", step="actions", queue=queue, error=str(error))
+        finally:
+            self._acting.discard(queue)
 
     async def _tidy_on(self, store: Store) -> None:
         async def step() -> bool:
@@ -97,6 +150,23 @@ class Supervisor:
             return report.more
 
         await run_every(TIDY_EVERY_S, step, name="tidy")
+
+    async def _forecast_on(self, store: Store) -> None:
+        async def step() -> bool:
+            report = await sweeps.forecast(store, self._waiting)
+            for queue, forecast in report.foreseen.items():
+                first = forecast.first_miss_ms
+                log.warning(
+                    "sla.forecast",
+                    queue=queue,
+                    missed_tasks=forecast.misses,
+                    breach_in_s=None if first is None else (first - forecast.at_ms) / 1_000,
+                    slots_wanted=forecast.slots_wanted,
+                )
+            self._tell_broken("forecast", report)
+            return False
+
+        await run_every(FORECAST_EVERY_S, step, name="forecast")
 
     async def _sweep(self, store: Store) -> Report:
         report = await sweeps.sweep(store, await self._names(store))
@@ -111,7 +181,7 @@ class Supervisor:
                 state=task.state,
             )
         for event in report.rungs:
-            await self.escalate(event)
+            _say(event)
         self._tell_broken("sweep", report)
         return report
 
@@ -131,8 +201,9 @@ class Supervisor:
         return f"<Supervisor of {redact(self._url)}>"
 
 
-def _fields(event: RungFired) -> dict[str, object]:
-    return {
+def _say(event: RungFired) -> None:
+    """Write a rung into the log, as loud as it is."""
+    fields: dict[str, object] = {
         "task_id": event.id,
         "corr_id": event.correlation_id,
         "queue": event.queue,
@@ -141,4 +212,13 @@ def _fields(event: RungFired) -> dict[str, object]:
         "late_by_s": round(event.late_by_ms / 1_000, 3),
         "collapsed": event.collapsed,
         "promise_s": event.sla_ms / 1_000,
+        "actions": ",".join(event.actions),
     }
+    match severity_of(event.name, event.percent):
+        case "info":
+            log.info("sla.milestone", **fields)
+        case "warning":
+            left_s = event.sla_ms * (100 - event.percent) / 100_000 - event.late_by_ms / 1_000
+            log.warning("sla.milestone", left_s=round(left_s, 3), **fields)
+        case _:
+            log.error("sla.milestone", **fields)

@@ -57,6 +57,7 @@ def test_codes_keep_their_meaning_across_releases() -> None:
         "NameInvalid": "HMS-E002",
         "DurationInvalid": "HMS-E003",
         "QueueNotFound": "HMS-E004",
+        "IncidentNotFound": "HMS-E052",
         "InstantInvalid": "HMS-E005",
         "HandlerInvalid": "HMS-E006",
         "PayloadInvalid": "HMS-E010",

@@ -48,7 +48,7 @@ async def _act(url: str, namespace: str, names: list[str], *, strict: bool) -> N
             banner.refuse_faults(url, scene)
         show.say(f"{'store':<10} {banner.store_line(url, scene)}")
         show.say(f"{'act':<10} {watching(scene, every=not names)}")
-        warn_of_pages(scene)
+        say_who_hears(scene)
         for warning in banner.warnings(url, scene):
             show.warn(warning)
         await until_told(Supervisor(url, queues=names or None, store=store))
@@ -60,17 +60,18 @@ def watching(scene: Scene, *, every: bool) -> str:
     return f"watches {f'every queue: {names}' if every else names}"
 
 
-def warn_of_pages(scene: Scene) -> None:
-    """Say once for which queues nobody is called although their ladder asks for it."""
-    paging = [
+def say_who_hears(scene: Scene) -> None:
+    """Say for which queues nobody outside is told, although their ladder escalates."""
+    unheard = [
         queue.name
         for queue, _ in scene.queues
-        if any(rung.name == "page" for rung in queue.settings.ladder)
+        if not queue.settings.receivers.words()
+        and any({"escalate", "page"} & set(rung.actions) for rung in queue.settings.ladder)
     ]
-    if paging:
-        show.warn(
-            f"the ladder of {', '.join(paging)} pages somebody, and there is no channel for that: "
-            "it is an event and a line in the log at level error"
+    if unheard:
+        show.say(
+            f"{'tells':<10} the log and the events only for {', '.join(unheard)}: "
+            "hms queue create ... --webhook or --notify tells somebody"
         )
 
 

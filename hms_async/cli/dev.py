@@ -150,7 +150,7 @@ async def _watch(url: str, namespace: str) -> None:
         _address("Act", act.watching(scene, every=True))
         if not is_memory(url):
             _try(url, [queue.name for queue, _ in scene.queues])
-        act.warn_of_pages(scene)
+        act.say_who_hears(scene)
         await act.until_told(Supervisor(url, store=store))
 
 

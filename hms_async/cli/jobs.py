@@ -35,6 +35,9 @@ def job() -> None:
     "--priority", type=click.Choice(["normal", "high"]), default="normal", help="high goes first."
 )
 @click.option("--sla", type=options.duration, help="Its own promise instead of the queue's.")
+@click.option("--expires-in", type=options.duration, help="Never start it after that.")
+@click.option("--max-wait", type=options.duration, help="Fail it when it waits for longer.")
+@click.option("--run-timeout", type=options.duration, help="How long one attempt may run.")
 @options.store
 @options.output
 def push(
@@ -51,6 +54,7 @@ def push(
     url: str | None,
     namespace: str,
     output: options.Output,
+    **limits: Any,
 ) -> None:
     """Put a task into a queue and print its id.
 
@@ -73,6 +77,7 @@ def push(
             eta=start,
             idempotency_key=key,
             sla=sla,
+            **limits,
         )
 
     pushed = ask(url, namespace, work)

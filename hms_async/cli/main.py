@@ -15,6 +15,7 @@ _COMMANDS: Final = (
     ("act", "act:act", "Watch the clocks of the queues, and act."),
     ("queue", "queues:queue", "Create queues, look at them, pause and resume them."),
     ("job", "jobs:job", "Put tasks in, look at them, and act on one."),
+    ("sla", "sla:sla", "See how the promises stand, acknowledge, waive and pause."),
     ("stats", "stats:stats", "Show how many tasks of each queue are in which state."),
     ("demo", "demo:demo", "Show the whole thing at work, in under a minute."),
     ("version", "version:version", "Show what is installed."),

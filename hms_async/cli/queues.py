@@ -10,6 +10,7 @@ from hms_async.client import AsyncOMSClient
 from hms_async.domain.duration import Duration
 from hms_async.domain.queue import MEBIBYTE, Queue, QueueStats
 from hms_async.domain.retry import RetryPolicy
+from hms_async.domain.sla import LATE
 from hms_async.domain.task import TaskPage, TaskState
 from hms_async.errors import QueueNotFound
 
@@ -28,8 +29,21 @@ def queue() -> None:
     "--ladder",
     multiple=True,
     metavar="RUNG",
-    help='When to speak up, one option a rung: "80% warn", "100% breach".',
+    help='When to speak up and what to do, one option a rung: "80% warn,bump", "100%+15m page".',
 )
+@click.option(
+    "--late",
+    type=click.Choice(sorted(LATE)),
+    default="after_others",
+    show_default=True,
+    help="What becomes of a task that is past due and has not begun.",
+)
+@click.option("--pause-stops-clock", is_flag=True, help="Promises stand still in a pause.")
+@click.option("--max-wait", type=options.duration, help="A task that waits for longer fails.")
+@click.option("--run-timeout", type=options.duration, help="An attempt that runs longer fails.")
+@click.option("--webhook", metavar="URL", help="Hears of incidents, as signed JSON.")
+@click.option("--webhook-secret", metavar="SECRET", help="What it is signed with.")
+@click.option("--notify", multiple=True, metavar="URL", help="A pager, chat or mailbox (apprise).")
 @click.option("--max-attempts", type=int, default=5, show_default=True, help="The first included.")
 @click.option("--retry-base", type=options.duration, default="1s", show_default=True)
 @click.option("--retry-cap", type=options.duration, default="5m", show_default=True)
@@ -95,7 +109,12 @@ def _settings(one: Queue) -> list[tuple[str, str]]:
     settings = one.settings
     return [
         ("promise", "none" if settings.sla_ms is None else show.span(settings.sla_ms)),
-        ("ladder", ", ".join(map(str, settings.ladder)) or "none"),
+        ("ladder", "; ".join(map(str, settings.ladder)) or "none"),
+        ("late", settings.late.replace("_", " ")),
+        ("clock in a pause", "stands still" if settings.pause_stops_clock else "runs on"),
+        ("max wait", show.span(settings.max_wait_ms)),
+        ("run time-out", show.span(settings.run_timeout_ms)),
+        ("receivers", ", ".join(settings.receivers.words()) or "none"),
         ("lease", show.span(settings.lease_ms)),
         ("attempts", str(settings.retry.max_attempts)),
         ("retry base", show.span(settings.retry.base_ms)),

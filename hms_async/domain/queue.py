@@ -113,14 +113,15 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
             ConfigInvalid: If a value makes no sense; the message names it.
         """
         sla_ms = _optional_ms(sla, "sla")
+        receivers = Receivers.create(webhook=webhook, secret=webhook_secret, notify=notify)
         return cls(
             sla_ms=sla_ms,
-            ladder=_ladder(ladder, sla_ms),
+            ladder=_heard(_ladder(ladder, sla_ms), receivers),
             late=_late(late),
             pause_stops_clock=bool(pause_stops_clock),
             max_wait_ms=_optional_ms(max_wait, "max_wait"),
             run_timeout_ms=_optional_ms(run_timeout, "run_timeout"),
-            receivers=Receivers.create(webhook=webhook, secret=webhook_secret, notify=notify),
+            receivers=receivers,
             retry=_retry(retry),
             lease_ms=to_ms(lease, name="lease", minimum_ms=SHORTEST_LEASE_MS),
             max_crashes=check_count(max_crashes, name="max_crashes"),
@@ -243,6 +244,15 @@ def _ladder(rungs: Iterable[str] | None, sla_ms: int | None) -> Ladder:
         raise ConfigInvalid(
             f"ladder={steps!r} is out of order: put the rung that comes due first in front"
         )
+    return ladder
+
+
+def _heard(ladder: Ladder, receivers: Receivers) -> Ladder:
+    """Refuse rungs that speak to nobody."""
+    for word, to in (("webhook", receivers.webhook), ("notify", receivers.notify)):
+        for rung in ladder:
+            if word in rung.actions and not to:
+                raise ConfigInvalid(f'the rung "{rung}" speaks to no one: give {word}=')
     return ladder
 
 

@@ -9,7 +9,6 @@ from anyio import CapacityLimiter
 from hms_async.domain.queue import Queue
 from hms_async.domain.sla import Severity
 from hms_async.errors import ConfigInvalid, HMSError, QueueNotFound, ReceiverFailed, StoreError
-from hms_async.runtime import receivers
 from hms_async.storage import outbox
 from hms_async.storage.codec import encode_envelope, encode_json
 from hms_async.storage.outbox import Action
@@ -111,6 +110,8 @@ class Actions:
             log.warning("action.unsettled", queue=queue.name, action=action.id, error=str(unheard))
 
     async def _perform(self, action: Action, queue: Queue) -> None:
+        from hms_async.runtime import receivers  # noqa: PLC0415  # slow to import, seldom needed
+
         match action.kind:
             case "webhook":
                 to = queue.settings.receivers
@@ -167,13 +168,23 @@ class Actions:
             if await outbox.end(self._store, action, "done"):
                 log.info("action.done", queue=action.queue, action=action.id, tries=action.tries)
             return
-        why = str(error) if isinstance(error, HMSError) else f"{type(error).__name__}: {as_text(error)}"
+        why = (
+            str(error)
+            if isinstance(error, HMSError)
+            else f"{type(error).__name__}: {as_text(error)}"
+        )
         final = isinstance(error, ConfigInvalid) or (
             isinstance(error, ReceiverFailed) and not error.retryable
         )
         if final or action.tries >= MOST_TRIES:
             await outbox.end(self._store, action, "dead", error=why)
-            log.error("action.given_up", queue=action.queue, action=action.id, tries=action.tries, error=why)
+            log.error(
+                "action.given_up",
+                queue=action.queue,
+                action=action.id,
+                tries=action.tries,
+                error=why,
+            )
             return
         after_s = error.after_s if isinstance(error, ReceiverFailed) else None
         delay_ms = pause_ms(action.tries) if after_s is None else int(after_s * 1_000)
@@ -190,7 +201,7 @@ class Actions:
 
 def pause_ms(tries: int) -> int:
     """Return how long to wait after so many tries: 5 s, 10 s, ... 10 minutes."""
-    return min(_FIRST_PAUSE_MS * 2 ** (min(tries, 20) - 1), _LONGEST_PAUSE_MS)
+    return min(_FIRST_PAUSE_MS << min(tries, 20) - 1, _LONGEST_PAUSE_MS)
 
 
 def to_escalation(action: Action) -> Escalation:
@@ -200,11 +211,7 @@ def to_escalation(action: Action) -> Escalation:
         {
             "id": action.id,
             "queue": action.queue,
-            **{
-                ours: fields[theirs]
-                for theirs, ours in _NAMES.items()
-                if fields.get(theirs)
-            },
+            **{ours: fields[theirs] for theirs, ours in _NAMES.items() if fields.get(theirs)},
         },
         Escalation,
         strict=False,

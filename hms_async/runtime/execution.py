@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 from anyio import CancelScope, CapacityLimiter
 
+from hms_async.domain.duration import to_text
 from hms_async.domain.outcome import Failed, Fault, HandedBack
 from hms_async.errors import (
     AlreadySettled,
@@ -72,7 +73,11 @@ class Executor:
         # What the handler logs says which task it was about; the next task of this slot says so
         # anew.
         say_in_all(queue=attempt.queue, task_id=task.id, corr_id=task.correlation_id)
-        await self._call(attempt, handler, task)
+        longest_ms = envelope.run_timeout_ms or attempt.run_timeout_ms
+        if longest_ms is None:
+            await self._call(attempt, handler, task)
+        else:
+            await self._call_in_time(attempt, handler, task, longest_ms / 1_000)
         await _absorb_stray_cancellation()
 
     def close(self, attempt: Attempt) -> None:
@@ -81,6 +86,19 @@ class Executor:
         self._leases.unwatch(attempt)
         if attempt.outcome is None:
             attempt.outcome = HandedBack()
+
+    async def _call_in_time(
+        self, attempt: Attempt, handler: Handler, task: Task[Any], longest_s: float
+    ) -> None:
+        """End a coroutine that runs for too long; a plain function has the last word.
+
+        Its lease is not renewed for much longer, so that the task does not stay with it.
+        """
+        with anyio.move_on_after(longest_s) as in_time:
+            await self._call(attempt, handler, task)
+        if in_time.cancel_called and attempt.outcome is None:
+            message = f"the attempt ran for more than {to_text(round(longest_s * 1_000))}"
+            attempt.outcome = Failed(Fault("RunTimeout", message), retryable=True)
 
     async def _call(self, attempt: Attempt, handler: Handler, task: Task[Any]) -> None:
         try:

@@ -341,9 +341,15 @@ class ExchangeLoop:
     def _take(self, call: "_Call", reply: Exchanged) -> None:
         """Start what was claimed, and what was claimed ahead by the lane's call before this."""
         feed, lane = call.feed, call.lane
-        most = feed.queue.settings.max_payload_bytes
+        settings = feed.queue.settings
         attempts = [
-            Attempt(claim, feed.name, server_ms=reply.now_ms, max_result_bytes=most)
+            Attempt(
+                claim,
+                feed.name,
+                server_ms=reply.now_ms,
+                max_result_bytes=settings.max_payload_bytes,
+                run_timeout_ms=settings.run_timeout_ms,
+            )
             for claim in reply.claims
         ]
         self._held.add(*attempts)

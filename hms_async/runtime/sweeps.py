@@ -7,7 +7,9 @@ from collections.abc import MutableMapping, Sequence
 
 import msgspec
 
+from hms_async.domain.forecast import Forecast
 from hms_async.errors import QueueNotFound, StoreError, StoreProtocol, StoreRefused
+from hms_async.storage import watching
 from hms_async.storage.replies import Rescued, RungFired
 from hms_async.storage.store import SWEEP_LIMIT, Store
 
@@ -21,6 +23,9 @@ class Report(msgspec.Struct):
         promoted: Scheduled and retrying tasks that may run now.
         rescued: Tasks taken from workers that fell silent.
         rungs: Rungs of the promise that were due.
+        to_do: Queues with something in their outbox to be carried out now.
+        waiting: Queues in which tasks wait.
+        foreseen: What is newly foreseen for a queue, and was told by this round.
         pruned: Ended tasks that were forgotten.
         mended: Index entries that the records did not confirm.
         broken: Queues whose round failed, and why.
@@ -30,6 +35,9 @@ class Report(msgspec.Struct):
     promoted: int = 0
     rescued: list[Rescued] = []
     rungs: list[RungFired] = []
+    to_do: list[str] = []
+    waiting: list[str] = []
+    foreseen: dict[str, Forecast] = {}
     pruned: int = 0
     mended: int = 0
     broken: dict[str, StoreError] = {}
@@ -52,7 +60,27 @@ async def sweep(store: Store, queues: Sequence[str], limit: int = SWEEP_LIMIT) -
         report.promoted += swept.promoted
         report.rescued += swept.rescued
         report.rungs += swept.rungs
+        report.to_do += [queue] if swept.to_do else []
+        report.waiting += [queue] if swept.waiting else []
         report.more = report.more or swept.more
+    return report
+
+
+async def forecast(store: Store, queues: Sequence[str]) -> Report:
+    """Tell what has changed in the future of queues in which tasks wait."""
+    report = Report()
+    for queue in queues:
+        try:
+            backlog = await watching.read_backlog(store, queue)
+            foreseen = backlog.predict()
+            if backlog.is_news(foreseen) and await watching.tell_forecast(
+                store, queue, backlog.told, foreseen
+            ):
+                report.foreseen[queue] = foreseen
+        except QueueNotFound:
+            continue  # removed a moment ago
+        except (StoreProtocol, StoreRefused) as error:
+            report.broken[queue] = error
     return report
 
 

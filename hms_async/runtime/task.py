@@ -22,6 +22,7 @@ class Attempt:
         claim: What the store handed over.
         queue: The queue it came from.
         max_result_bytes: The largest result that the queue takes.
+        run_timeout_ms: How long it may run, if the queue says so.
         correlation_id: The case of its task, once the envelope has been read.
         outcome: What it came to; the first one recorded stands.
         result: The result as a Python value, for the log.
@@ -45,13 +46,23 @@ class Attempt:
         "outcome",
         "queue",
         "result",
+        "run_timeout_ms",
         "started",
     )
 
-    def __init__(self, claim: Claim, queue: str, *, server_ms: int, max_result_bytes: int) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        queue: str,
+        *,
+        server_ms: int,
+        max_result_bytes: int,
+        run_timeout_ms: int | None = None,
+    ) -> None:
         self.claim = claim
         self.queue = queue
         self.max_result_bytes = max_result_bytes
+        self.run_timeout_ms = run_timeout_ms
         self.correlation_id: str | None = None
         self.outcome: Outcome | None = None
         self.result: Any = None

@@ -229,8 +229,19 @@ def decode_record(
     attempts: Sequence[bytes] = (),
     starts_ms: int | None = None,
     lease_expires_ms: int | None = None,
+    drift_ms: int = 0,
 ) -> TaskRecord:
     """Return a task from its keys; what cannot be read stays as raw bytes.
+
+    Args:
+        task_id: Its id.
+        run: Its record.
+        body: Its envelope.
+        attempts: Its last attempts.
+        starts_ms: When it is due to start.
+        lease_expires_ms: When its lease ends.
+        drift_ms: How far the queue's clock is behind; what of it came after its arrival is added
+            to the instant at which it is due.
 
     Raises:
         StoreProtocol: If the record has a state that this release does not know.
@@ -256,7 +267,7 @@ def decode_record(
         attempt=_number(run.get(b"attempt")) or 0,
         crashes=_number(run.get(b"crashes")) or 0,
         arrived_ms=_number(run.get(b"arrived")) or 0,
-        due_ms=_number(run.get(b"due")),
+        due_ms=_due_ms(run, drift_ms),
         waived=_text(run.get(b"waived")),
         moved_to=_text(run.get(b"moved_to")),
         expires_ms=_number(run.get(b"expires")),
@@ -271,6 +282,11 @@ def decode_record(
         attempts=tuple(_attempt(entry) for entry in attempts),
         raw=raw,
     )
+
+
+def _due_ms(run: Mapping[bytes, bytes], drift_ms: int) -> int | None:
+    due_ms, shift_ms = _number(run.get(b"due")), _number(run.get(b"shift")) or 0
+    return due_ms if due_ms is None or drift_ms == 0 else due_ms + drift_ms - shift_ms
 
 
 def _state(task_id: str, value: bytes | None) -> TaskState:

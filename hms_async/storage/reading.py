@@ -29,7 +29,9 @@ async def read_task(server: Server, queue: str, task_id: str) -> TaskRecord | No
         pipe.lrange(keys.attempts(queue, task_id), 0, -1)
         for part in ("scheduled", "retry", "inflight"):
             pipe.zscore(keys.part(queue, part), task_id)
-        run, body, attempts, scheduled, retry, lease = await pipe.execute(raise_on_error=False)
+        _ask_for_drift(pipe, server, queue)
+        replies = await pipe.execute(raise_on_error=False)
+    run, body, attempts, scheduled, retry, lease, *clock = replies
     if isinstance(run, Exception) or b"state" not in run:
         return None
     return codec.decode_record(
@@ -39,6 +41,7 @@ async def read_task(server: Server, queue: str, task_id: str) -> TaskRecord | No
         attempts=_or_none(attempts) or (),
         starts_ms=_instant(scheduled) or _instant(retry),
         lease_expires_ms=_instant(lease),
+        drift_ms=_drift_ms(server, *clock),
     )
 
 
@@ -68,6 +71,13 @@ async def read_page(
             return TaskPage(tasks, f"{name}:{start + rest}")
         start = 0
     return TaskPage(tasks, None)
+
+
+async def read_at_risk(server: Server, queue: str, limit: int) -> list[TaskRecord]:
+    """Return open tasks past 80 % of their promise, the latest ones first."""
+    entries = await server.ask("ZRANGE", server.keys.part(queue, "at_risk"), 0, limit - 1)
+    found = await _records(server, queue, [(entry, None) for entry in entries])
+    return [task for task, _ in found if not task.state.ended]
 
 
 async def _page_of_lane(
@@ -112,7 +122,9 @@ async def _records(
         for task_id in ids:
             pipe.hgetall(server.keys.run(queue, task_id))
             pipe.get(server.keys.body(queue, task_id))
-        replies = await pipe.execute(raise_on_error=False)
+        _ask_for_drift(pipe, server, queue)
+        *replies, clock, now = await pipe.execute(raise_on_error=False)
+    drift_ms = _drift_ms(server, clock, now)
     waits = state in (TaskState.SCHEDULED, TaskState.RETRYING)
     leased = state is TaskState.IN_PROGRESS
     return [
@@ -123,6 +135,7 @@ async def _records(
                 _or_none(body),
                 starts_ms=_instant(score) if waits else None,
                 lease_expires_ms=_instant(score) if leased else None,
+                drift_ms=drift_ms,
             ),
             run,
         )
@@ -131,6 +144,20 @@ async def _records(
         )
         if not isinstance(run, Exception) and b"state" in run
     ]
+
+
+def _ask_for_drift(pipe: Any, server: Server, queue: str) -> None:
+    pipe.hmget(server.keys.part(queue, "config"), "clock_stood", "clock_stopped")
+    pipe.time()
+
+
+def _drift_ms(server: Server, clock: Any, now: Any) -> int:
+    """Return how far a queue's clock is behind, for all the pauses that stopped it."""
+    if isinstance(clock, Exception) or isinstance(now, Exception):
+        return 0
+    stood, stopped = clock
+    now_ms = server.now_ms(now)
+    return int(stood or 0) + (max(now_ms - int(stopped), 0) if stopped else 0)
 
 
 def _place(cursor: str | None, first: str, allowed: tuple[str, ...]) -> tuple[str, int]:

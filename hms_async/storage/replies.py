@@ -253,6 +253,7 @@ class Swept(msgspec.Struct, frozen=True):
         more: Whether another round is worth it at once.
         held_ms: For how long nothing is rescued yet, because nobody looked for a while (R16).
         to_do: How many actions of the outbox somebody should carry out now.
+        waiting: Tasks in the lanes.
     """
 
     now_ms: int
@@ -262,6 +263,7 @@ class Swept(msgspec.Struct, frozen=True):
     more: bool
     held_ms: int
     to_do: int
+    waiting: int
 
 
 def _text(value: bytes) -> str:

@@ -119,6 +119,11 @@ class Server:
             raise QueueNotFound(queue)
         return reply
 
+    def now_ms(self, time: tuple[int, int]) -> int:
+        """Return the time by which scripts go: what `TIME` answered, unless a test says another."""
+        seconds, microseconds = time
+        return self._clock() if self._clock else int(seconds) * 1_000 + int(microseconds) // 1_000
+
     async def ask(self, *args: str | bytes | float) -> Any:
         """Send one command and return its reply.
 

@@ -1,7 +1,7 @@
 """A queue's settings as the fields of its config hash."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 from hms_async.domain.queue import Queue, QueueSettings
@@ -84,5 +84,6 @@ def from_fields(name: str, fields: Mapping[bytes, bytes]) -> Queue:
     )
 
 
-def _rung(percent: float, plus_ms: int, name: str, actions: Sequence[str] = (), *_: Any) -> Rung:
-    return Rung(percent, plus_ms, name, tuple(actions))
+def _rung(percent: float, plus_ms: int, name: str, actions: object = (), *_: Any) -> Rung:
+    known = cast("list[Any]", actions) if isinstance(actions, list) else []
+    return Rung(percent, plus_ms, name, tuple(str(action) for action in known))

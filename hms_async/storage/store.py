@@ -224,7 +224,7 @@ class Store(Server):
     async def sweep(self, queue: str, limit: int = SWEEP_LIMIT) -> Swept:
         """Promote, rescue, speak up at each rung that is due, and ring."""
         reply = await self.run("sweep", queue, limit)
-        now_ms, promoted, rescued, rungs, more, held_ms, to_do = reply
+        now_ms, promoted, rescued, rungs, more, held_ms, to_do, waiting = reply
         return Swept(
             now_ms=now_ms,
             promoted=promoted,
@@ -233,6 +233,7 @@ class Store(Server):
             more=more == 1,
             held_ms=held_ms,
             to_do=to_do,
+            waiting=waiting,
         )
 
     async def prune(self, queue: str, limit: int = SWEEP_LIMIT) -> tuple[int, bool]:

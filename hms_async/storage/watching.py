@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import msgspec
 
+from hms_async.domain.forecast import Forecast, is_news, predict
 from hms_async.domain.incident import KINDS, Incident, Kind
 from hms_async.storage.server import Server
 
@@ -21,6 +22,7 @@ class Backlog(msgspec.Struct, frozen=True):
         served_per_s: How many tasks ended in a second while others waited; `None` when unknown.
         sample: Of some waiting tasks, in the order in which they will be taken, how many go
             before, and when they are due, if they are.
+        told: What supervisors last told of the queue's future, for `tell_forecast`.
     """
 
     now_ms: int
@@ -29,6 +31,26 @@ class Backlog(msgspec.Struct, frozen=True):
     running: int
     served_per_s: float | None
     sample: list[tuple[int, int | None]]
+    told: str
+
+    def predict(self) -> Forecast:
+        """Return what will become of the tasks that wait."""
+        return predict(
+            now_ms=self.now_ms,
+            waiting=self.waiting,
+            running=self.running,
+            served_per_s=self.served_per_s,
+            sample=self.sample,
+            paused=self.paused,
+        )
+
+    def is_news(self, forecast: Forecast) -> bool:
+        """Whether a forecast is worth a word after what was told last."""
+        try:
+            told = msgspec.json.decode(self.told, type=Forecast) if self.told else None
+        except msgspec.DecodeError:  # a newer release's, or a foreign hand's
+            told = None
+        return is_news(told, forecast)
 
 
 _LEAST_WATCHED_MS = 2_000.0
@@ -41,7 +63,7 @@ async def read_backlog(server: Server, queue: str) -> Backlog:
         QueueNotFound: If nobody created the queue.
     """
     reply = await server.run("forecast", queue, SAMPLE)
-    now_ms, paused, waiting, running, served, over_ms, flat = reply
+    now_ms, paused, waiting, running, served, over_ms, flat, told = reply
     watched_ms = float(over_ms)
     return Backlog(
         now_ms=now_ms,
@@ -55,6 +77,7 @@ async def read_backlog(server: Server, queue: str) -> Backlog:
             (position, None if due == b"" else int(due))
             for position, due in zip(flat[::2], flat[1::2], strict=True)
         ],
+        told=told.decode(errors="replace"),
     )
 
 
@@ -74,21 +97,30 @@ async def read_incidents(server: Server, queue: str) -> list[Incident]:
     return incidents
 
 
-async def change_incident(
-    server: Server, queue: str, kind: Kind, act: str, *, who: str = "", reason: str = ""
-) -> str:
-    """Acknowledge, raise or resolve an incident.
+async def acknowledge(server: Server, queue: str, kind: Kind, *, who: str, reason: str) -> str:
+    """Say that somebody is at an incident: `ok`, `already`, or `none` when none is open."""
+    reply: bytes = await server.run("acknowledge", queue, kind, who, reason)
+    return reply.decode()
+
+
+async def tell_forecast(server: Server, queue: str, told: str, forecast: Forecast) -> bool:
+    """Tell of a forecast that has changed; False when another supervisor has done so.
 
     Args:
         server: Where the queue is.
         queue: The queue.
-        kind: Which of its incidents.
-        act: `acknowledge`, `raise` or `resolve`.
-        who: Who acknowledges it; the severity of one that is raised.
-        reason: What they say.
-
-    Returns:
-        `ok`, `already`, or `none` when no such incident is open.
+        told: What was told last, as `read_backlog` gave it.
+        forecast: What is told now.
     """
-    reply: bytes = await server.run("incident", queue, kind, act, who, reason)
-    return reply.decode()
+    now = msgspec.json.encode(forecast)
+    first, slots = forecast.first_miss_ms, forecast.slots_wanted
+    reply = await server.run(
+        "tell_forecast",
+        queue,
+        told,
+        now,
+        forecast.misses or 0,
+        "" if first is None else first,
+        "" if slots is None else slots,
+    )
+    return bool(reply == b"ok")

@@ -94,7 +94,7 @@ def test_show(hms: Hms) -> None:
     lines = hms("queue", "show", "kyc").stdout.splitlines()
     pairs = dict(line.split(maxsplit=1) for line in lines)
     assert pairs["promise"] == "2h"
-    assert pairs["ladder"] == "80% warn, 100% breach"
+    assert pairs["ladder"] == "80% warn,bump; 100% breach,escalate; 100%+15m page"
     assert pairs["waiting"] == "1"
     document = json.loads(hms("queue", "show", "kyc", "-o", "json").stdout)
     assert document["schema"] == "hms.queue.show/v1"

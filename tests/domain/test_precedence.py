@@ -4,7 +4,8 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hms_async.domain.precedence import BY_AGE_EVERY, Head, Late, choose, rank
+from hms_async.domain.precedence import BY_AGE_EVERY, Head, choose, rank
+from hms_async.domain.sla import Late
 
 NOW_MS = 1_767_225_600_000
 MINUTE_MS = 60_000

@@ -28,7 +28,7 @@ async def test_a_promise_is_warned_of_once_and_broken_once(
     trio = [Supervisor(store=store) for _ in range(3)]
     seen: list[list[str]] = []
     with capture_logs() as logs:
-        for step in ("0.9s", "0.2s", "1h"):
+        for step in ("0.9s", "0.2s", "1m"):
             clock.advance(step)
             seen.append([rung.name for one in trio for rung in (await one.check_sla()).rungs])
 

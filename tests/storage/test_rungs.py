@@ -1,7 +1,5 @@
 """What a rung does beside speaking: actions, the outbox, incidents (R19)."""
 
-from typing import Any
-
 from hms_async.domain.incident import Incident
 from hms_async.domain.task import TaskState
 from hms_async.storage import outbox, watching
@@ -63,7 +61,7 @@ async def test_an_incident_that_gets_worse_is_told_again_and_once_more_when_it_i
     clock.advance("1m")
     await driver.sweep()
     clock.advance("1s")
-    await watching.change_incident(driver.store, "q", "sla", "acknowledge", who="sam")
+    await watching.acknowledge(driver.store, "q", "sla", who="sam", reason="on it")
     clock.advance("15m")
     await driver.sweep()
 
@@ -111,8 +109,8 @@ async def test_an_incident_whose_cause_comes_back_is_not_over(
 
 
 async def test_acknowledging_what_is_not_open_says_so(driver: Driver) -> None:
-    act: Any = watching.change_incident
-    assert await act(driver.store, "q", "sla", "acknowledge", who="sam") == "none"
+    word = await watching.acknowledge(driver.store, "q", "sla", who="sam", reason="")
+    assert word == "none"
 
 
 async def test_a_webhook_for_each_task_carries_what_it_is_about(

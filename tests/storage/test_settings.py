@@ -51,7 +51,7 @@ def test_settings_survive_storage(settings: QueueSettings) -> None:
 @pytest.mark.parametrize(
     ("one", "same"),
     [
-        ({}, {"ladder": ["80% warn", "100% breach"]}),
+        ({}, {"ladder": ["80% warn,bump", "100% breach,escalate", "100%+15m page"]}),
         ({"sla": "1h"}, {"sla": 3_600}),
         ({"retry": RetryPolicy(base="60s")}, {"retry": RetryPolicy(base="1m")}),
         ({"ladder": ["100%+60s page"]}, {"ladder": ["100.0% + 1m page"]}),
@@ -90,7 +90,7 @@ def test_a_paused_queue_tells_why() -> None:
     assert (queue.version, queue.paused, queue.reason) == (7, True, "printer är öde")
 
 
-@pytest.mark.parametrize("rung", ['[80,0,"warn"]', '[80,0,"warn","bump"]', '[80,0,"warn",null,7]'])
+@pytest.mark.parametrize("rung", ['[80,0,"warn"]', '[80,0,"warn","bump"]', '[80,0,"warn",[],7]'])
 def test_what_a_newer_release_says_more_of_a_rung_is_passed_over(rung: str) -> None:
     queue = from_fields("mail", stored(QueueSettings(), ladder=f"[{rung}]"))
 

@@ -3,7 +3,7 @@
 --
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 limit of each part
--- Reply  'no_queue' | {now_ms, promoted, rescued, rungs, more, held_ms, to_do}
+-- Reply  'no_queue' | {now_ms, promoted, rescued, rungs, more, held_ms, to_do, waiting}
 --        rescued: five for each: id, corr or '', worker, state it went to, crashes
 --        rungs:   eight for each: id, corr or '', name, percent, late_by_ms, collapsed, sla_ms,
 --                 actions joined by commas
@@ -134,8 +134,13 @@ watch_recovery('sla', function(severity)
   return late == 0
 end)
 watch_recovery('delivery', function() return redis.call('ZCARD', DEAD_ACTIONS) == 0 end)
-write_pace(paced, count_entries() - count_left_behind() > 0 and config[2] ~= '1')
+local waiting = math.max(count_entries() - count_left_behind(), 0)
+write_pace(paced, waiting > 0 and config[2] ~= '1')
+-- With nothing left to foresee nobody makes a forecast.
+if watch_recovery('forecast', function() return waiting == 0 end) then
+  redis.call('HDEL', PACE, 'told')
+end
 write_tally()
 if config[2] ~= '1' and count_entries() > 0 then ring() end
 return { NOW, promoted, rescued, rungs, more and 1 or 0, held_ms,
-  redis.call('ZCOUNT', ACTIONS, '-inf', NOW) }
+  redis.call('ZCOUNT', ACTIONS, '-inf', NOW), waiting }

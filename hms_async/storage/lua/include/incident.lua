@@ -9,6 +9,11 @@ local RECOVERED_MS = 60000
 
 local function incident_key(kind) return NORMAL .. ':incident:' .. kind end
 
+local function is_open(key)
+  local state = redis.call('HGET', key, 'state')
+  return state == 'open' or state == 'acknowledged'
+end
+
 local function say_of_incident(key, what)
   local now = redis.call('HMGET', key, 'id', 'kind', 'severity', 'count', 'task', 'state')
   announce('type', 'incident.' .. what, 'incident', now[1], 'kind', now[2], 'severity', now[3],
@@ -50,7 +55,7 @@ local function resolve_incident(key)
 end
 
 -- Once a round: an incident whose cause is gone resolves, not at once, so that one that comes and
--- goes is not told again and again.
+-- goes is not told again and again. Returns whether it has just done so.
 local function watch_recovery(kind, is_healthy)
   local key = incident_key(kind)
   local old = redis.call('HMGET', key, 'state', 'healthy', 'severity')
@@ -61,5 +66,6 @@ local function watch_recovery(kind, is_healthy)
     redis.call('HSET', key, 'healthy', NOW)
   elseif NOW - tonumber(old[2]) >= RECOVERED_MS then
     resolve_incident(key)
+    return true
   end
 end

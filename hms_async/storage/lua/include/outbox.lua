@@ -16,6 +16,7 @@ local function check_types_to_speak()
   for _, kind in ipairs({ 'sla', 'forecast', 'delivery' }) do
     redis.call('HLEN', NORMAL .. ':incident:' .. kind)
   end
+  redis.call('HLEN', NORMAL .. ':pace')
 end
 
 local receivers = {} -- 'webhook', 'notify': who the queue's escalations go to

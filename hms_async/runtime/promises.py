@@ -1,0 +1,184 @@
+"""How the queues' promises stand, and what people do about them: `oms.sla`."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from hms_async.domain.count import check_count
+from hms_async.domain.forecast import Forecast
+from hms_async.domain.incident import KINDS, Incident
+from hms_async.domain.queue import Queue, QueueStats, check_name
+from hms_async.domain.task import TaskRecord
+from hms_async.errors import ConfigInvalid, IncidentNotFound, TaskNotFound, WrongState
+from hms_async.runtime.actions import Escalation, to_escalation
+from hms_async.storage import outbox, reading, watching
+from hms_async.storage.store import Store
+
+ClockWord = Literal["breached", "at_risk", "paused", "on_track", "none"]
+
+_WORST_FIRST: tuple[ClockWord, ...] = ("breached", "at_risk", "paused", "on_track", "none")
+
+
+class Promise(msgspec.Struct, frozen=True, kw_only=True):
+    """One look at a queue's promise.
+
+    Attributes:
+        queue: The queue and its settings.
+        stats: How many tasks are where.
+        forecast: What will become of those that wait.
+        incidents: The last of each kind, those that are over included.
+    """
+
+    queue: Queue
+    stats: QueueStats
+    forecast: Forecast
+    incidents: list[Incident]
+
+    @property
+    def clock(self) -> ClockWord:
+        """How the queue stands: as its worst open task does; `none` without any promise."""
+        if self.stats.breached:
+            return "breached"
+        if self.stats.at_risk or self.forecast.misses:
+            return "at_risk"
+        if self.stats.clock_stopped_ms is not None:
+            return "paused"
+        return "none" if self.queue.settings.sla_ms is None else "on_track"
+
+    @property
+    def kept(self) -> float | None:
+        """The share of promises kept since the queue was created; `None` before the first end."""
+        met, missed = (self.stats.totals.get(name, 0) for name in ("met", "missed"))
+        return met / (met + missed) if met + missed else None
+
+
+class Undelivered(msgspec.Struct, frozen=True):
+    """A message that was given up.
+
+    Attributes:
+        said: What it would have said.
+        kind: How: `webhook`, `notify`, `reroute` or `call`.
+        tries: How often it was tried.
+        error: What the last try met.
+    """
+
+    said: Escalation
+    kind: str
+    tries: int
+    error: str
+
+
+class Promises:
+    """The clocks of the queues, as an operator deals with them.
+
+    Args:
+        store: Where the queues are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def status(self, queue: str) -> Promise:
+        """Return one look at a queue's promise.
+
+        Raises:
+            QueueNotFound: If nobody created it.
+        """
+        check_name(queue, what="queue name")
+        return Promise(
+            queue=await self._store.queue(queue),
+            stats=await self._store.stats(queue),
+            forecast=(await watching.read_backlog(self._store, queue)).predict(),
+            incidents=await watching.read_incidents(self._store, queue),
+        )
+
+    async def ls(self, queues: Sequence[str] = ()) -> list[Promise]:
+        """Return a look at each queue, or at all of them, the worst first."""
+        names = queues or await self._store.queue_names()
+        found = [await self.status(name) for name in names]
+        return sorted(found, key=lambda one: (_WORST_FIRST.index(one.clock), one.queue.name))
+
+    async def at_risk(self, queue: str, *, limit: int = 50) -> list[TaskRecord]:
+        """Return open tasks past 80 % of their promise, the latest first.
+
+        Raises:
+            QueueNotFound: If nobody created the queue.
+        """
+        await self._store.queue(check_name(queue, what="queue name"))
+        return await reading.read_at_risk(self._store, queue, check_count(limit, name="limit"))
+
+    async def acknowledge(
+        self, queue: str, kind: str = "sla", *, by: str, reason: str = ""
+    ) -> bool:
+        """Say that somebody is at an incident; if it gets worse, it is told again.
+
+        Args:
+            queue: The queue.
+            kind: Which: `sla`, `forecast` or `delivery`.
+            by: Who.
+            reason: What they say.
+
+        Returns:
+            False when it was acknowledged already.
+
+        Raises:
+            IncidentNotFound: If no such incident is open.
+            QueueNotFound: If nobody created the queue.
+        """
+        check_name(queue, what="queue name")
+        if kind not in KINDS:
+            raise ConfigInvalid(f"{kind!r} is no kind of incident: one of {', '.join(KINDS)}")
+        word = await watching.acknowledge(self._store, queue, kind, who=by, reason=reason)
+        if word == "none":
+            raise IncidentNotFound(queue, kind)
+        return word == "ok"
+
+    async def waive(self, task_id: str, *, reason: str) -> bool:
+        """Let an open task off its promise; it goes on without a clock.
+
+        Returns:
+            False when it was let off already.
+
+        Raises:
+            TaskNotFound: If no such task is stored.
+            WrongState: If it has ended, or has no promise.
+        """
+        queue = await self._store.queue_of(check_name(task_id, what="task id"))
+        word = "gone" if queue is None else await self._store.waive(queue, task_id, reason)
+        match word:
+            case "ok" | "already":
+                return word == "ok"
+            case "gone":
+                raise TaskNotFound(task_id)
+            case "no_promise":
+                raise WrongState(task_id, "open", f"task {task_id} has no promise to waive")
+            case state:
+                message = f"task {task_id} is {state}: what has ended has kept its promise or not"
+                raise WrongState(task_id, state, message)
+
+    async def pause(self, queue: str, *, reason: str) -> bool:
+        """Pause a queue and stop its clock; `resume` lets both go on.
+
+        Returns:
+            False when both were so already.
+
+        Raises:
+            QueueNotFound: If nobody created the queue.
+        """
+        check_name(queue, what="queue name")
+        return await self._store.pause(queue, paused=True, reason=reason, stop_clock=True)
+
+    async def undelivered(self, queue: str, *, limit: int = 100) -> list[Undelivered]:
+        """Return messages that were given up, the last first."""
+        actions = await outbox.undelivered(self._store, check_name(queue, what="queue name"), limit)
+        return [
+            Undelivered(
+                to_escalation(action), action.kind, action.tries, action.fields.get("error", "")
+            )
+            for action in actions
+        ]
+
+    async def send_again(self, queue: str, action_id: str) -> bool:
+        """Try a message again that was given up; False when it is none of those."""
+        return await outbox.send_again(self._store, check_name(queue, what="queue name"), action_id)

@@ -1,0 +1,22 @@
+-- Acknowledge an incident: somebody is at it.
+--
+-- KEYS   1 queue:<q>
+-- ARGV   1 task prefix   2 now_ms   3 kind: sla | forecast | delivery   4 who   5 reason
+-- Reply  'no_queue' | 'ok' | 'already' | 'none' (no incident of this kind is open)
+-- Keeps  an incident that gets worse afterwards is open again, and told again.
+-- include queue tally clock outbox incident
+
+local config = redis.call('HMGET', CONFIG, 'version', 'webhook', 'notify')
+if not config[1] then return 'no_queue' end
+set_receivers(config[2], config[3])
+check_types()
+check_types_to_speak()
+local key = incident_key(ARGV[3])
+local state = redis.call('HGET', key, 'state')
+if state == 'acknowledged' then return 'already' end
+if state ~= 'open' then return 'none' end
+begin_draining()
+redis.call('HSET', key, 'state', 'acknowledged', 'by', ARGV[4], 'reason', ARGV[5], 'acked', NOW)
+say_of_incident(key, 'acknowledged')
+write_tally()
+return 'ok'
