@@ -4,7 +4,7 @@
 -- ARGV   1 task prefix   2 now_ms   3 id
 -- Reply  'ok' | 'already' (it goes first as it is) | 'gone' | the state that does not allow it
 -- Keeps  R4: the old entry stays, is counted as stale, and can never win.
--- include queue tally
+-- include queue places
 
 local id = ARGV[3]
 local run = redis.pcall('HMGET', run_key(id), 'state', 'lane', 'queue')

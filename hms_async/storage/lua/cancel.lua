@@ -6,7 +6,7 @@
 -- Keeps  I1. A lane is never searched: the record changes, one entry is counted as stale, and
 --        the next claim drops it (R4). Done and failed come before a cancellation that was only
 --        asked for; any other end of the lease makes it one (R17).
--- include queue open tally finish lease
+-- include queue places open tally histogram tell finish lease
 
 local id = ARGV[3]
 local config = redis.call('HMGET', CONFIG, 'version', 'window_ms')
@@ -36,5 +36,6 @@ else
   redis.call('ZREM', state == 'scheduled' and SCHEDULED or RETRY, id)
 end
 write_ended()
+count_observed()
 write_tally()
 return 'ok'

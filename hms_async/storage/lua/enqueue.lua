@@ -9,17 +9,17 @@
 --        | {'too_large', id, max_payload_bytes}
 -- Keeps  I2 (bodies are written first, so a full server refuses the whole call: R9),
 --        I4 (arrival order), I7 (an id or key is one task: R6), I8 (max_depth).
--- include queue tally ladder
+-- include queue ladder
 
 local queue, unique = ARGV[3], ARGV[4]
 local config = redis.call('HMGET', CONFIG, 'version', 'sla_ms', 'ladder', 'max_depth',
   'max_payload_bytes')
 if not config[1] then return 'no_queue' end
-check_types_to_enqueue()
 local queue_sla, ladder = tonumber(config[2]), nil
 local max_depth, max_payload = tonumber(config[4]), tonumber(config[5])
 local depth = 0
 if max_depth then
+  -- include places
   depth = count_entries() + redis.call('ZCARD', SCHEDULED) + redis.call('ZCARD', RETRY)
     - count_left_behind()
 end
@@ -181,6 +181,14 @@ for n = 1, #keys / 2 do
 end
 if accepted == 0 then return replies end
 
+-- What will be written is read first, so that a key of a wrong type raises before anything has been
+-- written (R8); `schedule` has read its own.
+if #lanes.normal > 0 then redis.call('LLEN', NORMAL) end
+if #lanes.express > 0 then redis.call('LLEN', EXPRESS) end
+if #rungs > 0 then redis.call('ZCARD', SLA) end
+check_counters()
+local rings = wake and bell_is_silent()
+
 for first = 1, #texts, 1000 do
   redis.call('MSET', unpack(texts, first, math.min(first + 999, #texts)))
 end
@@ -189,7 +197,8 @@ call_in_slices('ZADD', SLA, rungs)
 call_in_slices('ZADD', SCHEDULED, scheduled)
 call_in_slices('RPUSH', EXPRESS, lanes.express)
 call_in_slices('RPUSH', NORMAL, lanes.normal)
-count('accepted', accepted)
-write_tally()
-if wake then ring() end
+redis.call('HINCRBY', COUNTS, 'accepted', accepted)
+redis.call('HINCRBY', STATS, 'accepted', accepted)
+if minute_is_new then keep_minute() end
+if rings then redis.call('RPUSH', BELL, '1') end
 return replies

@@ -23,7 +23,7 @@
 --        ahead: how many of the claims, the last ones, were claimed ahead
 -- Keeps  I3 (tokens: R1, R3), I4, I5, and R2: a number that was answered before claims nothing
 --        new, a lower one does nothing at all.
--- include queue open tally ladder finish lease front promote claim settle
+-- include queue places open tally ladder histogram tell finish lease front promote claim settle
 
 local queue, worker, incarnation, lane = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 if not string.find(ARGV[7], '^%d+$') then error('a call has a whole number') end
@@ -74,6 +74,7 @@ if not replayed then
     'PX', math.max(60000, 2 * lease))
 end
 write_ended()
+count_observed()
 write_tally()
 
 -- A suspect is rung for when it came or others stay behind it, not at each call of somebody who

@@ -7,7 +7,7 @@
 --        task is to be cancelled (R17)
 -- Keeps  I3: only the live token renews; a late one does too, as long as nobody has
 --        reclaimed the task (R3). The last lost one takes its crash back (R16).
--- include queue open lease
+-- include queue places open lease
 
 local lease = lease_of(ARGV[3], redis.call('HGET', CONFIG, 'lease_ms') or 30000)
 redis.call('ZCARD', INFLIGHT)

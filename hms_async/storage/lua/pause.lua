@@ -4,7 +4,7 @@
 -- ARGV   1 task prefix   2 now_ms   3 '1' to pause, '0' to resume   4 reason
 -- Reply  'no_queue' | 'ok' | 'already'
 -- Keeps  R12: resuming rings for what waits. Tasks in progress go on either way.
--- include queue
+-- include queue places
 
 local config = redis.call('HMGET', CONFIG, 'version', 'paused')
 if not config[1] then return 'no_queue' end

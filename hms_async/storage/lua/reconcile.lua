@@ -5,7 +5,7 @@
 -- Reply  'no_queue' | {mended, next rank or 0, stale}
 --        stale: entries left behind in the lanes, recounted when they are few, else -1
 -- Keeps  R4: the record is the truth, an entry that it does not confirm goes; R5.
--- include queue open tally
+-- include queue places open
 
 local from, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
 if redis.call('EXISTS', CONFIG) == 0 then return 'no_queue' end

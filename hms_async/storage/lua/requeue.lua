@@ -4,7 +4,7 @@
 -- ARGV   1 task prefix   2 now_ms   3 id   4 '1' to start the SLA clock anew
 -- Reply  'ok' | 'gone' | 'body_lost' | the state that does not allow it
 -- Keeps  I1, I4 and R6: attempts and crashes restart, the SLA clock goes on unless asked.
--- include queue tally ladder
+-- include queue places tally ladder
 
 local id = ARGV[3]
 local config = redis.call('HMGET', CONFIG, 'version', 'ladder')

@@ -10,8 +10,9 @@
 --        held_ms: for how long nothing is rescued yet, because nobody looked for a while; or 0
 -- Keeps  I3 (only an expired lease is reclaimed), I5 (a crash each, `max_crashes`), I6 (a rung
 --        advances and speaks in one step; the lower ones collapse into the highest due).
--- include queue open tally ladder finish lease front promote
+-- include queue places open tally ladder histogram tell finish lease front promote
 
+local SWEPT = NORMAL .. ':swept'
 local limit = tonumber(ARGV[3])
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'ladder', 'max_crashes',
   'window_ms', 'lease_ms', 'max_attempts')
@@ -159,6 +160,7 @@ call_in_slices('ZREM', SLA, finished)
 more = more or #due >= limit
 
 write_ended()
+count_observed()
 write_tally()
 if config[2] ~= '1' and count_entries() > 0 then ring() end
 return { NOW, promoted, rescued, rungs, more and 1 or 0, held_ms }

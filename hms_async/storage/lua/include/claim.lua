@@ -1,5 +1,5 @@
--- Take tasks from the lanes under a lease (R4, R8, R10, R14, R15). Needs queue, tally, ladder,
--- finish.
+-- Take tasks from the lanes under a lease (R4, R8, R10, R14, R15). Needs queue, places,
+-- ladder, finish.
 
 local BYTES_A_CALL = 4194304
 local SMALL_BODY = 16384 -- records name the size of bodies above this one only
@@ -217,7 +217,7 @@ local function claim(want, ahead, suspects, token_stem, worker, queue, lease, po
       local attempt, since_when = task.attempt + 1, task.ready or task.arrived
       redis.call('HSET', task.record, 'state', 'in_progress', 'token', token, 'worker', worker,
         'started', NOW, 'attempt', attempt, 'nth', claimed_before + #claimed_ids + 1)
-      observe_since(WAITED, since_when)
+      local waited = observe_since(WAITED, tonumber(since_when))
       claimed_ids[#claimed_ids + 1] = id
       if i <= want then to_start = to_start + 1 end
       if task.suspect then suspect_token = token end
@@ -226,7 +226,7 @@ local function claim(want, ahead, suspects, token_stem, worker, queue, lease, po
       local n = #claims
       claims[n + 1], claims[n + 2], claims[n + 3] = id, token, attempt
       claims[n + 4], claims[n + 5] = task.crashes, tonumber(task.arrived) or NOW
-      claims[n + 6], claims[n + 7], claims[n + 8] = task.due or '', since(since_when), body
+      claims[n + 6], claims[n + 7], claims[n + 8] = task.due or '', waited, body
     end
   end
   -- New place before old place (R8).

@@ -1,5 +1,5 @@
 -- The end of a task: its record, its place among the ended, its clock, its key, its event.
--- Its keys stay until `prune` forgets them with that place. Needs queue, tally.
+-- Its keys stay until `prune` forgets them with that place. Needs queue, places, histogram, tell.
 
 local ended = {}
 local off_the_clock = {}

@@ -1,5 +1,12 @@
 -- What may come between a claim and its settle. Needs queue, open.
 
+-- The lease of a call: what the caller asks for, within 3 s and a day, else the queue's.
+local function lease_of(asked, configured)
+  local wanted = tonumber(asked)
+  if not wanted or wanted ~= wanted then return tonumber(configured) end
+  return math.floor(math.min(math.max(wanted, 3000), 86400000))
+end
+
 -- Where a worker process hears that tasks of its are to be cancelled (R17): a set of tokens, each
 -- of which begins with the incarnation of its process (R1).
 local function cancelling_key(token)

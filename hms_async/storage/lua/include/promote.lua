@@ -1,5 +1,5 @@
 -- Scheduled and retrying tasks whose time has come enter a lane (R12, R14).
--- Needs queue, tally, finish.
+-- Needs queue, places, finish.
 
 local function promote_from(zset, from_state, limit, window)
   local due = redis.call('ZRANGEBYSCORE', zset, '-inf', NOW, 'WITHSCORES', 'LIMIT', 0, limit)

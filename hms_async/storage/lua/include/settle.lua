@@ -1,4 +1,4 @@
--- Outcomes of attempts (R3, I5). Needs queue, tally, finish, lease, front.
+-- Outcomes of attempts (R3, I5). Needs queue, places, finish, lease, front.
 -- All records are read before the first write, so a broken one cannot stop half way (R8).
 
 local WORDS = { done = true, fail = true, retry = true, error = true, release = true }
@@ -66,7 +66,7 @@ end
 -- Applies one outcome and returns the state it leads to.
 local function apply(settle, worker, policy)
   local id, word = settle.id, settle.word
-  observe_since(RAN, settle.started)
+  observe_since(RAN, tonumber(settle.started))
   if word == 'done' and #settle.body > policy.max_result then
     word = 'fail'
     read_rest(settle)
