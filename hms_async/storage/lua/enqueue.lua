@@ -187,7 +187,7 @@ if #lanes.normal > 0 then redis.call('LLEN', NORMAL) end
 if #lanes.express > 0 then redis.call('LLEN', EXPRESS) end
 if #rungs > 0 then redis.call('ZCARD', SLA) end
 check_counters()
-local rings = wake and bell_is_silent()
+if wake then check_bell() end
 
 for first = 1, #texts, 1000 do
   redis.call('MSET', unpack(texts, first, math.min(first + 999, #texts)))
@@ -200,5 +200,5 @@ call_in_slices('RPUSH', NORMAL, lanes.normal)
 redis.call('HINCRBY', COUNTS, 'accepted', accepted)
 redis.call('HINCRBY', STATS, 'accepted', accepted)
 if minute_is_new then keep_minute() end
-if rings then redis.call('RPUSH', BELL, '1') end
+if wake then ring() end
 return replies

@@ -6,7 +6,7 @@
 --        done, failed, cancelled, expired, oldest_arrived_ms or '', next_due_ms or '',
 --        next_rung_ms or '', totals as field, value, ...}
 -- Keeps  I8: constant work, however long the queue.
--- include queue places promote
+-- include queue places
 
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'sla_ms')
 if not config[1] then return 'no_queue' end

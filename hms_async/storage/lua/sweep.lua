@@ -58,6 +58,16 @@ local function last_fault(crashes, revived)
   return cjson.encode({ type = 'LeaseLost', message = message }), ends
 end
 
+-- Whether the task of a lost lease cannot have been started: it was claimed ahead, and its lane has
+-- made no call since (R15).
+local function never_started(token)
+  local incarnation, lane, seq, k = string.match(token or '', '^(.*)%-(%d+)%-(%d+)%.(%d+)$')
+  if not k then return false end
+  local record = redis.pcall('GET', NORMAL .. ':lane:' .. incarnation .. ':' .. lane)
+  local last, to_start = string.match(type(record) == 'string' and record or '', '^(%d+) (%d+)')
+  return last == seq and tonumber(k) > tonumber(to_start)
+end
+
 -- Nobody can have started it, so it goes back as if it had never been claimed.
 local function put_back(id, run)
   redis.call('HDEL', run_key(id), 'token')

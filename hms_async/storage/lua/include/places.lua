@@ -10,6 +10,13 @@ local EVENTS = NORMAL .. ':events'
 
 local function attempts_key(id) return ARGV[1] .. id .. ':attempts' end
 
+-- The lease of a call: what the caller asks for, within 3 s and a day, else the queue's.
+local function lease_of(asked, configured)
+  local wanted = tonumber(asked)
+  if not wanted or wanted ~= wanted then return tonumber(configured) end
+  return math.floor(math.min(math.max(wanted, 3000), 86400000))
+end
+
 -- Entries that a script left behind in the lanes (R5).
 local function count_left_behind()
   return tonumber(redis.call('HGET', COUNTS, 'stale') or 0)
@@ -32,17 +39,26 @@ local function count_entries()
   return redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) + redis.call('LLEN', SUSPECTS)
 end
 
--- Reads every key that a script may write (R8).
+-- When the next scheduled or retrying task is due; false when there is none.
+local function next_due()
+  local first = redis.call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')[2]
+  local second = redis.call('ZRANGE', RETRY, 0, 0, 'WITHSCORES')[2]
+  if first and second then
+    return tonumber(first) < tonumber(second) and first or second
+  end
+  return first or second or false
+end
+
+-- Reads every key that a script may write (R8). Returns what that tells besides: how many entries
+-- the lanes have, and when the next scheduled or retrying task is due.
 local function check_types()
-  count_entries()
-  redis.call('LLEN', BELL)
-  redis.call('ZCARD', SCHEDULED)
-  redis.call('ZCARD', RETRY)
+  check_bell()
+  check_counters()
   redis.call('ZCARD', INFLIGHT)
   redis.call('ZCARD', SLA)
   for _, set in ipairs(ENDED) do redis.call('ZCARD', set) end
   redis.call('XLEN', EVENTS)
-  check_counters()
+  return count_entries(), next_due()
 end
 
 -- At `maxmemory` a script is refused only if its first write needs memory. Scripts that

@@ -32,13 +32,3 @@ local function promote(limit, window)
   local retried, seen_retrying = promote_from(RETRY, 'retrying', limit, window)
   return scheduled + retried, seen_scheduled >= limit or seen_retrying >= limit
 end
-
--- When the next scheduled or retrying task is due; false when there is none.
-local function next_due()
-  local first = redis.call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')[2]
-  local second = redis.call('ZRANGE', RETRY, 0, 0, 'WITHSCORES')[2]
-  if first and second then
-    return tonumber(first) < tonumber(second) and first or second
-  end
-  return first or second
-end

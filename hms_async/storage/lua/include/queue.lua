@@ -51,7 +51,9 @@ end
 local function keep_minute() redis.call('PEXPIRE', STATS, 172800000) end
 
 -- The bell carries at most one token; whoever leaves work behind rings again (R12).
-local function bell_is_silent() return redis.call('LLEN', BELL) == 0 end
+local silent
+local function check_bell() silent = redis.call('LLEN', BELL) == 0 end
 local function ring()
-  if bell_is_silent() then redis.call('RPUSH', BELL, '1') end
+  if silent then redis.call('RPUSH', BELL, '1') end
+  silent = false
 end
