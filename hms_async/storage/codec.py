@@ -236,6 +236,7 @@ def decode_record(
             correlation = envelope.correlation_id
     error = run.get(b"error")
     result = run.get(b"result")
+    arrived, sla = _number(run.get(b"arrived")), _number(run.get(b"sla"))
     return TaskRecord(
         id=task_id,
         queue=_text(run.get(b"queue")) or "",
@@ -245,8 +246,8 @@ def decode_record(
         priority="high" if run.get(b"prio") == b"high" else "normal",
         attempt=_number(run.get(b"attempt")) or 0,
         crashes=_number(run.get(b"crashes")) or 0,
-        arrived_ms=_number(run.get(b"arrived")) or 0,
-        due_ms=_number(run.get(b"due")),
+        arrived_ms=arrived or 0,
+        due_ms=None if arrived is None or sla is None else arrived + sla,
         starts_ms=starts_ms,
         started_ms=_number(run.get(b"started")),
         finished_ms=_number(run.get(b"finished")),

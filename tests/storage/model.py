@@ -251,10 +251,14 @@ class Model:
             place = _PLACE.get(state, str(state))
             assert set(view.sets[place]) == view.in_state(state), f"{place} and the records differ"
         for task_id in view.in_state("waiting"):
-            lane = view.runs[task_id]["lane"]
+            lane = view.runs[task_id].get("lane", "normal")
             assert task_id in view.lanes[lane], f"{task_id} waits in no lane"
         # A task whose breach was spoken has no rung left; any other open one has.
-        spoken = {i for i, run in view.runs.items() if int(run.get("rung", 0)) >= int(run["due"])}
+        spoken = {
+            i
+            for i, run in view.runs.items()
+            if int(run.get("rung", 0)) >= int(run["arrived"]) + int(run["sla"])
+        }
         assert set(view.sets["sla"]) == view.in_state(*OPEN) - spoken
 
     def _check_leases(self, view: View) -> None:

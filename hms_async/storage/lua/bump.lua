@@ -10,7 +10,7 @@ local id = ARGV[3]
 local run = redis.pcall('HMGET', run_key(id), 'state', 'lane', 'queue')
 if run.err or not run[1] or run[3] ~= QUEUE then return 'gone' end
 if run[1] ~= 'waiting' then return run[1] end
-if run[2] ~= 'normal' then return 'already' end
+if (run[2] or 'normal') ~= 'normal' then return 'already' end
 check_types()
 redis.call('HSET', run_key(id), 'lane', 'express')
 redis.call('RPUSH', EXPRESS, id)

@@ -10,26 +10,26 @@
 
 local id = ARGV[3]
 local config = redis.call('HMGET', CONFIG, 'version', 'window_ms')
-local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'due', 'sla', 'key', 'corr',
-  'accepted', 'queue', 'token', 'cancel')
-if run.err or not run[1] or not config[1] or run[8] ~= QUEUE then return 'gone' end
+local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'sla', 'key', 'corr', 'accepted',
+  'queue', 'token', 'cancel')
+if run.err or not run[1] or not config[1] or run[7] ~= QUEUE then return 'gone' end
 local state = run[1]
 if not OPEN[state] then return state end
 check_types()
 begin_draining()
 if state == 'in_progress' then
-  if run[10] then return 'asked' end
-  local told = cancelling_key(run[9] or '')
-  redis.call('SADD', told, run[9] or '')
+  if run[9] then return 'asked' end
+  local told = cancelling_key(run[8] or '')
+  redis.call('SADD', told, run[8] or '')
   -- It is emptied when the leases end; this is for a process that never comes back.
   redis.call('PEXPIRE', told, 86400000)
   redis.call('HSET', run_key(id), 'cancel', NOW)
-  tell('cancelling', id, run[6])
+  tell('cancelling', id, run[5])
   write_told()
   return 'asked'
 end
-finish(id, 'cancelled', { arrived = run[2], due = run[3], sla = run[4], key = run[5],
-  corr = run[6], accepted = run[7] }, tonumber(config[2]))
+finish(id, 'cancelled', { arrived = run[2], sla = run[3], key = run[4], corr = run[5],
+  accepted = run[6] }, tonumber(config[2]))
 if state == 'waiting' then
   count_stale(1)
 else

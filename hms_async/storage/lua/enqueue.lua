@@ -78,8 +78,9 @@ local function beginning(options, key, size)
   local arrived = waits and starts or NOW
   local lane = options.prio == 'high' and 'express' or 'normal'
   local sla, rung = options.sla or queue_sla, nil
-  local fields = { 'state', waits and 'scheduled' or 'waiting', 'lane', lane, 'queue', queue,
+  local fields = { 'state', waits and 'scheduled' or 'waiting', 'queue', queue,
     'arrived', digits(arrived) }
+  if lane ~= 'normal' then add(fields, 'lane', lane) end
   if waits then add(fields, 'accepted', digits(NOW)) end
   if options.prio == 'high' then add(fields, 'prio', 'high') end
   if options.corr then add(fields, 'corr', options.corr) end
@@ -87,7 +88,6 @@ local function beginning(options, key, size)
   if size then add(fields, 'size', size) end
   if sla then
     add(fields, 'sla', digits(sla))
-    add(fields, 'due', digits(arrived + sla))
     ladder = ladder or read_ladder(config[3])
     rung = next_rung_at(ladder, arrived, sla)
   end

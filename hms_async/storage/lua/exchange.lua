@@ -77,6 +77,12 @@ if due_at and tonumber(due_at) <= NOW then
   due_at = next_due()
 end
 
+-- Tasks say when they arrived and what was promised; that gives when they are due.
+local function due_of(arrived, sla)
+  sla = tonumber(sla)
+  return arrived and sla and arrived + sla or ''
+end
+
 local taken = { claims = {}, ids = {}, to_start = 0, suspect = '', others_wanted = false }
 if replayed then
   -- include replay

@@ -46,8 +46,9 @@ if count_entries() <= 1000 then
         -- A stranger's, or left behind by a task that has been forgotten.
         if is_id(id) then unknown = unknown + 1 end
       else
-        if seen[id] or run[1] ~= 'waiting' or run[2] ~= lane then stale = stale + 1 end
-        if run[1] == 'waiting' and run[2] == lane then seen[id] = true end
+        local confirmed = run[1] == 'waiting' and (run[2] or 'normal') == lane
+        if seen[id] or not confirmed then stale = stale + 1 end
+        if confirmed then seen[id] = true end
       end
     end
   end

@@ -25,7 +25,6 @@ if ARGV[4] == '1' or not arrived or arrived > NOW then
   arrived, spoken = NOW, nil
   redis.call('HSET', run_key(id), 'arrived', NOW)
   redis.call('HDEL', run_key(id), 'rung')
-  if sla then redis.call('HSET', run_key(id), 'due', NOW + sla) end
 end
 redis.call('HDEL', run_key(id), 'attempt', 'crashes', 'finished', 'error', 'result',
   'token', 'settled_by', 'lost_token', 'cancel', 'revived')

@@ -15,7 +15,9 @@ if not config[1] then return 'no_queue' end
 local function oldest_of(key, lane)
   for _, id in ipairs(redis.call('LRANGE', key, 0, 9)) do
     local run = redis.pcall('HMGET', run_key(id), 'state', 'lane', 'arrived')
-    if not run.err and run[1] == 'waiting' and run[2] == lane then return tonumber(run[3]) end
+    if not run.err and run[1] == 'waiting' and (run[2] or 'normal') == lane then
+      return tonumber(run[3])
+    end
   end
 end
 

@@ -73,14 +73,14 @@ local function put_back(id, run)
   redis.call('HDEL', run_key(id), 'token')
   redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'express', 'ready', NOW,
     'attempt', math.max((tonumber(run[3]) or 1) - 1, 0))
-  back[#back + 1] = place_of(id, run[7], run[15])
+  back[#back + 1] = place_of(id, run[7], run[8])
   count('released')
 end
 
 local function rescue(id, run)
   local crashes = (tonumber(run[4]) or 0) + 1
   local fault, ends = last_fault(crashes, tonumber(run[14]) or 0)
-  local task = { arrived = run[7], due = run[8], sla = run[9], key = run[10], corr = run[11],
+  local task = { arrived = run[7], sla = run[9], key = run[10], corr = run[11],
     accepted = run[12] }
   local state = 'waiting'
   record_attempt(id, run[3] or 1, run[5], run[6], fault)
@@ -95,7 +95,7 @@ local function rescue(id, run)
     finish(id, state, task, window, 'error', fault)
   else
     redis.call('HSET', run_key(id), 'state', state, 'lane', 'express', 'ready', NOW)
-    back[#back + 1] = place_of(id, run[7], run[15])
+    back[#back + 1] = place_of(id, run[7], run[8])
     announce('type', 'rescued', 'id', id, 'worker', run[5] or '')
   end
   count('rescued')
@@ -109,8 +109,7 @@ local expired = held_ms > 0 and {}
   or redis.call('ZRANGEBYSCORE', INFLIGHT, '-inf', '(' .. NOW, 'LIMIT', 0, limit)
 for _, id in ipairs(expired) do
   local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'attempt', 'crashes', 'worker',
-    'started', 'arrived', 'due', 'sla', 'key', 'corr', 'accepted', 'cancel',
-    'revived', 'nth')
+    'started', 'arrived', 'nth', 'sla', 'key', 'corr', 'accepted', 'cancel', 'revived')
   if run.err or not run[1] then
     end_without_record(id, window)
   elseif run[1] == 'in_progress' and not run[13] and never_started(run[2]) then

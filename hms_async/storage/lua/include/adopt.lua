@@ -6,13 +6,12 @@ local LARGEST_RAW = 65536
 -- A record for an entry that no script of ours put there: it counts as adopted (R5).
 local function adopt(id, body, queue, policy, corr)
   if body then redis.call('SET', body_key(id), body) end
-  redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'normal', 'queue', queue,
-    'arrived', NOW)
+  redis.call('HSET', run_key(id), 'state', 'waiting', 'queue', queue, 'arrived', NOW)
   if corr then redis.call('HSET', run_key(id), 'corr', corr) end
   if body and #body > SMALL_BODY then redis.call('HSET', run_key(id), 'size', #body) end
   count('adopted')
   if policy.sla then
-    redis.call('HSET', run_key(id), 'sla', policy.sla, 'due', NOW + policy.sla)
+    redis.call('HSET', run_key(id), 'sla', policy.sla)
     local rung = next_rung_at(read_ladder(policy.ladder), NOW, policy.sla)
     if rung then redis.call('ZADD', SLA, rung, id) end
   end
@@ -25,8 +24,7 @@ end
 
 local function refuse_entry(id, entry, queue, policy, message)
   adopt(id, entry, queue, policy)
-  fail_at_claim(id, { arrived = NOW, due = policy.sla and NOW + policy.sla, sla = policy.sla },
-    policy, 'EnvelopeInvalid', message)
+  fail_at_claim(id, { arrived = NOW, sla = policy.sla }, policy, 'EnvelopeInvalid', message)
 end
 
 -- Returns the id of an adopted JSON object, or nothing when it was refused or dropped.
@@ -73,7 +71,7 @@ local function is_left_behind(id, queue, policy, stale)
   end
   if stale > 0 then return true end
   adopt(id, nil, queue, policy)
-  fail_at_claim(id, { arrived = NOW, due = policy.sla and NOW + policy.sla, sla = policy.sla },
-    policy, 'BodyLost', 'no record of this id: body_lost')
+  fail_at_claim(id, { arrived = NOW, sla = policy.sla }, policy, 'BodyLost',
+    'no record of this id: body_lost')
   return false
 end

@@ -24,24 +24,22 @@ end
 -- The record of a task that is claimed; without a lane it is the normal one.
 local function read_record(id)
   local record = run_key(id)
-  local run = redis.pcall('HMGET', record, 'state', 'lane', 'queue', 'arrived', 'ready', 'due',
+  local run = redis.pcall('HMGET', record, 'state', 'lane', 'queue', 'arrived', 'ready', 'sla',
     'attempt', 'crashes', 'size')
   return run[1] and { id = id, record = record, state = run[1], lane = run[2] or 'normal',
-    queue = run[3], arrived = run[4], ready = run[5], due = run[6], attempt = tonumber(run[7]) or 0,
+    queue = run[3], arrived = run[4], ready = run[5], sla = run[6], attempt = tonumber(run[7]) or 0,
     crashes = tonumber(run[8]) or 0, size = run[9] }
 end
 
--- Looks at one entry of a lane and returns the record to claim, or nothing.
+-- Looks at the record of an entry of a lane and returns it if it is to be claimed, or nothing.
 -- Second value: whether the entry was one that a script had left behind.
-local function examine(id, lane, queue, policy, seen, stale)
-  if seen[id] then return nil, true end
-  local task = read_record(id)
+local function examine(id, task, lane, queue, policy, seen, stale)
   if not task then return nil, is_left_behind(id, queue, policy, stale) end
   if task.queue ~= queue then
     count('dropped') -- a foreign hand pushed the id of another queue's task
     return nil, false
   end
-  if task.state ~= 'waiting' or task.lane ~= lane then return nil, true end
+  if seen[id] or task.state ~= 'waiting' or task.lane ~= lane then return nil, true end
   return task, false
 end
 
@@ -67,19 +65,21 @@ local function choose(want, ahead, suspects, lanes, token_stem, queue, policy)
       lane = lanes.normal
     end
     local entry = lane.entries[lane.position]
-    local raw = not is_id(entry)
+    -- Most entries have a record; only of the others it is asked what they are.
+    local task, left_behind = #entry <= LONGEST_ID and read_record(entry), nil
+    local raw = not task and not is_id(entry)
     if raw then
       -- Adopting writes, so there must be room for the body before.
       if examined > 0 and bytes + math.max(#entry, SMALL_BODY) > BYTES_A_CALL then break end
       bytes = bytes + #entry
     end
     examined = examined + 1
-    local task, left_behind
     if raw then
       local id = adopt_entry(entry, token_stem .. 'x' .. examined, queue, policy)
       task = id and read_record(id)
     else
-      task, left_behind = examine(entry, lane.name, queue, policy, seen, stale_before - stale)
+      task, left_behind = examine(entry, task, lane.name, queue, policy, seen,
+        stale_before - stale)
     end
     if task and #picked >= want and task.crashes > 0 then break end
     if task then
@@ -125,8 +125,8 @@ local function claim(taken, want, ahead, suspects, token_stem, worker, queue, le
   for i, task in ipairs(picked) do
     local id, body = task.id, bodies[i]
     if not body then
-      local rest = redis.call('HMGET', task.record, 'sla', 'key', 'corr', 'accepted')
-      task.sla, task.key, task.corr, task.accepted = unpack(rest, 1, 4)
+      local rest = redis.call('HMGET', task.record, 'key', 'corr', 'accepted')
+      task.key, task.corr, task.accepted = unpack(rest, 1, 3)
       fail_at_claim(id, task, policy, 'BodyLost', 'the body is gone: body_lost')
     else
       local k = #ids + 1
@@ -140,8 +140,8 @@ local function claim(taken, want, ahead, suspects, token_stem, worker, queue, le
       leases[2 * k - 1], leases[2 * k] = expires, id
       local n = #claims
       claims[n + 1], claims[n + 2], claims[n + 3] = id, token, attempt
-      claims[n + 4], claims[n + 5], claims[n + 6] = task.crashes, arrived or NOW, task.due or ''
-      claims[n + 7], claims[n + 8] = waited, body
+      claims[n + 4], claims[n + 5] = task.crashes, arrived or NOW
+      claims[n + 6], claims[n + 7], claims[n + 8] = due_of(arrived, task.sla), waited, body
     end
   end
   -- New place before old place (R8).

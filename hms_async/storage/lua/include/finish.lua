@@ -4,7 +4,7 @@
 local ended = {}
 local off_the_clock = {}
 
--- `task` holds what the record said: arrived, due, sla, key, corr, accepted (any may be false).
+-- `task` holds what the record said: arrived, sla, key, corr, accepted (any may be false).
 -- `window` is in ms. Further arguments are fields for the record.
 local function finish(id, state, task, window, ...)
   redis.call('HSET', run_key(id), 'state', state, 'finished', NOW, ...)
@@ -23,11 +23,11 @@ local function finish(id, state, task, window, ...)
       redis.call('PEXPIRE', task.key, math.max(rest, 1))
     end
   end
-  local arrived, due, sla = tonumber(task.arrived), tonumber(task.due), tonumber(task.sla)
-  if due and arrived and sla then
+  local arrived, sla = tonumber(task.arrived), tonumber(task.sla)
+  if arrived and sla then
     off_the_clock[#off_the_clock + 1] = id
     if state == 'done' or state == 'failed' then
-      count(NOW <= due and 'met' or 'missed')
+      count(NOW <= arrived + sla and 'met' or 'missed')
       observe(USED, (NOW - arrived) / sla)
     end
   end

@@ -15,8 +15,9 @@ local CONFIG = NORMAL .. ':config'
 local COUNTS = NORMAL .. ':counts'
 
 -- What an id is made of; anything else in a lane is a raw entry.
+local LONGEST_ID = 128
 local function is_id(text)
-  return #text <= 128 and string.find(text, '^%w[%w._-]*$') ~= nil
+  return #text <= LONGEST_ID and string.find(text, '^%w[%w._-]*$') ~= nil
 end
 
 local function body_key(id) return ARGV[1] .. id end
