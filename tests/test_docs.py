@@ -38,6 +38,6 @@ def test_every_promise_and_rule_has_its_row_and_a_test(rows: list[str]) -> None:
 
 def test_every_key_of_the_store_is_on_the_page() -> None:
     page = (ROOT / "docs/architecture.md").read_text()
-    lua = (ROOT / "hms_async/storage/lua/include/queue.lua").read_text()
+    lua = "".join(path.read_text() for path in (ROOT / "hms_async/storage/lua").rglob("*.lua"))
     parts = set(re.findall(r"NORMAL \.\. '(:[a-z]+)", lua)) - {":none"}
     assert {part for part in parts if part not in page} == set()

@@ -285,8 +285,11 @@ def decode_record(
 
 
 def _due_ms(run: Mapping[bytes, bytes], drift_ms: int) -> int | None:
-    due_ms, shift_ms = _number(run.get(b"due")), _number(run.get(b"shift")) or 0
-    return due_ms if due_ms is None or drift_ms == 0 else due_ms + drift_ms - shift_ms
+    arrived_ms, sla_ms = _number(run.get(b"arrived")), _number(run.get(b"sla"))
+    if arrived_ms is None or sla_ms is None:
+        return None
+    grace_ms = drift_ms - (_number(run.get(b"shift")) or 0) if drift_ms else 0
+    return arrived_ms + sla_ms + grace_ms
 
 
 def _state(task_id: str, value: bytes | None) -> TaskState:

@@ -90,7 +90,7 @@ async def _page_of_lane(
     tasks = [
         task
         for task, run in found
-        if run[b"state"] == b"waiting" and run.get(b"lane") == lane.encode()
+        if run[b"state"] == b"waiting" and run.get(b"lane", b"normal") == lane.encode()
     ]
     return tasks, len(entries) == limit
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 import msgspec
 
-_INCLUDE = re.compile(r"^-- include (.+)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^ *-- include (.+)$", re.MULTILINE)
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -32,8 +32,10 @@ def load(name: str) -> Script:
     """Return the script of that name, with its includes in place."""
     lua = files("hms_async.storage").joinpath("lua")
     text = lua.joinpath(f"{name}.lua").read_text("utf-8")
-    wanted = _INCLUDE.search(text)
-    if wanted is not None:
-        included = [lua.joinpath("include", f"{part}.lua") for part in wanted[1].split()]
-        text = _INCLUDE.sub(lambda _: "\n".join(part.read_text("utf-8") for part in included), text)
+
+    def included(wanted: re.Match[str]) -> str:
+        parts = [lua.joinpath("include", f"{part}.lua") for part in wanted[1].split()]
+        return "\n".join(part.read_text("utf-8") for part in parts)
+
+    text = _INCLUDE.sub(included, text)
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

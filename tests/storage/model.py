@@ -91,8 +91,8 @@ class View:
         for part in _SETS:
             pipe.zrange(keys.part(QUEUE, part), 0, -1, withscores=True)
         pipe.hgetall(keys.part(QUEUE, "counts"))
-        *runs, normal, express, suspects, r1, r2, r3, r4, r5, r6, r7, r8, counts = pipe.execute()
-        sets = (r1, r2, r3, r4, r5, r6, r7, r8)
+        *replies, counts = pipe.execute()
+        runs, (normal, express, suspects, *sets) = replies[: len(ids)], replies[len(ids) :]
         return cls(
             runs={
                 task_id: {name.decode(): value.decode() for name, value in run.items()}
@@ -262,13 +262,14 @@ class Model:
             place = _PLACE.get(state, str(state))
             assert set(view.sets[place]) == view.in_state(state), f"{place} and the records differ"
         for task_id in view.in_state("waiting"):
-            lane = view.runs[task_id]["lane"]
+            lane = view.runs[task_id].get("lane", "normal")
             assert task_id in view.lanes[lane], f"{task_id} waits in no lane"
         # A task whose last rung was spoken has none left; any other open one has.
         spoken = {
             task_id
             for task_id, run in view.runs.items()
-            if int(run.get("rung", 0)) >= int(run["due"]) + DEFAULT_LADDER[-1].plus_ms
+            if int(run.get("rung", 0))
+            >= int(run["arrived"]) + int(run["sla"]) + DEFAULT_LADDER[-1].plus_ms
         }
         assert set(view.sets["sla"]) == view.in_state(*OPEN) - spoken
         assert set(view.sets["at_risk"]) <= view.in_state(*OPEN), "an ended task is at risk"

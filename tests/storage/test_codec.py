@@ -283,7 +283,7 @@ def test_a_record_tells_how_its_task_goes() -> None:
         b"attempt": b"2",
         b"crashes": b"1",
         b"arrived": b"1795428000250",
-        b"due": b"1.79543e+12",
+        b"sla": b"1.99975e+6",
         b"worker": b"w-1",
         b"error": b'{"type":"ValueError","message":"no ink"}',
     }
@@ -333,7 +333,9 @@ def test_a_state_of_another_release_is_named(state: bytes) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from([b"attempt", b"due", b"worker", b"corr", b"error", b"result", b"queue"]),
+        st.sampled_from(
+            [b"attempt", b"arrived", b"sla", b"worker", b"corr", b"error", b"result", b"queue"]
+        ),
         st.binary() | st.sampled_from([b"inf", b"nan", b"-1e400"]),
     ),
     st.none() | st.binary(),

@@ -197,7 +197,7 @@ async def _look_everywhere(driver: Driver, what: str) -> None:
             continue
         state = TaskState(run["state"])
         if state is TaskState.WAITING:
-            assert task_id in lanes[run["lane"]], f"{what}: {task_id} is in no lane"
+            assert task_id in lanes[run.get("lane", "normal")], f"{what}: {task_id} is in no lane"
         else:
             assert task_id in places[state], f"{what}: {task_id} is not in {state}"
         for other in OPEN - {state, TaskState.WAITING}:

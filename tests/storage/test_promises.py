@@ -27,7 +27,7 @@ async def test_i6_three_supervisors_give_one_warning_and_one_breach(
     assert await _sweep_by_three(store_url, clock) == [("warn", 80.0, 100, 0)]
     clock.advance("0.2s")
     assert await _sweep_by_three(store_url, clock) == [("breach", 100.0, 100, 0)]
-    clock.advance("1h")
+    clock.advance("10m")
     assert await _sweep_by_three(store_url, clock) == []
 
     events = [event for event in driver.events() if event["type"].startswith("sla.")]
@@ -138,5 +138,5 @@ async def test_i6_a_ladder_that_is_changed_does_not_lose_the_breach(
     clock.advance("30s")
 
     assert await _sweep_by_three(store_url, clock) == [("breach", 100.0, 15_000, 0)]
-    clock.advance("1h")
+    clock.advance("10m")
     assert await _sweep_by_three(store_url, clock) == []

@@ -4,7 +4,7 @@
 -- ARGV   1 task prefix   2 now_ms   3 kind: sla | forecast | delivery   4 who   5 reason
 -- Reply  'no_queue' | 'ok' | 'already' | 'none' (no incident of this kind is open)
 -- Keeps  an incident that gets worse afterwards is open again, and told again.
--- include queue tally clock outbox incident
+-- include queue places tally clock outbox incident
 
 local config = redis.call('HMGET', CONFIG, 'version', 'webhook', 'notify')
 if not config[1] then return 'no_queue' end

@@ -4,13 +4,13 @@
 -- ARGV   1 task prefix   2 now_ms   3 id
 -- Reply  'ok' | 'already' (it goes first as it is) | 'gone' | the state that does not allow it
 -- Keeps  R4: the old entry stays, is counted as stale, and can never win.
--- include queue tally
+-- include queue places
 
 local id = ARGV[3]
 local run = redis.pcall('HMGET', run_key(id), 'state', 'lane', 'queue')
 if run.err or not run[1] or run[3] ~= QUEUE then return 'gone' end
 if run[1] ~= 'waiting' then return run[1] end
-if run[2] ~= 'normal' then return 'already' end
+if (run[2] or 'normal') ~= 'normal' then return 'already' end
 check_types()
 redis.call('HSET', run_key(id), 'lane', 'express')
 redis.call('RPUSH', EXPRESS, id)

@@ -4,20 +4,20 @@
 -- ARGV   1 task prefix   2 now_ms   3 id
 -- Reply  'ok' | 'asked' | 'gone' | the state that does not allow it
 -- Keeps  I1, R4, R17: see include/cancel.lua.
--- include queue open tally clock finish lease cancel
+-- include queue places clock open tally histogram tell finish lease cancel
 
 local id = ARGV[3]
 local config = redis.call('HMGET', CONFIG, 'version', 'window_ms', 'clock_stood', 'clock_stopped')
-local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'due', 'sla', 'key', 'corr',
-  'accepted', 'queue', 'token', 'cancel')
-if run.err or not run[1] or not config[1] or run[8] ~= QUEUE then return 'gone' end
+local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'sla', 'key', 'corr', 'accepted',
+  'queue', 'token', 'cancel')
+if run.err or not run[1] or not config[1] or run[7] ~= QUEUE then return 'gone' end
 if not OPEN[run[1]] then return run[1] end
 set_clock(config[3], config[4])
 check_types()
 begin_draining()
-local word = cancel_task(id, { state = run[1], arrived = run[2], due = run[3], sla = run[4],
-  key = run[5], corr = run[6], accepted = run[7], token = run[9], cancel = run[10] },
-  tonumber(config[2]))
+local word = cancel_task(id, { state = run[1], arrived = run[2], sla = run[3], key = run[4],
+  corr = run[5], accepted = run[6], token = run[8], cancel = run[9] }, tonumber(config[2]))
 write_ended()
+count_observed()
 write_tally()
 return word

@@ -4,7 +4,7 @@
 -- ARGV   1 task prefix   2 now_ms   then pairs: field, value
 -- Reply  {'created' | 'changed' | 'same', version}
 -- Keeps  a version that grows with each change, and with nothing else.
--- include queue
+-- include queue places
 
 local old = redis.call('HGETALL', CONFIG)
 local settings = {}

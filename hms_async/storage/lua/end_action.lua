@@ -5,7 +5,7 @@
 --        5 word: done | retry | dead | again (of one that was given up)   6 delay in ms   7 why
 -- Reply  'ok' | 'stale': another has taken it since, or it is gone
 -- Keeps  nothing is given up in silence: it stays among the dead, and an incident is raised.
--- include queue tally clock outbox incident
+-- include queue places tally clock outbox incident
 
 local id, word = ARGV[3], ARGV[5]
 check_types()

@@ -10,18 +10,18 @@
 --        | {'too_large', id, max_payload_bytes}
 -- Keeps  I2 (bodies are written first, so a full server refuses the whole call: R9),
 --        I4 (arrival order), I7 (an id or key is one task: R6), I8 (max_depth).
--- include queue tally clock
+-- include queue clock ladder
 
 local queue, unique = ARGV[3], ARGV[4]
 local config = redis.call('HMGET', CONFIG, 'version', 'sla_ms', 'ladder', 'max_depth',
   'max_payload_bytes', 'clock_stood', 'clock_stopped')
 if not config[1] then return 'no_queue' end
 set_clock(config[6], config[7])
-check_types_to_enqueue()
 local queue_sla, ladder = tonumber(config[2]), nil
 local max_depth, max_payload = tonumber(config[4]), tonumber(config[5])
 local depth = 0
 if max_depth then
+  -- include places
   depth = count_entries() + redis.call('ZCARD', SCHEDULED) + redis.call('ZCARD', RETRY)
     - count_left_behind()
 end
@@ -76,6 +76,15 @@ local function add(list, first, second)
   list[#list + 1] = second
 end
 
+-- What ends a task that has not begun, or runs for too long. `limits` tells a claim to look.
+local function add_limits(fields, options)
+  local expires = options.expires or (options.expires_in and NOW + options.expires_in)
+  if expires then add(fields, 'expires', digits(expires)) end
+  if options.max_wait then add(fields, 'max_wait', digits(options.max_wait)) end
+  if expires or options.max_wait then add(fields, 'limits', '1') end
+  if options.run_timeout then add(fields, 'run_timeout', digits(options.run_timeout)) end
+end
+
 -- How a task begins: the fields of its record, its lane, when it is due if that is later, and
 -- its first rung.
 local function beginning(options, key, size)
@@ -84,21 +93,17 @@ local function beginning(options, key, size)
   local arrived = waits and starts or NOW
   local lane = options.prio == 'high' and 'express' or 'normal'
   local sla, rung = options.sla or queue_sla, nil
-  local fields = { 'state', waits and 'scheduled' or 'waiting', 'lane', lane, 'queue', queue,
+  local fields = { 'state', waits and 'scheduled' or 'waiting', 'queue', queue,
     'arrived', digits(arrived) }
+  if lane ~= 'normal' then add(fields, 'lane', lane) end
   if waits then add(fields, 'accepted', digits(NOW)) end
   if options.prio == 'high' then add(fields, 'prio', 'high') end
   if options.corr then add(fields, 'corr', options.corr) end
-  local expires = options.expires or (options.expires_in and NOW + options.expires_in)
-  if expires then add(fields, 'expires', digits(expires)) end
-  if options.max_wait then add(fields, 'max_wait', digits(options.max_wait)) end
-  if options.run_timeout then add(fields, 'run_timeout', digits(options.run_timeout)) end
-  if expires or options.max_wait or options.run_timeout then add(fields, 'limits', '1') end
+  if options ~= NO_OPTIONS then add_limits(fields, options) end
   if key then add(fields, 'key', key) end
   if size then add(fields, 'size', size) end
   if sla then
     add(fields, 'sla', digits(sla))
-    add(fields, 'due', digits(arrived + sla))
     if DRIFT > 0 then add(fields, 'shift', digits(DRIFT)) end
     ladder = ladder or read_ladder(config[3])
     rung = next_rung_at(ladder, arrived - DRIFT, sla)
@@ -193,6 +198,14 @@ for n = 1, #keys / 2 do
 end
 if accepted == 0 then return replies end
 
+-- What will be written is read first, so that a key of a wrong type raises before anything has been
+-- written (R8); `schedule` has read its own.
+if #lanes.normal > 0 then redis.call('LLEN', NORMAL) end
+if #lanes.express > 0 then redis.call('LLEN', EXPRESS) end
+if #rungs > 0 then redis.call('ZCARD', SLA) end
+check_counters()
+if wake then check_bell() end
+
 for first = 1, #texts, 1000 do
   redis.call('MSET', unpack(texts, first, math.min(first + 999, #texts)))
 end
@@ -201,7 +214,8 @@ call_in_slices('ZADD', SLA, rungs)
 call_in_slices('ZADD', SCHEDULED, scheduled)
 call_in_slices('RPUSH', EXPRESS, lanes.express)
 call_in_slices('RPUSH', NORMAL, lanes.normal)
-count('accepted', accepted)
-write_tally()
+redis.call('HINCRBY', COUNTS, 'accepted', accepted)
+redis.call('HINCRBY', STATS, 'accepted', accepted)
+if minute_is_new then keep_minute() end
 if wake then ring() end
 return replies

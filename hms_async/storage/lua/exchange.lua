@@ -23,7 +23,7 @@
 --        ahead: how many of the claims, the last ones, were claimed ahead
 -- Keeps  I3 (tokens: R1, R3), I4, I5, and R2: a number that was answered before claims nothing
 --        new, a lower one does nothing at all.
--- include queue open tally clock finish lease front promote claim settle
+-- include queue places clock tally histogram tell finish
 
 local queue, worker, incarnation, lane = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 if not string.find(ARGV[7], '^%d+$') then error('a call has a whole number') end
@@ -35,14 +35,18 @@ local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'lease_ms', 'sla
   'clock_stood', 'clock_stopped', 'late', 'max_wait_ms')
 if not config[1] then return 'no_queue' end
 set_clock(config[12], config[13])
-check_types()
+local waiting, due_at = check_types()
 local paused = config[2] == '1'
 local lease = lease_of(ARGV[9], config[3])
+local max_crashes = tonumber(config[11]) or 3
 local policy = {
   sla = tonumber(config[4]), ladder = config[5], max_attempts = tonumber(config[6]),
   base = tonumber(config[7]), cap = tonumber(config[8]), window = tonumber(config[9]),
-  max_result = tonumber(config[10]), max_crashes = tonumber(config[11]) or 3,
-  expire_late = config[14] == 'expire', max_wait = tonumber(config[15]),
+  max_result = tonumber(config[10]), expire_late = config[14] == 'expire',
+  max_wait = tonumber(config[15]),
+  -- A task with so many crashes, which one more would fail, may be what kills its workers (R15).
+  -- With a limit of one crash every task would be.
+  suspect_at = math.max(max_crashes - 1, 1),
 }
 
 local lane_key = NORMAL .. ':lane:' .. incarnation .. ':' .. lane
@@ -56,35 +60,57 @@ if seq < last_seq then return 'superseded' end
 local replayed = seq == last_seq
 local token_stem = incarnation .. '-' .. lane .. '-' .. ARGV[7] .. '.'
 
-local settles = read_settles(12)
 local cancelling = redis.pcall('SRANDMEMBER', NORMAL .. ':cancelling:' .. incarnation, 250)
 if cancelling.err then cancelling = {} end
-begin_draining()
-local settled = write_settles(settles, worker, policy)
-promote(100, policy.window)
 
-local claims, to_start, others_wanted = {}, 0, false
+local settled = {}
+if ARGV[12] then
+  -- include open lease front settle
+  local settles = read_settles(12)
+  begin_draining()
+  settled = write_settles(settles, worker, policy)
+  waiting = waiting + #released
+  if tallied.retried then due_at = next_due() end -- a retry may be due at once
+else
+  begin_draining()
+end
+if due_at and tonumber(due_at) <= NOW then
+  -- include promote
+  waiting = waiting + promote(100, policy.window)
+  due_at = next_due()
+end
+
+-- Tasks say when they arrived and what was promised; that gives when they are due.
+local function due_of(id, arrived, sla)
+  sla = tonumber(sla)
+  return arrived and sla and arrived + sla + grace_of(id) or ''
+end
+
+local taken = { claims = {}, ids = {}, to_start = 0, suspect = '', others_wanted = false }
 if replayed then
-  claims, to_start = claim_again(last_ids, last_to_start, token_stem, lease, policy)
-elseif not paused and want + ahead > 0 then
+  -- include replay
+  claim_again(taken, last_ids, last_to_start, token_stem, lease, policy)
+elseif not paused and want + ahead > 0 and waiting > 0 then
   -- Where one crash is the end, a task must not be charged for what it had no part in.
-  if policy.max_crashes < 2 then ahead = 0 end
-  claims, to_start, others_wanted = claim(want, ahead, suspects, token_stem, worker, queue, lease,
-    policy)
+  if max_crashes < 2 then ahead = 0 end
+  -- include ladder adopt claim
+  claim(taken, want, ahead, suspects, token_stem, worker, queue, lease, policy)
 end
 if not replayed then
-  redis.call('SET', lane_key, ARGV[7] .. ' ' .. to_start .. ' ' .. table.concat(claimed_ids, ' '),
+  redis.call('SET', lane_key,
+    ARGV[7] .. ' ' .. taken.to_start .. ' ' .. table.concat(taken.ids, ' '),
     'PX', math.max(60000, 2 * lease))
 end
 write_ended()
+count_observed()
 write_tally()
 
 -- A suspect is rung for when it came or others stay behind it, not at each call of somebody who
 -- may not take it.
 local left = redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS)
 local suspects_left = redis.call('LLEN', SUSPECTS)
-if not paused and (left > 0 or (others_wanted and suspects_left > 0)) then ring() end
-if suspects > 0 and suspect_token == '' then left = left + suspects_left end
-return { replayed and 'replayed' or 'ok', NOW, left, next_due() or '', tonumber(config[1]),
-  paused and 1 or 0, lease, settled, claims, suspect_token, suspects_left, cancelling,
-  #claims / 8 - to_start }
+if not paused and (left > 0 or (taken.others_wanted and suspects_left > 0)) then ring() end
+if suspects > 0 and taken.suspect == '' then left = left + suspects_left end
+return { replayed and 'replayed' or 'ok', NOW, left, due_at or '', tonumber(config[1]),
+  paused and 1 or 0, lease, settled, taken.claims, taken.suspect, suspects_left, cancelling,
+  #taken.claims / 8 - taken.to_start }

@@ -7,7 +7,7 @@
 --        task is to be cancelled (R17); one that runs for longer than its run time-out is lost
 -- Keeps  I3: only the live token renews; a late one does too, as long as nobody has
 --        reclaimed the task (R3). The last lost one takes its crash back (R16).
--- include queue open lease
+-- include queue places open lease
 
 local config = redis.call('HMGET', CONFIG, 'lease_ms', 'run_timeout_ms')
 local lease, run_timeout = lease_of(ARGV[3], config[1] or 30000), tonumber(config[2])

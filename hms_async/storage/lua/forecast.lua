@@ -5,7 +5,7 @@
 -- Reply  'no_queue' | {now_ms, paused, waiting, in_progress, served, over_ms,
 --        sample: two for each: position among those that wait, due_ms or '', what was told last}
 -- Keeps  I8: a bounded sample, however long the queue.
--- include queue clock pace
+-- include queue places clock pace
 
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'clock_stood', 'clock_stopped')
 if not config[1] then return 'no_queue' end
@@ -23,9 +23,10 @@ local function look_at(position)
     if position >= one.first then lane = one end
   end
   local id = redis.call('LINDEX', lane.key, position - lane.first)
-  local run = id and redis.pcall('HMGET', run_key(id), 'state', 'lane', 'due') or {}
+  local run = id and redis.pcall('HMGET', run_key(id), 'state', 'lane', 'arrived', 'sla') or {}
   if run.err or run[1] ~= 'waiting' or (run[2] or 'normal') ~= lane.name then return nil end
-  return run[3] and run[3] + grace_of(id) or ''
+  local arrived, sla = tonumber(run[3]), tonumber(run[4])
+  return arrived and sla and arrived + sla + grace_of(id) or ''
 end
 
 local sample, most, last = {}, tonumber(ARGV[3]), -1

@@ -5,7 +5,7 @@
 --        5 whether the clock stops: '1', '0', or '' for the queue's choice
 -- Reply  'no_queue' | 'ok' | 'already'
 -- Keeps  R12: resuming rings for what waits. Tasks in progress go on either way.
--- include queue
+-- include queue places
 
 local pause = ARGV[3] == '1'
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'pause_stops_clock', 'clock_stood',

@@ -5,7 +5,7 @@
 -- Reply  'no_queue' | {pruned, more}
 -- Keeps  I8; a record is deleted only if it is terminal and ended at the very instant that the
 --        set says (R6): a task that was requeued and ended again is another entry.
--- include queue
+-- include queue places
 
 local limit = tonumber(ARGV[3])
 local config = redis.call('HMGET', CONFIG, 'version', 'keep_done_ms', 'keep_done_max',

@@ -5,7 +5,7 @@
 -- Reply  'no_queue' | {mended, next rank or 0, stale}
 --        stale: entries left behind in the lanes, recounted when they are few, else -1
 -- Keeps  R4: the record is the truth, an entry that it does not confirm goes; R5.
--- include queue open tally clock
+-- include queue places clock open ladder
 
 local from, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
 local config = redis.call('HMGET', CONFIG, 'version', 'ladder', 'clock_stood', 'clock_stopped')
@@ -69,8 +69,9 @@ if count_entries() <= 1000 then
         -- A stranger's, or left behind by a task that has been forgotten.
         if is_id(id) then unknown = unknown + 1 end
       else
-        if seen[id] or run[1] ~= 'waiting' or run[2] ~= lane then stale = stale + 1 end
-        if run[1] == 'waiting' and run[2] == lane then seen[id] = true end
+        local confirmed = run[1] == 'waiting' and (run[2] or 'normal') == lane
+        if seen[id] or not confirmed then stale = stale + 1 end
+        if confirmed then seen[id] = true end
       end
     end
   end

@@ -4,7 +4,7 @@
 -- ARGV   1 task prefix   2 now_ms   3 id   4 '1' to start the SLA clock anew
 -- Reply  'ok' | 'gone' | 'body_lost' | the state that does not allow it
 -- Keeps  I1, I4 and R6: attempts and crashes restart, the SLA clock goes on unless asked.
--- include queue tally clock
+-- include queue places clock tally ladder
 
 local id = ARGV[3]
 local config = redis.call('HMGET', CONFIG, 'version', 'ladder', 'clock_stood', 'clock_stopped')
@@ -29,11 +29,9 @@ if ARGV[4] == '1' or not arrived or arrived > NOW or state == 'expired' then
   arrived, spoken, shift = NOW, nil, DRIFT
   redis.call('HSET', run_key(id), 'arrived', NOW, 'shift', shift)
   redis.call('HDEL', run_key(id), 'rung')
-  if sla then redis.call('HSET', run_key(id), 'due', NOW + sla) end
 end
 redis.call('HDEL', run_key(id), 'attempt', 'crashes', 'finished', 'error', 'result',
-  'token', 'settled_by', 'lost_token', 'cancel', 'revived', 'moved_to', 'handoff',
-  'expires')
+  'token', 'settled_by', 'lost_token', 'cancel', 'revived', 'moved_to', 'handoff', 'expires')
 if key and redis.pcall('GET', key) == id then redis.call('PERSIST', key) end
 if sla then put_on_the_clock(id, ladder, arrived - shift, sla, spoken) end
 redis.call('ZREM', NORMAL .. ':' .. state, id)

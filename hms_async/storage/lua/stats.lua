@@ -7,7 +7,7 @@
 --        next_rung_ms or '', totals as field, value, ..., at_risk, breached, clock_stopped_ms or '',
 --        actions that wait to be carried out, those given up}
 -- Keeps  I8: constant work, however long the queue.
--- include queue tally clock finish promote outbox
+-- include queue places clock tally outbox
 
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'sla_ms', 'clock_stood', 'clock_stopped')
 if not config[1] then return 'no_queue' end
@@ -17,7 +17,9 @@ set_clock(config[4], config[5])
 local function oldest_of(key, lane)
   for _, id in ipairs(redis.call('LRANGE', key, 0, 9)) do
     local run = redis.pcall('HMGET', run_key(id), 'state', 'lane', 'arrived')
-    if not run.err and run[1] == 'waiting' and run[2] == lane then return tonumber(run[3]) end
+    if not run.err and run[1] == 'waiting' and (run[2] or 'normal') == lane then
+      return tonumber(run[3])
+    end
   end
 end
 

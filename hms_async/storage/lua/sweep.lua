@@ -10,10 +10,13 @@
 --        more:    1 when a part was full, so that another call is worth it at once
 --        held_ms: for how long nothing is rescued yet, because nobody looked for a while; or 0
 --        to_do:   actions in the outbox that somebody should carry out now
+--        waiting: tasks in the lanes
 -- Keeps  I3 (only an expired lease is reclaimed), I5 (a crash each, `max_crashes`), I6 (a rung
 --        advances and speaks in one step; the lower ones collapse into the highest due).
--- include queue open tally clock finish lease front promote outbox incident cancel rungs pace
+-- include queue places clock open tally ladder histogram tell finish lease front promote
+-- include outbox incident cancel rungs pace
 
+local SWEPT = NORMAL .. ':swept'
 local limit = tonumber(ARGV[3])
 local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'ladder', 'max_crashes',
   'window_ms', 'lease_ms', 'max_attempts', 'clock_stood', 'clock_stopped', 'webhook', 'notify')
@@ -63,19 +66,29 @@ local function last_fault(crashes, revived)
   return cjson.encode({ type = 'LeaseLost', message = message }), ends
 end
 
+-- Whether the task of a lost lease cannot have been started: it was claimed ahead, and its lane has
+-- made no call since (R15).
+local function never_started(token)
+  local incarnation, lane, seq, k = string.match(token or '', '^(.*)%-(%d+)%-(%d+)%.(%d+)$')
+  if not k then return false end
+  local record = redis.pcall('GET', NORMAL .. ':lane:' .. incarnation .. ':' .. lane)
+  local last, to_start = string.match(type(record) == 'string' and record or '', '^(%d+) (%d+)')
+  return last == seq and tonumber(k) > tonumber(to_start)
+end
+
 -- Nobody can have started it, so it goes back as if it had never been claimed.
 local function put_back(id, run)
   redis.call('HDEL', run_key(id), 'token')
   redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'express', 'ready', NOW,
     'attempt', math.max((tonumber(run[3]) or 1) - 1, 0))
-  back[#back + 1] = place_of(id, run[7], run[15])
+  back[#back + 1] = place_of(id, run[7], run[8])
   count('released')
 end
 
 local function rescue(id, run)
   local crashes = (tonumber(run[4]) or 0) + 1
   local fault, ends = last_fault(crashes, tonumber(run[14]) or 0)
-  local task = { arrived = run[7], due = run[8], sla = run[9], key = run[10], corr = run[11],
+  local task = { arrived = run[7], sla = run[9], key = run[10], corr = run[11],
     accepted = run[12] }
   local state = 'waiting'
   record_attempt(id, run[3] or 1, run[5], run[6], fault)
@@ -90,7 +103,7 @@ local function rescue(id, run)
     finish(id, state, task, window, 'error', fault)
   else
     redis.call('HSET', run_key(id), 'state', state, 'lane', 'express', 'ready', NOW)
-    back[#back + 1] = place_of(id, run[7], run[15])
+    back[#back + 1] = place_of(id, run[7], run[8])
     announce('type', 'rescued', 'id', id, 'worker', run[5] or '')
   end
   count('rescued')
@@ -104,8 +117,7 @@ local expired = held_ms > 0 and {}
   or redis.call('ZRANGEBYSCORE', INFLIGHT, '-inf', '(' .. NOW, 'LIMIT', 0, limit)
 for _, id in ipairs(expired) do
   local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'attempt', 'crashes', 'worker',
-    'started', 'arrived', 'due', 'sla', 'key', 'corr', 'accepted', 'cancel',
-    'revived', 'nth')
+    'started', 'arrived', 'nth', 'sla', 'key', 'corr', 'accepted', 'cancel', 'revived')
   if run.err or not run[1] then
     end_without_record(id, window)
   elseif run[1] == 'in_progress' and not run[13] and never_started(run[2]) then
@@ -140,6 +152,7 @@ write_pace(paced, waiting > 0 and config[2] ~= '1')
 if watch_recovery('forecast', function() return waiting == 0 end) then
   redis.call('HDEL', PACE, 'told')
 end
+count_observed()
 write_tally()
 if config[2] ~= '1' and count_entries() > 0 then ring() end
 return { NOW, promoted, rescued, rungs, more and 1 or 0, held_ms,

@@ -4,7 +4,7 @@
 -- ARGV   1 task prefix   2 now_ms   3 limit   4 for how long, in ms: then another may take them
 -- Reply  'no_queue' | for each: {id, tries, field, value, ...}
 -- Keeps  at least once (R19): one that is taken by a process that dies comes again.
--- include queue tally outbox
+-- include queue places tally outbox
 
 if redis.call('EXISTS', CONFIG) == 0 then return 'no_queue' end
 redis.call('ZCARD', ACTIONS)

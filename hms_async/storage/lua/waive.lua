@@ -4,20 +4,20 @@
 -- ARGV   1 task prefix   2 now_ms   3 id   4 reason
 -- Reply  'ok' | 'already' | 'no_promise' | 'gone' | the state that does not allow it
 -- Keeps  a promise is closed once: as met, missed or waived. The task itself goes on.
--- include queue open tally clock
+-- include queue places clock open tally histogram tell finish
 
 local id = ARGV[3]
-local run = redis.pcall('HMGET', run_key(id), 'state', 'queue', 'sla', 'due', 'waived', 'corr')
+local run = redis.pcall('HMGET', run_key(id), 'state', 'queue', 'sla', 'waived', 'corr')
 if run.err or not run[1] or run[2] ~= QUEUE then return 'gone' end
 if not OPEN[run[1]] then return run[1] end
-if run[5] then return 'already' end
+if run[4] then return 'already' end
 if not run[3] then return 'no_promise' end
 check_types()
 begin_draining()
-redis.call('HSET', run_key(id), 'waived', ARGV[4], 'waived_due', run[4] or '')
-redis.call('HDEL', run_key(id), 'sla', 'due')
+redis.call('HSET', run_key(id), 'waived', ARGV[4], 'waived_sla', run[3])
+redis.call('HDEL', run_key(id), 'sla')
 take_off_the_clock({ id })
 count('waived')
-announce('type', 'sla.waived', 'id', id, 'corr', run[6] or '', 'reason', ARGV[4])
+announce('type', 'sla.waived', 'id', id, 'corr', run[5] or '', 'reason', ARGV[4])
 write_tally()
 return 'ok'

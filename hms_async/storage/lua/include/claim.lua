@@ -1,10 +1,7 @@
--- Take tasks from the lanes under a lease (R4, R8, R10, R14, R15). Needs queue, tally, clock,
--- finish.
+-- Take tasks from the lanes under a lease (R4, R8, R10, R14, R15). Needs queue, places, finish,
+-- adopt.
 
 local BYTES_A_CALL = 4194304
-local SMALL_BODY = 16384 -- records name the size of bodies above this one only
-local LARGEST_RAW = 65536
-local claimed_ids = {}
 local claimed_before = 0 -- claims of the queue before this call
 
 local function reader(key, lane)
@@ -24,100 +21,29 @@ local function peek(lane)
   return lane.entries[lane.position]
 end
 
--- A record for an entry that no script of ours put there: it counts as adopted (R5).
-local function adopt(id, body, queue, policy, corr)
-  if body then redis.call('SET', body_key(id), body) end
-  redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'normal', 'queue', queue,
-    'arrived', NOW)
-  if corr then redis.call('HSET', run_key(id), 'corr', corr) end
-  if body and #body > SMALL_BODY then redis.call('HSET', run_key(id), 'size', #body) end
-  count('adopted')
-  if policy.sla then
-    redis.call('HSET', run_key(id), 'sla', policy.sla, 'due', NOW + policy.sla)
-    if DRIFT > 0 then redis.call('HSET', run_key(id), 'shift', DRIFT) end
-    put_on_the_clock(id, read_ladder(policy.ladder), NOW - DRIFT, policy.sla)
-  end
-end
-
-local function fail_at_claim(id, task, policy, kind, message)
-  local fault = cjson.encode({ type = kind, message = message })
-  finish(id, 'failed', task, policy.window, 'error', fault)
-end
-
-local function refuse_entry(id, entry, queue, policy, message)
-  adopt(id, entry, queue, policy)
-  fail_at_claim(id, { arrived = NOW, due = policy.sla and NOW + policy.sla, sla = policy.sla },
-    policy, 'EnvelopeInvalid', message)
-end
-
--- Returns the id of an adopted JSON object, or nothing when it was refused or dropped.
-local function adopt_json(entry, spare_id, queue, policy)
-  if #entry > LARGEST_RAW then
-    return refuse_entry(spare_id, entry, queue, policy, 'a raw entry over 64 KiB is not read')
-  end
-  local readable, object = pcall(cjson.decode, entry)
-  if not readable or type(object) ~= 'table' or not string.find(entry, '^%s*{') then
-    return refuse_entry(spare_id, entry, queue, policy, 'not a JSON object')
-  end
-  if object.v ~= nil and object.v ~= 1 then
-    return refuse_entry(spare_id, entry, queue, policy, 'an envelope of an unknown version')
-  end
-  if object.payload == nil then
-    return refuse_entry(spare_id, entry, queue, policy, 'the field "payload" is missing')
-  end
-  local id = type(object.id) == 'string' and is_id(object.id) and object.id or spare_id
-  if redis.call('EXISTS', body_key(id), run_key(id)) > 0 then
-    count('dropped')
-    return nil
-  end
-  local corr = type(object.correlation_id) == 'string' and object.correlation_id or nil
-  adopt(id, entry, queue, policy, corr)
-  return id
-end
-
 -- The record of a task that is claimed; without a lane it is the normal one.
 local function read_record(id)
   local record = run_key(id)
-  local run = redis.pcall('HMGET', record, 'state', 'lane', 'queue', 'arrived', 'ready', 'due',
+  local run = redis.pcall('HMGET', record, 'state', 'lane', 'queue', 'arrived', 'ready', 'sla',
     'attempt', 'crashes', 'size', 'limits')
   return run[1] and { id = id, record = record, state = run[1], lane = run[2] or 'normal',
-    queue = run[3], arrived = run[4], ready = run[5], due = run[6], attempt = tonumber(run[7]) or 0,
+    queue = run[3], arrived = run[4], ready = run[5], sla = run[6], attempt = tonumber(run[7]) or 0,
     crashes = tonumber(run[8]) or 0, size = run[9],
     limits = run[10] }
 end
 
--- An id without a record. Returns whether it is what was left behind by a task that has moved
--- on, or that has been forgotten since; else it ends in failed: one of ours that lost its record,
--- or a stranger's.
-local function is_left_behind(id, queue, policy, stale)
-  for _, set in ipairs({ SCHEDULED, RETRY, INFLIGHT, unpack(ENDED) }) do
-    if redis.call('ZSCORE', set, id) then return true end
-  end
-  if redis.call('EXISTS', body_key(id), run_key(id)) > 0 then
-    end_without_record(id, policy.window)
-    return false
-  end
-  if stale > 0 then return true end
-  adopt(id, nil, queue, policy)
-  fail_at_claim(id, { arrived = NOW, due = policy.sla and NOW + policy.sla, sla = policy.sla },
-    policy, 'BodyLost', 'no record of this id: body_lost')
-  return false
-end
-
 -- Whether a task is not to be started any more: its time is over, so it ends here.
 local function ends_unstarted(task, policy)
-  local late = policy.expire_late and tonumber(task.due)
-  if not (task.limits or policy.max_wait or late) then return false end
-  local id = task.id
-  local rest = redis.call('HMGET', task.record, 'expires', 'max_wait', 'sla', 'key', 'corr',
-    'accepted')
-  task.sla, task.key, task.corr, task.accepted = rest[3], rest[4], rest[5], rest[6]
+  local id, arrived = task.id, tonumber(task.arrived)
+  local rest = redis.call('HMGET', task.record, 'expires', 'max_wait', 'key', 'corr', 'accepted')
+  task.key, task.corr, task.accepted = rest[3], rest[4], rest[5]
   local expires, most = tonumber(rest[1]), tonumber(rest[2]) or policy.max_wait
-  if (expires and NOW > expires) or (late and NOW > late + grace_of(id)) then
+  local due = policy.expire_late and due_of(id, arrived, task.sla)
+  if (expires and NOW > expires) or (tonumber(due) and NOW > due) then
     finish(id, 'expired', task, policy.window)
     return true
   end
-  local waited = since(task.ready or task.arrived)
+  local waited = NOW - (tonumber(task.ready) or arrived or NOW)
   if most and waited > most then
     fail_at_claim(id, task, policy, 'MaxWaitExceeded',
       'waited ' .. waited .. ' ms for an attempt, may wait ' .. most)
@@ -126,34 +52,19 @@ local function ends_unstarted(task, policy)
   return false
 end
 
--- Looks at one entry of a lane and returns the record to claim, or nothing.
+-- Looks at the record of an entry of a lane and returns it if it is to be claimed, or nothing.
 -- Second value: whether the entry was one that a script had left behind.
-local function examine(entry, raw, lane, spare_id, queue, policy, seen, stale)
-  local id = entry
-  if raw then
-    if string.find(entry, '^%s*{') then
-      id = adopt_json(entry, spare_id, queue, policy)
-    else
-      id = refuse_entry(spare_id, entry, queue, policy, 'neither an id nor a JSON object')
-    end
-    return id and read_record(id), false
-  end
-  if seen[id] then return nil, true end
-  local task = read_record(id)
+local function examine(id, task, lane, queue, policy, seen, stale)
   if not task then return nil, is_left_behind(id, queue, policy, stale) end
   if task.queue ~= queue then
     count('dropped') -- a foreign hand pushed the id of another queue's task
     return nil, false
   end
-  if task.state ~= 'waiting' or task.lane ~= lane then return nil, true end
-  if ends_unstarted(task, policy) then return nil, false end
+  if seen[id] or task.state ~= 'waiting' or task.lane ~= lane then return nil, true end
+  if (task.limits or policy.max_wait or policy.expire_late) and ends_unstarted(task, policy) then
+    return nil, false
+  end
   return task, false
-end
-
--- A task that one more crash would fail may be what kills its workers (R15). With a limit of one
--- crash every task would be.
-local function is_suspect(crashes, policy)
-  return crashes > 0 and crashes >= policy.max_crashes - 1
 end
 
 -- Chooses up to `want` records, of them at most `suspects` suspects, who come first, and then up
@@ -178,18 +89,25 @@ local function choose(want, ahead, suspects, lanes, token_stem, queue, policy)
       lane = lanes.normal
     end
     local entry = lane.entries[lane.position]
-    local raw = not is_id(entry)
+    -- Most entries have a record; only of the others it is asked what they are.
+    local task, left_behind = #entry <= LONGEST_ID and read_record(entry), nil
+    local raw = not task and not is_id(entry)
     if raw then
       -- Adopting writes, so there must be room for the body before.
       if examined > 0 and bytes + math.max(#entry, SMALL_BODY) > BYTES_A_CALL then break end
       bytes = bytes + #entry
     end
     examined = examined + 1
-    local task, left_behind = examine(entry, raw, lane.name, token_stem .. 'x' .. examined, queue,
-      policy, seen, stale_before - stale)
+    if raw then
+      local id = adopt_entry(entry, token_stem .. 'x' .. examined, queue, policy)
+      task = id and read_record(id)
+    else
+      task, left_behind = examine(entry, task, lane.name, queue, policy, seen,
+        stale_before - stale)
+    end
     if task and #picked >= want and task.crashes > 0 then break end
     if task then
-      local suspect = is_suspect(task.crashes, policy)
+      local suspect = task.crashes >= policy.suspect_at
       if suspect and suspects == 0 then
         aside[#aside + 1] = task.id
       else
@@ -209,49 +127,45 @@ local function choose(want, ahead, suspects, lanes, token_stem, queue, policy)
   return picked, aside, stale
 end
 
-local suspect_token = ''
-
 local function put_aside(ids)
   for _, id in ipairs(ids) do redis.call('HSET', run_key(id), 'lane', 'suspects') end
   call_in_slices('RPUSH', SUSPECTS, ids)
 end
 
--- Returns the claims, how many of them are to be started at once, and whether suspects may be of
--- use to others now.
-local function claim(want, ahead, suspects, token_stem, worker, queue, lease, policy)
+-- Adds to `taken`, which the exchange begins, what it claims: eight values for each task, their ids,
+-- how many are to be started at once, the token of the suspect, whether suspects may be of use to
+-- others now.
+local function claim(taken, want, ahead, suspects, token_stem, worker, queue, lease, policy)
   local lanes = { suspects = reader(SUSPECTS, 'suspects'), express = reader(EXPRESS, 'express'),
     normal = reader(NORMAL, 'normal') }
-  local picked, aside, stale = choose(want, ahead, suspects, lanes, token_stem, queue,
-    policy)
+  local picked, aside, stale = choose(want, ahead, suspects, lanes, token_stem, queue, policy)
   local bodies = {}
   if #picked > 0 then
     local keys = {}
     for i, task in ipairs(picked) do keys[i] = body_key(task.id) end
     bodies = redis.call('MGET', unpack(keys))
   end
-  local claims, leases, to_start = {}, {}, 0
+  local claims, ids, leases, expires = taken.claims, taken.ids, {}, NOW + lease
   for i, task in ipairs(picked) do
     local id, body = task.id, bodies[i]
     if not body then
-      local rest = redis.call('HMGET', task.record, 'sla', 'key', 'corr', 'accepted')
-      task.sla, task.key, task.corr, task.accepted = unpack(rest, 1, 4)
+      local rest = redis.call('HMGET', task.record, 'key', 'corr', 'accepted')
+      task.key, task.corr, task.accepted = unpack(rest, 1, 3)
       fail_at_claim(id, task, policy, 'BodyLost', 'the body is gone: body_lost')
     else
-      local token = token_stem .. (#claimed_ids + 1)
-      local attempt, since_when = task.attempt + 1, task.ready or task.arrived
+      local k = #ids + 1
+      local token, attempt, arrived = token_stem .. k, task.attempt + 1, tonumber(task.arrived)
       redis.call('HSET', task.record, 'state', 'in_progress', 'token', token, 'worker', worker,
-        'started', NOW, 'attempt', attempt, 'nth', claimed_before + #claimed_ids + 1)
-      observe_since(WAITED, since_when)
-      claimed_ids[#claimed_ids + 1] = id
-      if i <= want then to_start = to_start + 1 end
-      if task.suspect then suspect_token = token end
-      leases[#leases + 1] = NOW + lease
-      leases[#leases + 1] = id
+        'started', NOW, 'attempt', attempt, 'nth', claimed_before + k)
+      local waited = observe_since(WAITED, task.ready and tonumber(task.ready) or arrived)
+      ids[k] = id
+      if i <= want then taken.to_start = taken.to_start + 1 end
+      if task.suspect then taken.suspect = token end
+      leases[2 * k - 1], leases[2 * k] = expires, id
       local n = #claims
       claims[n + 1], claims[n + 2], claims[n + 3] = id, token, attempt
-      claims[n + 4], claims[n + 5] = task.crashes, tonumber(task.arrived) or NOW
-      claims[n + 6] = task.due and task.due + grace_of(id) or ''
-      claims[n + 7], claims[n + 8] = since(since_when), body
+      claims[n + 4], claims[n + 5] = task.crashes, arrived or NOW
+      claims[n + 6], claims[n + 7], claims[n + 8] = due_of(id, arrived, task.sla), waited, body
     end
   end
   -- New place before old place (R8).
@@ -262,30 +176,6 @@ local function claim(want, ahead, suspects, token_stem, worker, queue, lease, po
     if lane.taken > 0 then redis.call('LTRIM', lane.key, lane.taken, -1) end
   end
   count_stale(-stale)
-  if #claimed_ids > 0 then count('claimed', #claimed_ids) end
-  return claims, to_start, suspect_token ~= '' or #aside > 0
-end
-
--- The same number again: the recorded claims whose token still holds, leases renewed (R2), and how
--- many of them are to be started at once.
-local function claim_again(ids, last_to_start, token_stem, lease, policy)
-  local claims, to_start, k = {}, 0, 0
-  for id in string.gmatch(ids, '%S+') do
-    k = k + 1
-    local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'attempt', 'crashes',
-      'arrived', 'due')
-    local token = token_stem .. k
-    local body = redis.call('MGET', body_key(id))[1]
-    if not run.err and run[1] == 'in_progress' and run[2] == token and body then
-      redis.call('ZADD', INFLIGHT, 'XX', NOW + lease, id)
-      if k <= last_to_start then to_start = to_start + 1 end
-      if is_suspect(tonumber(run[4]) or 0, policy) then suspect_token = token end
-      local n = #claims
-      claims[n + 1], claims[n + 2], claims[n + 3] = id, token, tonumber(run[3])
-      claims[n + 4], claims[n + 5] = tonumber(run[4]) or 0, tonumber(run[5]) or NOW
-      claims[n + 6] = run[6] and run[6] + grace_of(id) or ''
-      claims[n + 7], claims[n + 8] = 0, body
-    end
-  end
-  return claims, to_start
+  if #ids > 0 then count('claimed', #ids) end
+  taken.others_wanted = taken.suspect ~= '' or #aside > 0
 end

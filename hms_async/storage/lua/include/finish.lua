@@ -1,10 +1,11 @@
 -- The end of a task: its record, its place among the ended, its clock, its key, its event.
--- Its keys stay until `prune` forgets them with that place. Needs queue, tally, clock.
+-- Its keys stay until `prune` forgets them with that place. Needs queue, places, clock, histogram,
+-- tell.
 
 local ended = {}
 local off_the_clock = {}
 
--- `task` holds what the record said: arrived, due, sla, key, corr, accepted (any may be false).
+-- `task` holds what the record said: arrived, sla, key, corr, accepted (any may be false).
 -- `window` is in ms. Further arguments are fields for the record.
 local function finish(id, state, task, window, ...)
   redis.call('HSET', run_key(id), 'state', state, 'finished', NOW, ...)
@@ -23,13 +24,13 @@ local function finish(id, state, task, window, ...)
       redis.call('PEXPIRE', task.key, math.max(rest, 1))
     end
   end
-  local arrived, due, sla = tonumber(task.arrived), tonumber(task.due), tonumber(task.sla)
-  if due and arrived and sla then
+  local arrived, sla = tonumber(task.arrived), tonumber(task.sla)
+  if arrived and sla then
     off_the_clock[#off_the_clock + 1] = id
     if state == 'done' or state == 'failed' then
-      local grace = grace_of(id)
-      count(NOW <= due + grace and 'met' or 'missed')
-      observe(USED, (NOW - grace - arrived) / sla)
+      local used = NOW - grace_of(id) - arrived
+      count(used <= sla and 'met' or 'missed')
+      observe(USED, used / sla)
     end
   end
   if state == 'done' then observe_since(TOTAL, arrived) end
@@ -45,6 +46,12 @@ local function end_without_record(id, window)
   off_the_clock[#off_the_clock + 1] = id
   finish(id, 'failed', {}, window, 'error',
     '{"type":"BodyLost","message":"the record of this task is gone: body_lost"}')
+end
+
+-- `:at_risk` only shows how things stand, so a foreign key in its place stops nothing.
+local function take_off_the_clock(ids)
+  call_in_slices('ZREM', SLA, ids)
+  if #ids > 0 then redis.pcall('ZREM', AT_RISK, unpack(ids)) end
 end
 
 local function write_ended()

@@ -6,16 +6,6 @@ local function cancelling_key(token)
   return NORMAL .. ':cancelling:' .. (string.match(token, '^(.*)%-%d+%-%d+%.%d+$') or token)
 end
 
--- Whether the task of a lost lease cannot have been started: it was claimed ahead, and its lane has
--- made no call since (R15).
-local function never_started(token)
-  local incarnation, lane, seq, k = string.match(token or '', '^(.*)%-(%d+)%-(%d+)%.(%d+)$')
-  if not k then return false end
-  local record = redis.pcall('GET', NORMAL .. ':lane:' .. incarnation .. ':' .. lane)
-  local last, to_start = string.match(type(record) == 'string' and record or '', '^(%d+) (%d+)')
-  return last == seq and tonumber(k) > tonumber(to_start)
-end
-
 -- The lease has ended, one way or the other: nobody needs to hear of it any more.
 local function no_more_cancelling(token)
   redis.pcall('SREM', cancelling_key(token), token)

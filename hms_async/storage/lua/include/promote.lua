@@ -1,11 +1,11 @@
 -- Scheduled and retrying tasks whose time has come enter a lane (R12, R14).
--- Needs queue, tally, clock, finish.
+-- Needs queue, places, clock, finish.
 
--- A scheduled task's clock starts when it is due; the clock may have stood still since it was
+-- A scheduled task's clock starts when it is due. It may have stood still since the task was
 -- accepted, and its rung was reckoned with then.
 local function start_clock(id, at)
   if DRIFT == 0 then return end
-  local behind = drift_at(at)
+  local behind = DRIFT - (STOPPED and math.max(NOW - math.max(at, STOPPED), 0) or 0)
   local shift = tonumber(redis.call('HGET', run_key(id), 'shift')) or 0
   if behind == shift then return end
   redis.call('HSET', run_key(id), 'shift', behind)
@@ -43,14 +43,4 @@ local function promote(limit, window)
   local scheduled, seen_scheduled = promote_from(SCHEDULED, 'scheduled', limit, window)
   local retried, seen_retrying = promote_from(RETRY, 'retrying', limit, window)
   return scheduled + retried, seen_scheduled >= limit or seen_retrying >= limit
-end
-
--- When the next scheduled or retrying task is due; false when there is none.
-local function next_due()
-  local first = redis.call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')[2]
-  local second = redis.call('ZRANGE', RETRY, 0, 0, 'WITHSCORES')[2]
-  if first and second then
-    return tonumber(first) < tonumber(second) and first or second
-  end
-  return first or second
 end

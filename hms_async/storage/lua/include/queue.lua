@@ -2,41 +2,26 @@
 --
 -- KEYS   1 queue:<q>, the normal lane; all other keys are derived from it, and share its hash tag
 -- ARGV   1 prefix of task keys   2 now_ms, or '' for the server's clock (I9)
+--
+-- A script runs from its top at each call, and what it defines there costs time even if unused: so
+-- only what every script needs is here, the rest is included where it is used.
 
 local NORMAL = KEYS[1]
-local QUEUE = string.match(NORMAL, '([^:{}]+)}?$')
 local EXPRESS = NORMAL .. ':express'
-local SUSPECTS = NORMAL .. ':suspects'
 local BELL = NORMAL .. ':bell'
 local SCHEDULED = NORMAL .. ':scheduled'
-local RETRY = NORMAL .. ':retry'
-local INFLIGHT = NORMAL .. ':inflight'
 local SLA = NORMAL .. ':sla'
-local ENDED = { NORMAL .. ':done', NORMAL .. ':failed', NORMAL .. ':cancelled',
-  NORMAL .. ':expired' }
 local CONFIG = NORMAL .. ':config'
 local COUNTS = NORMAL .. ':counts'
-local EVENTS = NORMAL .. ':events'
-local SWEPT = NORMAL .. ':swept'
-
--- Entries that a script left behind in the lanes (R5).
-local function count_left_behind()
-  return tonumber(redis.call('HGET', COUNTS, 'stale') or 0)
-end
-
--- Entries of all lanes, those left behind included.
-local function count_entries()
-  return redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) + redis.call('LLEN', SUSPECTS)
-end
 
 -- What an id is made of; anything else in a lane is a raw entry.
+local LONGEST_ID = 128
 local function is_id(text)
-  return #text <= 128 and string.find(text, '^%w[%w._-]*$') ~= nil
+  return #text <= LONGEST_ID and string.find(text, '^%w[%w._-]*$') ~= nil
 end
 
 local function body_key(id) return ARGV[1] .. id end
 local function run_key(id) return ARGV[1] .. id .. ':run' end
-local function attempts_key(id) return ARGV[1] .. id .. ':attempts' end
 
 local NOW = tonumber(ARGV[2])
 if not NOW then
@@ -44,13 +29,6 @@ if not NOW then
   NOW = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 local STATS = NORMAL .. ':stats:' .. math.floor(NOW / 60000)
-
--- The lease of a call: what the caller asks for, within 3 s and a day, else the queue's.
-local function lease_of(asked, configured)
-  local wanted = tonumber(asked)
-  if not wanted or wanted ~= wanted then return tonumber(configured) end
-  return math.floor(math.min(math.max(wanted, 3000), 86400000))
-end
 
 -- A century: no delay or promise is longer.
 local LONGEST_MS = 3162240000000
@@ -65,75 +43,18 @@ end
 -- Whether nothing was counted yet in this minute: its counters are to expire then.
 local minute_is_new = false
 
--- These read every key that a script may write, so that one of a wrong type raises before
--- anything has been written: effects before an error would stay (R8).
-local function check_types_to_enqueue()
-  redis.call('LLEN', NORMAL)
-  redis.call('LLEN', EXPRESS)
-  redis.call('LLEN', BELL)
-  redis.call('ZCARD', SCHEDULED)
-  redis.call('ZCARD', SLA)
+-- Reads the counters, so that a key of a wrong type raises before anything has been written:
+-- effects before an error would stay (R8).
+local function check_counters()
   redis.call('HLEN', COUNTS)
   minute_is_new = redis.call('HLEN', STATS) == 0
 end
-
-local function check_types()
-  check_types_to_enqueue()
-  redis.call('LLEN', SUSPECTS)
-  redis.call('ZCARD', RETRY)
-  redis.call('ZCARD', INFLIGHT)
-  for _, set in ipairs(ENDED) do redis.call('ZCARD', set) end
-  redis.call('XLEN', EVENTS)
-end
-
--- At `maxmemory` a script is refused only if its first write needs memory. Scripts that
--- drain work begin with this one, which never does (R9).
-local function begin_draining() redis.call('DEL', NORMAL .. ':none') end
+local function keep_minute() redis.call('PEXPIRE', STATS, 172800000) end
 
 -- The bell carries at most one token; whoever leaves work behind rings again (R12).
+local silent
+local function check_bell() silent = redis.call('LLEN', BELL) == 0 end
 local function ring()
-  if redis.call('LLEN', BELL) == 0 then redis.call('RPUSH', BELL, '1') end
-end
-
--- About the last 200,000 entries stay; `prune` trims by age (R20).
-local function announce(...) redis.call('XADD', EVENTS, 'MAXLEN', '~', 200000, '*', ...) end
-
--- What happened to tasks, up to ten an entry: one for each would cost more than all the rest of
--- their end. `write_told` tells what is left of it when the call ends.
-local TOLD_TOGETHER = 10
-local told = {}
-
-local function announce_tasks(kind, news)
-  local ids, corrs = news.ids, news.corrs
-  if #ids > 1 then
-    ids = table.concat(ids, ' ')
-    if news.in_cases then
-      announce('type', kind, 'ids', ids, 'corrs', cjson.encode(corrs))
-    else
-      announce('type', kind, 'ids', ids)
-    end
-  elseif news.in_cases then
-    announce('type', kind, 'id', ids[1], 'corr', corrs[1])
-  else
-    announce('type', kind, 'id', ids[1])
-  end
-end
-
-local function tell(kind, id, corr)
-  local news = told[kind]
-  if not news then
-    news = { ids = {}, corrs = {} }
-    told[kind] = news
-  end
-  local n = #news.ids + 1
-  news.ids[n], news.corrs[n] = id, corr or ''
-  if corr then news.in_cases = true end
-  if n == TOLD_TOGETHER then
-    announce_tasks(kind, news)
-    told[kind] = nil
-  end
-end
-
-local function write_told()
-  for kind, news in pairs(told) do announce_tasks(kind, news) end
+  if silent then redis.call('RPUSH', BELL, '1') end
+  silent = false
 end

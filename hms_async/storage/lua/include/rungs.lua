@@ -1,5 +1,5 @@
--- Speaking up at the rungs of a promise, and acting (I6, R19). Needs queue, open, tally, clock,
--- finish, lease, front, outbox, incident, cancel.
+-- Speaking up at the rungs of a promise, and acting (I6, R19). Needs queue, places, open, tally,
+-- clock, ladder, tell, finish, lease, outbox, incident, cancel.
 --
 -- A rung advances and speaks in one step, so that it speaks once, whatever number of supervisors
 -- sweeps. Of several that are due the highest speaks for all.
@@ -50,7 +50,7 @@ local function act(action, id, task, rung, late_by, window)
   elseif verb ~= 'reroute' or give_up(id, task, window, 'moved_to', target) then
     put_action(id .. ':' .. rung[3] .. ':' .. action, verb, 'target', target, 'type',
       'sla.' .. rung[3], 'task', id, 'corr', task.corr or '', 'percent', rung[1], 'late_by', late_by,
-      'arrived', task.arrived, 'due', task.due or '', 'severity', severity_of(rung))
+      'arrived', task.arrived, 'due', task.due, 'severity', severity_of(rung))
   end
 end
 
@@ -91,13 +91,15 @@ local function sweep_rungs(ladder, limit, window)
   local due = redis.call('ZRANGEBYSCORE', SLA, '-inf', now, 'LIMIT', 0, limit)
   for _, id in ipairs(due) do
     local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'sla', 'rung', 'corr', 'shift',
-      'lane', 'due', 'key', 'accepted', 'token', 'cancel')
+      'lane', 'key', 'accepted', 'token', 'cancel')
     local arrived, sla = tonumber(run[2]), tonumber(run[3])
     if not run.err and OPEN[run[1]] and arrived and sla then
       local task = { state = run[1], arrived = run[2], sla = run[3], rung = run[4], corr = run[5],
-        lane = run[7] or 'normal', due = run[8], key = run[9], accepted = run[10], token = run[11],
-        cancel = run[12] }
-      arrived = arrived - (tonumber(run[6]) or 0)
+        lane = run[7] or 'normal', key = run[8], accepted = run[9], token = run[10],
+        cancel = run[11] }
+      local shift = tonumber(run[6]) or 0
+      task.due = arrived + sla + DRIFT - shift
+      arrived = arrived - shift
       for _, value in ipairs(speak(id, task, ladder, arrived, sla, window) or {}) do
         said[#said + 1] = value
       end

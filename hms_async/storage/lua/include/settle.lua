@@ -1,4 +1,4 @@
--- Outcomes of attempts (R3, I5). Needs queue, tally, finish, lease, front.
+-- Outcomes of attempts (R3, I5). Needs queue, places, finish, lease, front.
 -- All records are read before the first write, so a broken one cannot stop half way (R8).
 
 local WORDS = { done = true, fail = true, retry = true, error = true, release = true }
@@ -14,9 +14,9 @@ end
 
 local function read_settle(id, token, word)
   local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'queue', 'cancel', 'started',
-    'arrived', 'due', 'sla', 'key', 'corr')
+    'arrived', 'sla', 'key', 'corr')
   local settle = { id = id, token = token, word = word, state = run[1] or '', cancel = run[4],
-    started = run[5], arrived = run[6], due = run[7], sla = run[8], key = run[9], corr = run[10] }
+    started = run[5], arrived = run[6], sla = run[7], key = run[8], corr = run[9] }
   if not run[1] or run[3] ~= QUEUE then
     settle.answer = 'gone'
   elseif run[1] == 'in_progress' and run[2] == token and token ~= '' then
@@ -66,7 +66,7 @@ end
 -- Applies one outcome and returns the state it leads to.
 local function apply(settle, worker, policy)
   local id, word = settle.id, settle.word
-  observe_since(RAN, settle.started)
+  observe_since(RAN, tonumber(settle.started))
   if word == 'done' and #settle.body > policy.max_result then
     word = 'fail'
     read_rest(settle)
