@@ -14,6 +14,7 @@ Confidence = Literal["known", "no_backlog", "paused", "unknown_rate"]
 Sample = Sequence[tuple[int, int | None]]
 """A few waiting tasks: place in the line from 0, and due ms since the epoch, if any."""
 
+_LANES = 3  # suspects, express, normal: in each, the due instants begin anew
 _ROUNDING = 1e-9  # what floats may add to a whole number of slots
 _LEAST_MOVE_MS = 10_000
 _MOVED_SHARE = 5  # the fifth part of the time that was left
@@ -64,9 +65,9 @@ def predict(
     Model: one end after the other, `1 / served_per_s` apart, first those under way, then the line
     in its order; so the task at place p ends after `running + p + 1` of these. A task ends late
     if it ends after its due instant. Between two tasks of the sample the due instant is taken to
-    grow evenly. When it falls somewhere along the line, promises of several lengths are mixed, or
-    lanes follow each other; then a task is taken to be like the nearest one of the sample. So it
-    is where one of two has no promise.
+    grow evenly. Where it falls, another lane begins, and where one of the two has no promise it
+    says nothing: a task between them is taken to be like the nearer one. If it falls more often
+    than there are lanes, promises of several lengths are mixed, and so it is everywhere.
 
     With one promise, in the order of arrival, the number of misses is exact for even arrivals. For
     any others it is wrong by no more than the tasks between those neighbours of the sample where
@@ -219,22 +220,20 @@ def _stretches(sample: Sample, waiting: int) -> list[_Stretch]:
         return []
     points = [(0, points[0][1]), *points, (waiting, points[-1][1])]
     due = [due_ms for _, due_ms in points if due_ms is not None]
-    grows = due == sorted(due)
+    even = sum(later < sooner for sooner, later in pairwise(due)) < _LANES
     return [
-        stretch
-        for left, right in pairwise(points)
-        for stretch in _between(left, right, grows=grows)
+        stretch for left, right in pairwise(points) for stretch in _between(left, right, even=even)
     ]
 
 
 def _between(
-    left: tuple[int, int | None], right: tuple[int, int | None], *, grows: bool
+    left: tuple[int, int | None], right: tuple[int, int | None], *, even: bool
 ) -> Iterator[_Stretch]:
     """Yield what lies between two neighbours of a sample, the left one included."""
     (start, start_due_ms), (end, end_due_ms) = left, right
     if start >= end:
         return
-    if grows and start_due_ms is not None and end_due_ms is not None:
+    if even and start_due_ms is not None and end_due_ms is not None and start_due_ms <= end_due_ms:
         over = (end - start, end_due_ms - start_due_ms)
         yield _Stretch(range(start, end), (start, start_due_ms), over)
         return

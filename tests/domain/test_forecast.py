@@ -342,6 +342,18 @@ def test_mixed_promises_are_right_on_the_average_and_seldom_far_off() -> None:
     assert sum(abs(error) > 0.25 for error in errors) < 8
 
 
+def test_lanes_that_go_first_do_not_blur_the_rest() -> None:
+    # Due instants of two short lanes, later than those of the long one behind them, in which one
+    # came each 10 ms while one each 20 ms is served.
+    first = [NOW_MS + HOUR_MS + 5, NOW_MS + HOUR_MS]
+    due = [*first, *(NOW_MS + 50_000 + 10 * place for place in range(10_000))]
+    missed = [at for place, at in enumerate(due) if NOW_MS + (place + 1) * 20 > at]
+
+    told = forecast(due, 50.0)
+
+    assert (told.misses, told.first_miss_ms) == (len(missed), missed[0])
+
+
 def test_the_warning_comes_long_before_the_first_miss() -> None:
     # 100 a second come, 50 a second are served, a minute is promised. What comes at second t waits
     # for t seconds, so the first to miss comes at second 60, and misses at second 120.
