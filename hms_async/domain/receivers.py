@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from hms_async.domain.signature import check_secret
 from hms_async.errors import ConfigInvalid
 
 
@@ -46,6 +47,8 @@ class Receivers(msgspec.Struct, frozen=True):
             raise ConfigInvalid(
                 "webhook= and webhook_secret= go together: receivers check by the secret who sends"
             )
+        if secret:
+            check_secret(secret)
         return cls(webhook or "", secret or "", tuple(notify))
 
     def __repr__(self) -> str:

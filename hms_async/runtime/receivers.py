@@ -27,10 +27,8 @@ from anyio.lowlevel import RunVar
 
 from hms_async.domain.duration import to_text
 from hms_async.domain.signature import Secret, sign
+from hms_async.domain.sla import Severity
 from hms_async.errors import ConfigInvalid, ReceiverFailed
-
-Severity = Literal["info", "success", "warning", "critical"]
-"""How urgent a notice is; `success` says that something is well again."""
 
 _THREADS = 8
 _URL = re.compile(r"https?://[!-~]+", re.IGNORECASE)
@@ -41,7 +39,12 @@ _LONGEST_AFTER_S = 3_600.0
 _READ_BYTES = 4_096
 _READ_S = 0.5
 _PORTS = {"http": 80, "https": 443}
-_NOTIFY_TYPES = {"info": "info", "success": "success", "warning": "warning", "critical": "failure"}
+_NOTIFY_TYPES: dict[Severity, str] = {
+    "info": "info",
+    "warning": "warning",
+    "error": "failure",
+    "critical": "failure",
+}
 _INSTALL = 'notices need Apprise: pip install "hms-async[notify]"'
 
 T = TypeVar("T")

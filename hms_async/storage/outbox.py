@@ -52,11 +52,11 @@ async def undelivered(server: Server, queue: str, limit: int = 100) -> list[Acti
     async with server.pipeline() as pipe:
         for action_id in ids:
             pipe.hgetall(server.keys.part(queue, f"action:{action_id}"))
-        records = await pipe.execute(raise_on_error=False) if ids else []
+        records: list[Any] = await pipe.execute(raise_on_error=False) if ids else []
     return [
         _action(queue, action_id.encode(), int(record.get(b"tries", 0)), _flat(record))
         for action_id, record in zip(ids, records, strict=True)
-        if isinstance(record, dict) and record
+        if record and not isinstance(record, Exception)
     ]
 
 

@@ -85,5 +85,5 @@ def from_fields(name: str, fields: Mapping[bytes, bytes]) -> Queue:
 
 
 def _rung(percent: float, plus_ms: int, name: str, actions: object = (), *_: Any) -> Rung:
-    known = cast("list[Any]", actions) if isinstance(actions, list) else []
-    return Rung(percent, plus_ms, name, tuple(str(action) for action in known))
+    known = cast("list[object]", actions) if isinstance(actions, list) else []
+    return Rung(percent, plus_ms, name, tuple(map(str, known)))

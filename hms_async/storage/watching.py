@@ -1,6 +1,7 @@
 """How a queue's promise stands: its incidents, and what a forecast is made from."""
 
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 
@@ -86,11 +87,11 @@ async def read_incidents(server: Server, queue: str) -> list[Incident]:
     async with server.pipeline() as pipe:
         for kind in KINDS:
             pipe.hgetall(server.keys.part(queue, f"incident:{kind}"))
-        records = await pipe.execute(raise_on_error=False)
+        records: list[Any] = await pipe.execute(raise_on_error=False)
     incidents: list[Incident] = []
     for record in records:
         # A foreign hand's record shows nothing; the next raise writes it anew.
-        if isinstance(record, dict) and record:
+        if record and not isinstance(record, Exception):
             fields = {key.decode(): value.decode(errors="replace") for key, value in record.items()}
             with suppress(LookupError, ValueError):
                 incidents.append(Incident.read(queue, fields))

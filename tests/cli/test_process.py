@@ -185,7 +185,9 @@ def test_act_watches_and_ends_cleanly(hms: Hms, url: str) -> None:
     with started("act") as act:
         lines = act.until("ready.  Ctrl-C to stop.")
         assert "act        watches every queue: kyc" in lines
-        assert any(line.startswith("warning: the ladder of kyc pages somebody") for line in lines)
+        assert any(
+            line.startswith("tells      the log and the events only for kyc") for line in lines
+        )
         act.until("[ACT] Task REQ-9 broke its promise of 1 s")
         act.send(signal.SIGINT)
         assert act.end()[0] == 0

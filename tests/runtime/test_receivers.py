@@ -14,6 +14,7 @@ import pytest
 from anyio import to_thread
 
 from hms_async import ConfigInvalid, ReceiverFailed, verify_webhook
+from hms_async.domain.sla import Severity
 from hms_async.runtime import receivers
 from hms_async.runtime.receivers import check_receiver_url, notify, post
 
@@ -344,13 +345,13 @@ async def test_a_bad_secret_or_id_is_the_senders_fault(receiver: Receiver) -> No
     ("severity", "word"),
     [
         ("info", "info"),
-        ("success", "success"),
+        ("error", "failure"),
         ("warning", "warning"),
         ("critical", "failure"),
     ],
 )
 async def test_a_notice_arrives_with_its_severity(
-    receiver: Receiver, severity: receivers.Severity, word: str
+    receiver: Receiver, severity: Severity, word: str
 ) -> None:
     await notify([f"json://{receiver.host}/200"], "q is late", "5 <of> 7", severity)
 
