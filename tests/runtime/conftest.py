@@ -6,6 +6,7 @@ from hms_async import AsyncOMSClient
 from hms_async.runtime import bell
 from hms_async.storage.store import Store
 from hms_async.testing import memory_url
+from tests.runtime.receiver import Receiver, receiving
 from tests.runtime.support import Ears
 from tests.servers import Raw
 
@@ -45,3 +46,10 @@ def ears(monkeypatch: pytest.MonkeyPatch) -> Ears:
     monkeypatch.setattr(bell, "WAIT_S", 3_600.0)
     monkeypatch.setattr(bell, "SUPERVISED_WAIT_S", 3_600.0)
     return ears
+
+
+@pytest.fixture
+def receiver() -> Generator[Receiver]:
+    """Somebody outside who hears webhooks."""
+    with receiving() as server:
+        yield server
