@@ -26,6 +26,7 @@ end
 
 -- A record for an entry that no script of ours put there: it counts as adopted (R5).
 local function adopt(id, body, queue, policy, corr)
+  local rung = policy.sla and next_rung_at(read_ladder(policy.ladder), NOW, policy.sla)
   if body then redis.call('SET', body_key(id), body) end
   redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'normal', 'queue', queue,
     'arrived', NOW)
@@ -34,7 +35,6 @@ local function adopt(id, body, queue, policy, corr)
   count('adopted')
   if policy.sla then
     redis.call('HSET', run_key(id), 'sla', policy.sla, 'due', NOW + policy.sla)
-    local rung = next_rung_at(read_ladder(policy.ladder), NOW, policy.sla)
     if rung then redis.call('ZADD', SLA, rung, id) end
   end
 end
