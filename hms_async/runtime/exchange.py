@@ -98,9 +98,7 @@ class Lane:
             StoreRefused: If the server refuses us. An earlier try may have been carried out
                 unheard, so the next exchange has the same number.
         """
-        if not (again or self._refused):
-            self._seq += 1
-        self._refused = False
+        self._count(again=again)
         backoff = Backoff()
         while True:
             try:
@@ -115,8 +113,28 @@ class Lane:
                 want, ahead = unanswered(error), 0
             await backoff.wait()
 
+    async def claim_at_bell(self, wait_s: float) -> Exchanged:
+        """Claim one task when the queue's bell rings, or so many seconds have passed.
+
+        The one claim that may be cancelled. However it is cut short, it may have claimed: ask
+        `again` then. Suspects are left to others, as this process may get one meanwhile (R15).
+        """
+        self._count(again=False)
+        return await self._send((), 1, 0, suspects=False, at_bell_s=wait_s)
+
+    def _count(self, *, again: bool) -> None:
+        if not (again or self._refused):
+            self._seq += 1
+        self._refused = False
+
     async def _send(
-        self, settles: Sequence[Settle], want: int, ahead: int, *, suspects: bool
+        self,
+        settles: Sequence[Settle],
+        want: int,
+        ahead: int,
+        *,
+        suspects: bool,
+        at_bell_s: float | None = None,
     ) -> Exchanged:
         while True:
             reply = await self._store.exchange(
@@ -129,6 +147,7 @@ class Lane:
                 want=want,
                 ahead=ahead,
                 suspects=suspects,
+                at_bell_s=at_bell_s,
             )
             if reply is not None:
                 return reply

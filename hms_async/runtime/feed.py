@@ -47,6 +47,7 @@ class Feed:
         self.queue = queue
         self.handler = handler
         self.lanes = [lanes.make(queue.name) for _ in range(IN_FLIGHT)]
+        self.bell_lane = lanes.make(queue.name)
         self.last_lane = lanes.make(queue.name)
         self.pace = Pace()
         self.outbox: list[Attempt] = []

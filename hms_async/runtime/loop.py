@@ -11,11 +11,13 @@ from collections.abc import Sequence
 
 import anyio
 import msgspec
+from anyio import CancelScope
 from anyio.abc import TaskGroup
 
 from hms_async.domain.outcome import HandedBack
 from hms_async.domain.settle import Settlement
 from hms_async.errors import (
+    HMSError,
     QueueNotFound,
     StoreError,
     StoreProtocol,
@@ -48,6 +50,7 @@ class _Call(msgspec.Struct):
         ahead: How many more.
         suspects: Whether one that a crash would fail may be among them (R15).
         rings: How often the queue's bell had rung before.
+        again: Whether it asks for the answer of the lane's call before.
     """
 
     feed: Feed
@@ -57,6 +60,7 @@ class _Call(msgspec.Struct):
     ahead: int
     suspects: bool
     rings: int
+    again: bool = False
 
     @property
     def claims(self) -> bool:
@@ -91,7 +95,7 @@ class ExchangeLoop:
         polls: bool,
         burst: bool = False,
     ) -> None:
-        self.bell = Bell(store, self._rung, supervised=not polls)
+        self.bell = Bell(store, self._rung, claim=self._claim_at_bell, supervised=not polls)
         self._store = store
         self._slots = slots
         self._feeds = list(feeds)
@@ -104,9 +108,10 @@ class ExchangeLoop:
         self._promised = 0  # slots for what is at hand, and for what is asked for
         self._suspect_asked = False
         self._carriers = IN_FLIGHT
+        self._lent = CancelScope()  # around the bell's wait while it has a slot
         self._over = asyncio.Event()
         self._wake = asyncio.Event()
-        stop.on_change(self._wake.set)
+        stop.on_change(self._stopping)
         slots.on_finished(self._finished)
 
     def _finished(self, attempt: Attempt) -> None:
@@ -116,6 +121,10 @@ class ExchangeLoop:
         feed.outbox.append(attempt)
         self._wake.set()
         self._start(feed)
+
+    def _stopping(self) -> None:
+        self._wake.set()
+        self._lent.cancel()
 
     def shortest_lease_s(self) -> float:
         """Return the shortest lease of the queues served; safe to call from any thread."""
@@ -208,6 +217,8 @@ class ExchangeLoop:
         free = 0 if self._stop.draining else self._free
         if ears := [feed.name for feed in self._feeds if feed.listens(free)]:
             self.bell.listen(ears)
+        else:
+            self._lent.cancel()
         wakes = [at for feed in self._feeds if (at := feed.wakes_at(free)) is not None]
         timeout = max(min(wakes) - time.monotonic(), 0.001) if wakes else None
         with anyio.move_on_after(timeout):
@@ -224,6 +235,38 @@ class ExchangeLoop:
         if self._polls:
             for feed in self._feeds:
                 feed.hungry = True
+        return True
+
+    async def _claim_at_bell(self, queues: Sequence[str], wait_s: float) -> bool:
+        """Lend the bell a slot, so that the server claims a task for it the moment it rings.
+
+        Never the last one, nor one that another queue may need: so nothing waits for its return.
+        And one only: if our host vanishes, the server claims for nobody.
+
+        Returns:
+            Whether the wait is over; without a slot the bell has to wait by itself.
+        """
+        feed = self._by_name[queues[0]]
+        if len(self._by_name) > 1 or self._stop.draining or feed.room(self._free) <= 1:
+            return False
+        lane = feed.bell_lane
+        again = _Call(feed, lane, [], 0, 0, suspects=False, rings=feed.rings, again=True)
+        feed.asked += 1
+        self._promised += 1
+        try:
+            with CancelScope() as self._lent:
+                try:
+                    reply = await lane.claim_at_bell(wait_s)
+                    self._heard(reply)
+                    self._take(again, reply)
+                except (HMSError, asyncio.CancelledError):
+                    # Given up or broken, it may have claimed: its number has the answer (R2).
+                    await self._carry_out(again)
+                    raise
+        finally:
+            feed.asked -= 1
+            self._promised -= 1
+            self._wake.set()
         return True
 
     async def _carry_out(self, call: "_Call") -> None:
@@ -308,11 +351,19 @@ class ExchangeLoop:
             return 0 if self._stop.draining else call.want
 
         reply = await call.lane.exchange(
-            settles, call.want, ahead=call.ahead, unanswered=unanswered, suspects=call.suspects
+            settles,
+            call.want,
+            ahead=call.ahead,
+            unanswered=unanswered,
+            again=call.again,
+            suspects=call.suspects,
         )
+        self._heard(reply)
+        return reply
+
+    def _heard(self, reply: Exchanged) -> None:
         self._reporter.store_up()
         self._held.ask_to_cancel(reply.cancelling)
-        return reply
 
     async def _settle_one_by_one(
         self, call: "_Call", settlements: list[Settlement], settles: list[Settle]

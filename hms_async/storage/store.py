@@ -174,6 +174,7 @@ class Store(Server):
         ahead: int = 0,
         lease_ms: int | None = None,
         suspects: bool = True,
+        at_bell_s: float | None = None,
     ) -> Exchanged | None:
         """Settle attempts and claim new ones, exactly once for each lane and number (R2).
 
@@ -189,6 +190,7 @@ class Store(Server):
             lease_ms: For how long, instead of the queue's lease.
             suspects: Whether a task that one more crash would fail may be among them; a process
                 holds one such at a time (R15).
+            at_bell_s: Wait until the queue's bell rings, or so many seconds have passed.
 
         Returns:
             `None` when a higher number of this lane was seen already.
@@ -197,7 +199,11 @@ class Store(Server):
         args += ("" if lease_ms is None else lease_ms, int(suspects), ahead)
         for settle in settles:
             args += (settle.id, settle.token, settle.word, settle.argument, settle.body)
-        reply = await self.run("exchange", queue, *args)
+        if at_bell_s is None:
+            reply = await self.run("exchange", queue, *args)
+        else:
+            wait = ("BLPOP", self.keys.part(queue, "bell"), at_bell_s)
+            reply = await self.run_after(wait, "exchange", queue, *args)
         return None if reply == b"superseded" else Exchanged.read(reply)
 
     async def extend(self, queue: str, leases: Iterable[tuple[str, str]]) -> Extended:

@@ -13,7 +13,9 @@ local function attempts_key(id) return ARGV[1] .. id .. ':attempts' end
 -- The lease of a call: what the caller asks for, within 3 s and a day, else the queue's.
 local function lease_of(asked, configured)
   local wanted = tonumber(asked)
-  if not wanted or wanted ~= wanted then return tonumber(configured) end
+  if not wanted or wanted ~= wanted then
+    return tonumber(configured) or error('the lease of the queue is no number')
+  end
   return math.floor(math.min(math.max(wanted, 3000), 86400000))
 end
 
