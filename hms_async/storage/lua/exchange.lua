@@ -35,7 +35,7 @@ local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'lease_ms', 'sla
   'clock_stood', 'clock_stopped', 'late', 'max_wait_ms')
 if not config[1] then return 'no_queue' end
 set_clock(config[12], config[13])
-local waiting, due_at = check_types()
+local lanes, due_at = check_types()
 local paused = config[2] == '1'
 local lease = lease_of(ARGV[9], config[3])
 local max_crashes = tonumber(config[11]) or 3
@@ -69,15 +69,15 @@ if ARGV[12] then
   local settles = read_settles(12)
   begin_draining()
   settled = write_settles(settles, worker, policy)
-  waiting = waiting + #released
+  lanes.express = lanes.express + #released
   if tallied.retried then due_at = next_due() end -- a retry may be due at once
 else
   begin_draining()
 end
 if due_at and tonumber(due_at) <= NOW then
   -- include promote
-  waiting = waiting + promote(100, policy.window)
-  due_at = next_due()
+  promote(100, policy.window)
+  lanes, due_at = count_lanes(), next_due()
 end
 
 -- Tasks say when they arrived and what was promised; that gives when they are due.
@@ -90,11 +90,12 @@ local taken = { claims = {}, ids = {}, to_start = 0, suspect = '', others_wanted
 if replayed then
   -- include replay
   claim_again(taken, last_ids, last_to_start, token_stem, lease, policy)
-elseif not paused and want + ahead > 0 and waiting > 0 then
+elseif not paused and want + ahead > 0
+  and lanes.normal + lanes.express + lanes.suspects > 0 then
   -- Where one crash is the end, a task must not be charged for what it had no part in.
   if max_crashes < 2 then ahead = 0 end
   -- include ladder adopt claim
-  claim(taken, want, ahead, suspects, token_stem, worker, queue, lease, policy)
+  claim(taken, lanes, want, ahead, suspects, token_stem, worker, queue, lease, policy)
 end
 if not replayed then
   redis.call('SET', lane_key,
@@ -107,10 +108,9 @@ write_tally()
 
 -- A suspect is rung for when it came or others stay behind it, not at each call of somebody who
 -- may not take it.
-local left = redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS)
-local suspects_left = redis.call('LLEN', SUSPECTS)
-if not paused and (left > 0 or (taken.others_wanted and suspects_left > 0)) then ring() end
-if suspects > 0 and taken.suspect == '' then left = left + suspects_left end
+local left = lanes.normal + lanes.express
+if not paused and (left > 0 or (taken.others_wanted and lanes.suspects > 0)) then ring() end
+if suspects > 0 and taken.suspect == '' then left = left + lanes.suspects end
 return { replayed and 'replayed' or 'ok', NOW, left, due_at or '', tonumber(config[1]),
-  paused and 1 or 0, lease, settled, taken.claims, taken.suspect, suspects_left, cancelling,
+  paused and 1 or 0, lease, settled, taken.claims, taken.suspect, lanes.suspects, cancelling,
   #taken.claims / 8 - taken.to_start }
