@@ -4,7 +4,11 @@ from collections.abc import Mapping
 
 import msgspec
 
+from hms_async.domain.handoff import Handoff
+
 GAP = "gap"
+LONGEST_MESSAGE = 500
+"""Characters of a message; the whole is in the task's record."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +22,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         queue: The queue.
         task_id: The task, if it is about one.
         correlation_id: Its case, if any.
+        message: Of a task that is done, its result's `note`, if that is a text; of one that failed,
+            why. At most 500 characters.
+        handoff: Of a task that is done, the workflow that its handler wants started.
         fields: What else the entry holds.
     """
 
@@ -26,4 +33,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     queue: str
     task_id: str | None = None
     correlation_id: str | None = None
+    message: str | None = None
+    handoff: Handoff | None = None
     fields: Mapping[str, str]

@@ -1,10 +1,13 @@
+import re
+from collections.abc import Callable
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
-from hms_async import AsyncOMSClient, Event, Task
-from tests.runtime.support import PATIENCE_S, QUICK, burst
+from hms_async import AsyncOMSClient, Event, Handoff, ResultInvalid, Task
+from tests.runtime.support import PATIENCE_S, QUICK, burst, do
 from tests.servers import Raw
 
 
@@ -13,10 +16,12 @@ async def _queue(oms: AsyncOMSClient) -> None:
     await oms.create_queue("q", retry=QUICK)
 
 
-async def take(oms: AsyncOMSClient, count: int, after: str | None = "0-0") -> list[Event]:
+async def take(
+    oms: AsyncOMSClient, count: int, after: str | None = "0-0", **options: Any
+) -> list[Event]:
     events: list[Event] = []
     with anyio.fail_after(PATIENCE_S):
-        async for event in oms.events("q", after=after):
+        async for event in oms.events("q", after=after, **options):
             events.append(event)
             if len(events) == count:
                 break
@@ -108,3 +113,110 @@ async def test_a_reader_goes_on_in_the_middle_of_an_entry(oms: AsyncOMSClient) -
     for read in (1, 9, 10, 11, 24):
         rest = await take(oms, 25 - read, after=told[read - 1].id)
         assert [event.task_id for event in rest] == [event.task_id for event in told[read:]]
+
+
+# What a terminal event says.
+
+
+async def ended(oms: AsyncOMSClient, handler: Callable[[Task[Any]], Any]) -> Event:
+    """The event of the end of the one task that a handler does."""
+    await do(oms, handler)
+    *_, event = await take(oms, (await oms.stats("q")).totals.get("retried", 0) + 1)
+    return event
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({"note": "Photo Validated"}, "Photo Validated"),
+        ({"note": "é" * 501}, "é" * 500),
+        ({"note": 5}, None),
+        ({"note": ""}, None),
+        ("note", None),
+        (None, None),
+    ],
+)
+async def test_the_event_of_a_done_task_has_its_note(
+    oms: AsyncOMSClient, result: object, message: str | None
+) -> None:
+    event = await ended(oms, lambda _: result)
+
+    assert (event.type, event.message, event.handoff, event.fields) == ("done", message, None, {})
+
+
+@pytest.mark.parametrize("retryable", [False, True])
+async def test_the_event_of_a_failed_task_says_why(oms: AsyncOMSClient, retryable: bool) -> None:  # noqa: FBT001
+    async def fail(task: Task[Any]) -> None:
+        await task.fail(f"face {task.attempt} missing, " + "x" * 600, retryable=retryable)
+
+    event = await ended(oms, fail)
+
+    assert event.type == "failed"
+    assert event.message == (f"face {3 if retryable else 1} missing, " + "x" * 600)[:500]
+
+
+async def test_an_exception_that_ends_a_task_is_told(oms: AsyncOMSClient) -> None:
+    def explode(_: Task[Any]) -> None:
+        raise ValueError("no ink")
+
+    assert (await ended(oms, explode)).message == "no ink"
+
+
+@pytest.mark.parametrize("as_mapping", [False, True])
+async def test_a_hand_off_is_in_the_event_and_in_the_record(
+    oms: AsyncOMSClient,
+    as_mapping: bool,  # noqa: FBT001
+) -> None:
+    handoff = Handoff("passport.renewal", "REQ-123", {"photo": "sam.jpg"})
+    given = msgspec.structs.asdict(handoff) if as_mapping else handoff
+
+    async def hand_off(task: Task[Any]) -> None:
+        await task.complete({"note": "Photo OK"}, handoff=given)
+
+    event = await ended(oms, hand_off)
+
+    assert (event.message, event.handoff) == ("Photo OK", handoff)
+    record = await oms.get_task(str(event.task_id))
+    assert (record.result, record.handoff) == ({"note": "Photo OK"}, handoff)
+
+
+async def test_a_task_taken_by_hand_hands_off_as_well(oms: AsyncOMSClient) -> None:
+    await oms.enqueue("q", 1)
+    task = await oms.pop_task("q")
+    assert task is not None
+    await task.complete({"note": "paid"}, handoff={"workflow": "fees", "key": "k"})
+
+    (event,) = await take(oms, 1)
+    assert (event.message, event.handoff) == ("paid", Handoff("fees", "k"))
+
+
+@pytest.mark.parametrize(
+    ("handoff", "said"),
+    [
+        ({"workflow": "w"}, "handoff.key: missing"),
+        (Handoff("w", "k", {"when": object()}), "handoff.payload.when: a value of type object"),
+        (Handoff("w", "\ud800"), "handoff.key: a string with a lone surrogate"),
+        (Handoff("w", "k", "x" * 1_000), "the hand-off has 1039 bytes of JSON, the queue takes"),
+    ],
+)
+async def test_a_hand_off_that_is_none_fails_its_task_and_says_why(
+    oms: AsyncOMSClient, handoff: Any, said: str
+) -> None:
+    await oms.create_queue("q", max_payload_bytes=1_000)
+
+    async def hand_off(task: Task[Any]) -> None:
+        await task.complete(1, handoff=handoff)
+
+    event = await ended(oms, hand_off)
+    assert (event.type, event.handoff) == ("failed", None)
+    assert str(event.message).startswith(said)
+
+    await oms.enqueue("q", 1)
+    task = await oms.pop_task("q")
+    assert task is not None
+    with pytest.raises(ResultInvalid, match=re.escape(said)):
+        await task.complete(1, handoff=handoff)
+    assert (await oms.get_task(task.id)).error == {
+        "type": "ResultInvalid",
+        "message": event.message,
+    }

@@ -28,7 +28,7 @@ if ARGV[4] == '1' or not arrived or arrived > NOW then
   if sla then redis.call('HSET', run_key(id), 'due', NOW + sla) end
 end
 redis.call('HDEL', run_key(id), 'attempt', 'crashes', 'finished', 'error', 'result',
-  'token', 'settled_by', 'lost_token', 'cancel', 'revived')
+  'handoff', 'token', 'settled_by', 'lost_token', 'cancel', 'revived')
 if key and redis.pcall('GET', key) == id then redis.call('PERSIST', key) end
 local rung = sla and next_rung_at(ladder, arrived, sla, spoken)
 if rung then redis.call('ZADD', SLA, rung, id) end

@@ -4,8 +4,23 @@
 local ended = {}
 local off_the_clock = {}
 
--- `task` holds what the record said: arrived, due, sla, key, corr, accepted (any may be false).
--- `window` is in ms. Further arguments are fields for the record.
+-- What the event of a failed task says if its worker said nothing: the message of its fault. Only
+-- the ends that are failures pay for this. 500 characters are told, of four bytes at most.
+local function about_fault(fault)
+  local readable, about = pcall(function()
+    local message = cjson.decode(fault).message
+    if message == '' then return nil end
+    if #message > 2000 then
+      message = string.gsub(string.sub(message, 1, 2000), '[\192-\255][\128-\191]*$', '')
+    end
+    return cjson.encode({ message = message })
+  end)
+  return readable and about or nil
+end
+
+-- `task` holds what the record said: arrived, due, sla, key, corr, accepted (any may be false);
+-- and `about`, what its event is to say, if anything. `window` is in ms. Further arguments are
+-- fields for the record; for a failed task the first is `error`, its fault.
 local function finish(id, state, task, window, ...)
   redis.call('HSET', run_key(id), 'state', state, 'finished', NOW, ...)
   local list = ended[state]
@@ -33,7 +48,9 @@ local function finish(id, state, task, window, ...)
   end
   if state == 'done' then observe_since(TOTAL, arrived) end
   count(state)
-  tell(state, id, task.corr)
+  local about = task.about
+  if state == 'failed' and not about then about = about_fault(select(2, ...)) end
+  tell(state, id, task.corr, about)
 end
 
 -- The record of a task of ours is gone, or is no hash any more: what is left ends in failed,
