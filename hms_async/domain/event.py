@@ -1,10 +1,11 @@
 """What happened to a queue and its tasks, as its stream of events tells it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from hms_async.domain.handoff import Handoff
+from hms_async.errors import ConfigInvalid
 
 GAP = "gap"
 LONGEST_MESSAGE = 500
@@ -36,3 +37,20 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     message: str | None = None
     handoff: Handoff | None = None
     fields: Mapping[str, str]
+
+
+def picking(types: Iterable[str] | None) -> Callable[[Event], bool]:
+    """Return what tells whether somebody who asked for these types wants an event.
+
+    A type that ends in a dot stands for all that begin with it. Gaps are always told.
+
+    Raises:
+        ConfigInvalid: If it is no collection of types.
+    """
+    if types is None:
+        return lambda _: True
+    if isinstance(types, str):
+        raise ConfigInvalid(f"types={types!r} is one text: write types=({types!r},)")
+    names = frozenset(types) | {GAP}
+    families = tuple(name for name in names if name.endswith("."))
+    return lambda event: event.type in names or event.type.startswith(families)

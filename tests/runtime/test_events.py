@@ -6,7 +6,7 @@ import anyio
 import msgspec
 import pytest
 
-from hms_async import AsyncOMSClient, Event, Handoff, ResultInvalid, Task
+from hms_async import AsyncOMSClient, ConfigInvalid, Event, Handoff, ResultInvalid, Task
 from tests.runtime.support import PATIENCE_S, QUICK, burst, do
 from tests.servers import Raw
 
@@ -220,3 +220,100 @@ async def test_a_hand_off_that_is_none_fails_its_task_and_says_why(
         "type": "ResultInvalid",
         "message": event.message,
     }
+
+
+# Filters and groups; `tests/storage/test_group.py` has the rest.
+
+
+async def test_only_the_types_that_were_asked_for_are_told(oms: AsyncOMSClient) -> None:
+    await oms.enqueue("q", 1)
+    await burst(oms.url, once_then_done)
+    await oms.pause("q")
+
+    assert [event.type for event in await take(oms, 2, types=("done", "paused"))] == [
+        "done",
+        "paused",
+    ]
+
+
+async def test_a_body_that_did_not_end_is_told_again_and_the_rest_once(
+    oms: AsyncOMSClient, raw: Raw
+) -> None:
+    for _ in range(2):
+        await oms.pause("q")
+        await oms.resume("q")
+    first = await take(oms, 2, group="portal", consumer="a")
+    rest = await take(oms, 3, group="portal", consumer="a")
+
+    assert [event.type for event in first] == ["paused", "resumed"]
+    assert [event.type for event in rest] == ["resumed", "paused", "resumed"]
+    assert rest[0] == first[1]
+    assert raw("XPENDING", "queue:q:events", "portal")["pending"] == 1
+
+
+async def test_tasks_that_ended_together_are_acknowledged_together(
+    oms: AsyncOMSClient, raw: Raw
+) -> None:
+    await oms.enqueue_many("q", range(10))
+    await burst(oms.url, lambda _: None, concurrency=10)
+    told = await take(oms, 10)
+    entries = list(dict.fromkeys(event.id.partition(".")[0] for event in told))
+    last = [event for event in told if event.id.startswith(entries[-1])]
+
+    heard = await take(oms, 10, group="portal", consumer="a")
+    again = await take(oms, len(last), group="portal", consumer="a")
+
+    assert heard == told
+    assert again == last
+    assert raw("XPENDING", "queue:q:events", "portal")["pending"] == 1
+
+
+async def test_two_readers_of_a_group_hear_each_event_once(oms: AsyncOMSClient) -> None:
+    for _ in range(5):
+        await oms.pause("q")
+        await oms.resume("q")
+    heard: list[str] = []
+    everything = anyio.Event()
+
+    async def listen() -> None:
+        async for event in oms.events("q", group="portal", after="0-0"):
+            heard.append(event.id)
+            if len(heard) == 10:
+                everything.set()
+
+    with anyio.fail_after(PATIENCE_S):
+        async with anyio.create_task_group() as group:
+            group.start_soon(listen)
+            group.start_soon(listen)
+            await everything.wait()
+            group.cancel_scope.cancel()
+
+    assert sorted(heard) == [event.id for event in await take(oms, 10)]
+
+
+async def test_a_reader_that_is_cancelled_while_it_waits_loses_nothing(
+    oms: AsyncOMSClient,
+) -> None:
+    events = oms.events("q", group="portal", consumer="a")
+    with anyio.move_on_after(0.05):
+        await anext(events)
+
+    await oms.pause("q")
+    assert [event.type for event in await take(oms, 1, group="portal", consumer="a")] == ["paused"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"consumer": "a"}, "consumer='a' is one of a group: give group=, too"),
+        ({"group": "a b"}, "group 'a b'"),
+        ({"group": "g", "consumer": ""}, "consumer ''"),
+        ({"group": "g", "after": "yesterday"}, "after='yesterday' is not the id of an event"),
+        ({"types": "done"}, "write types=('done',)"),
+    ],
+)
+async def test_arguments_that_make_no_sense_are_named(
+    oms: AsyncOMSClient, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigInvalid, match=re.escape(said)):
+        await anext(oms.events("q", **options))
