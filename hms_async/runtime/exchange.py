@@ -197,5 +197,5 @@ def settlement_of(attempt: Attempt, policy: RetryPolicy) -> Settlement:
 def to_settle(attempt: Attempt, settlement: Settlement) -> Settle:
     """Return a settlement as it is sent."""
     body = settlement.result if settlement.fault is None else encode_fault(settlement.fault)
-    argument = settlement.delay_ms if settlement.word == "retry" else ""
+    argument = settlement.delay_ms if settlement.word == "retry" else settlement.about
     return Settle(attempt.claim.id, attempt.claim.token, settlement.word, argument, body)

@@ -33,12 +33,15 @@ class Refused(NamedTuple):
 
 
 class Settle(NamedTuple):
-    """One attempt's end: task id, token, word, its argument (a delay or a jitter), its JSON."""
+    """One attempt's end: task id, token, word, argument, JSON.
+
+    The argument is a delay, a jitter, or what the event of the end is to say.
+    """
 
     id: str
     token: str
     word: str
-    argument: str | int | float = ""
+    argument: str | bytes | int | float = ""
     body: bytes = b""
 
 

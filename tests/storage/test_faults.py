@@ -13,6 +13,7 @@ from tests.servers import Raw
 from tests.storage.driver import FAULT, Driver
 
 CLAIMED = ("held", "released", "retried", "failing", "unwanted")
+ABOUT = b'{"message":"ok","handoff":{"workflow":"w","key":"k"}}'
 IDS = (*CLAIMED, "waiting", "express", "suspect", "scheduled", "retrying")
 
 
@@ -45,7 +46,7 @@ class Scene:
 
     def settles(self) -> list[Settle]:
         return [
-            Settle("held", self.tokens["held"], "done", "", b"1"),
+            Settle("held", self.tokens["held"], "done", ABOUT, b"1"),
             Settle("released", self.tokens["released"], "release"),
             Settle("retried", self.tokens["retried"], "error", 0.5, FAULT),
             Settle("failing", self.tokens["failing"], "fail", "", FAULT),

@@ -9,6 +9,7 @@
 --        then five for each settle, at most 250 of them: id, token, word, argument, body
 --        word: done (body: result) | fail (body: fault) | retry (argument: delay in ms; fault)
 --              | error (argument: jitter in [0, 1); fault: the queue's retry policy) | release
+--        the argument of done and fail: what their event says, as JSON, or '' (`settle.lua`)
 -- Reply  'no_queue' | 'superseded' | {verdict, now_ms, left, next_due_ms or '', version,
 --        paused, lease_ms, settled, claims, suspect, suspects_left, cancelling,
 --        ahead}
