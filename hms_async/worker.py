@@ -264,7 +264,7 @@ class AsyncWorker:
             )
 
     async def _build(self, store: Store, resources: Any, stop: Stop, *, burst: bool) -> _Parts:
-        lanes = Lanes(store, self.name)
+        lanes = Lanes(store, self.name, heads=len(self.handlers) > 1)
         feeds = [await self._feed(store, one, lanes) for one in self.handlers]
         held, reporter = Held(), Reporter(self.name)
         threads = CapacityLimiter(self.concurrency)

@@ -6,6 +6,7 @@ the loop claims at the bell, and then it is the loop that sees to what a cancell
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 
 import anyio
 from anyio import CancelScope
@@ -16,6 +17,7 @@ from hms_async.storage.store import Store
 
 WAIT_S = 1.0
 SUPERVISED_WAIT_S = 3.0
+LOOK_EVERY_S = 1.0
 _MARGIN_S = 3.0
 
 
@@ -58,6 +60,23 @@ class Bell:
         self._asked.set()
         if self._scope is not None:
             self._scope.cancel()
+
+    async def look(self, queues: Callable[[], Collection[str]]) -> None:
+        """Look now and then at the bells that are not listened to, until cancelled.
+
+        A worker that is busy with one queue takes no tokens of the others, as it could not use
+        them; but it must hear that something more urgent has come. A token that still lies there
+        has found nobody idle. It is left where it is.
+
+        Args:
+            queues: Returns those that something may have come into unheard.
+        """
+        while True:
+            await anyio.sleep(LOOK_EVERY_S)
+            if names := [name for name in queues() if name not in self._listening]:
+                with suppress(StoreError):  # the exchanges tell of it
+                    for queue in await self._store.rung(names):
+                        self._rung(queue)
 
     async def run(self) -> None:
         """Listen until cancelled."""

@@ -46,6 +46,7 @@ class Lane:
         worker: This process's id, for people.
         incarnation: This process, in tokens.
         number: The lane's number; a process has one lane for each exchange in flight.
+        head: Ask for the task that goes next, too.
 
     Attributes:
         busy: Whether a call is under way.
@@ -53,9 +54,17 @@ class Lane:
     """
 
     def __init__(
-        self, store: Store, queue: str, *, worker: str, incarnation: str, number: int
+        self,
+        store: Store,
+        queue: str,
+        *,
+        worker: str,
+        incarnation: str,
+        number: int,
+        head: bool = False,
     ) -> None:
         self.queue = queue
+        self._head = head
         self._store = store
         self._worker = worker
         self._incarnation = incarnation
@@ -148,6 +157,7 @@ class Lane:
                 ahead=ahead,
                 suspects=suspects,
                 at_bell_s=at_bell_s,
+                head=self._head,
             )
             if reply is not None:
                 return reply
@@ -164,10 +174,12 @@ class Lanes:
     Args:
         store: Where the queues are.
         worker: This process's id, for people.
+        heads: Ask with each call for the task that goes next, to choose among queues.
     """
 
-    def __init__(self, store: Store, worker: str) -> None:
+    def __init__(self, store: Store, worker: str, *, heads: bool = False) -> None:
         self._store = store
+        self._heads = heads
         self._worker = worker
         self._incarnation = os.urandom(10).hex()
         self._numbers = itertools.count()
@@ -180,6 +192,7 @@ class Lanes:
             worker=self._worker,
             incarnation=self._incarnation,
             number=next(self._numbers),
+            head=self._heads,
         )
 
 

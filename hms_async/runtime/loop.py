@@ -25,6 +25,7 @@ from hms_async.errors import (
     StoreUnavailable,
 )
 from hms_async.runtime.bell import Bell
+from hms_async.runtime.choice import Choice
 from hms_async.runtime.exchange import Lane, settlement_of, to_settle
 from hms_async.runtime.feed import IN_FLIGHT, Feed
 from hms_async.runtime.leases import Held
@@ -108,6 +109,7 @@ class ExchangeLoop:
         self._promised = 0  # slots for what is at hand, and for what is asked for
         self._suspect_asked = False
         self._carriers = IN_FLIGHT
+        self._choice = Choice()
         self._lent = CancelScope()  # around the bell's wait while it has a slot
         self._over = asyncio.Event()
         self._wake = asyncio.Event()
@@ -144,6 +146,8 @@ class ExchangeLoop:
         """
         for number in range(1, IN_FLIGHT + 1):
             group.start_soon(self._carry, name=f"exchange-{number}")
+        if len(self._feeds) > 1:
+            group.start_soon(self.bell.look, self._unheard, name="look")
         await self._over.wait()
 
     async def _carry(self) -> None:
@@ -172,12 +176,16 @@ class ExchangeLoop:
 
     def _next_call(self) -> "_Call | None":
         """Return what is to be said next, if there is anything; slots are reserved for it (R13)."""
-        for feed in self._feeds:
-            if not feed.dormant and not feed.shut and (call := self._call_for(feed)):
+        feeds = [feed for feed in self._feeds if not feed.dormant and not feed.shut]
+        first = self._choice.among(feeds, self._free) if len(feeds) > 1 else None
+        for feed in feeds if first is None else [first, *feeds]:
+            if call := self._call_for(feed, may_claim=first is None or feed is first):
+                if first is not None and call.claims:
+                    self._choice.taken()
                 return call
         return None
 
-    def _call_for(self, feed: Feed) -> "_Call | None":
+    def _call_for(self, feed: Feed, *, may_claim: bool) -> "_Call | None":
         self._start(feed)
         lane = feed.idle_lane
         if lane is None:
@@ -190,7 +198,7 @@ class ExchangeLoop:
         opens = bool(lane.ahead) and self._free > 0
         news = feed.wants_news and not any(one.busy for one in feed.lanes)
         want = ahead = 0
-        if not self._stop.draining:
+        if may_claim and not self._stop.draining:
             anyway = bool(batch) or opens or news
             want = feed.want(self._free, suspects=suspects, anyway=anyway)
             ahead = feed.ahead(want)
@@ -224,13 +232,16 @@ class ExchangeLoop:
         with anyio.move_on_after(timeout):
             await self._wake.wait()
 
+    def _unheard(self) -> list[str]:
+        """Return queues that were empty when we last asked; no bell is of use at a stop."""
+        return [] if self._stop.draining else [feed.name for feed in self._feeds if feed.idle]
+
     def _rung(self, queue: str | None) -> bool:
         """The bell's answer: whether the token is of use here."""
         self._wake.set()
         if queue is not None:
             feed = self._by_name[queue]
-            feed.rings += 1
-            feed.hungry = True
+            feed.rang()
             return not self._stop.draining and feed.listens(self._free)
         if self._polls:
             for feed in self._feeds:

@@ -175,6 +175,7 @@ class Store(Server):
         lease_ms: int | None = None,
         suspects: bool = True,
         at_bell_s: float | None = None,
+        head: bool = False,
     ) -> Exchanged | None:
         """Settle attempts and claim new ones, exactly once for each lane and number (R2).
 
@@ -191,12 +192,13 @@ class Store(Server):
             suspects: Whether a task that one more crash would fail may be among them; a process
                 holds one such at a time (R15).
             at_bell_s: Wait until the queue's bell rings, or so many seconds have passed.
+            head: Ask for the task that goes next.
 
         Returns:
             `None` when a higher number of this lane was seen already.
         """
         args: list[str | bytes | float] = [queue, worker, incarnation, lane, seq, want]
-        args += ("" if lease_ms is None else lease_ms, int(suspects), ahead)
+        args += ("" if lease_ms is None else lease_ms, int(suspects), ahead, int(head))
         for settle in settles:
             args += (settle.id, settle.token, settle.word, settle.argument, settle.body)
         if at_bell_s is None:
@@ -220,6 +222,15 @@ class Store(Server):
         with connect.translated():
             reply = await self.waiting.blpop(list(bells), timeout=timeout_s)
         return bells[reply[0].decode()] if reply else None
+
+    async def rung(self, queues: Sequence[str]) -> list[str]:
+        """Return those of these queues at whose bell a token lies; it stays there."""
+        async with self.pipeline() as pipe:
+            for queue in queues:
+                pipe.llen(self.keys.part(queue, "bell"))
+            tokens = await pipe.execute(raise_on_error=False)
+        # An error stands for a foreign key in its place; the queue's next exchange tells of it.
+        return [queue for queue, found in zip(queues, tokens, strict=True) if found]
 
     async def ring(self, queue: str) -> None:
         """Give back a token that its taker could not use (R13)."""

@@ -6,13 +6,14 @@
 --        10 '1' if the caller may take a suspect, that is if it holds none (R15)
 --        11 how many more to claim ahead: they are not started before the lane's next call has been
 --           answered, so that a crash before that call is none of theirs (R15)
+--        12 '1' to be told of the task that goes next
 --        then five for each settle, at most 250 of them: id, token, word, argument, body
 --        word: done (body: result) | fail (body: fault) | retry (argument: delay in ms; fault)
 --              | error (argument: jitter in [0, 1); fault: the queue's retry policy) | release
 --        the argument of done and fail: what their event says, as JSON, or '' (`settle.lua`)
 -- Reply  'no_queue' | 'superseded' | {verdict, now_ms, left, next_due_ms or '', version,
 --        paused, lease_ms, settled, claims, suspect, suspects_left, cancelling,
---        ahead}
+--        ahead, head}
 --        verdict: 'ok' | 'replayed'
 --        left:    entries that this caller could take now
 --        settled: two for each settle: answer (ok | already | stale | gone), state
@@ -22,6 +23,7 @@
 --        suspects_left: suspects that wait, whoever may take them
 --        cancelling: tokens of this incarnation whose task is to be cancelled (R17)
 --        ahead: how many of the claims, the last ones, were claimed ahead
+--        head:  when the task that goes next arrived, and when it is due or ''; else empty
 -- Keeps  I3 (tokens: R1, R3), I4, I5, and R2: a number that was answered before claims nothing
 --        new, a lower one does nothing at all.
 -- include queue places clock tally histogram tell finish
@@ -65,9 +67,9 @@ local cancelling = redis.pcall('SRANDMEMBER', NORMAL .. ':cancelling:' .. incarn
 if cancelling.err then cancelling = {} end
 
 local settled = {}
-if ARGV[12] then
+if ARGV[13] then
   -- include open lease front settle
-  local settles = read_settles(12)
+  local settles = read_settles(13)
   begin_draining()
   settled = write_settles(settles, worker, policy)
   lanes.express = lanes.express + #released
@@ -112,6 +114,11 @@ write_tally()
 local left = lanes.normal + lanes.express
 if not paused and (left > 0 or (taken.others_wanted and lanes.suspects > 0)) then ring() end
 if suspects > 0 and taken.suspect == '' then left = left + lanes.suspects end
+local head = {}
+if ARGV[12] == '1' and left > 0 then
+  -- include head
+  head = look_at_head(due_of)
+end
 return { replayed and 'replayed' or 'ok', NOW, left, due_at or '', tonumber(config[1]),
   paused and 1 or 0, lease, settled, taken.claims, taken.suspect, lanes.suspects, cancelling,
-  #taken.claims / 8 - taken.to_start }
+  #taken.claims / 8 - taken.to_start, head }
