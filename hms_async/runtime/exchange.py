@@ -122,14 +122,14 @@ class Lane:
                 want, ahead = unanswered(error), 0
             await backoff.wait()
 
-    async def claim_at_bell(self, wait_s: float) -> Exchanged:
-        """Claim one task when the queue's bell rings, or so many seconds have passed.
+    async def claim_at_bell(self, want: int, wait_s: float) -> Exchanged:
+        """Claim when the queue's bell rings, or so many seconds have passed.
 
         The one claim that may be cancelled. However it is cut short, it may have claimed: ask
         `again` then. Suspects are left to others, as this process may get one meanwhile (R15).
         """
         self._count(again=False)
-        return await self._send((), 1, 0, suspects=False, at_bell_s=wait_s)
+        return await self._send((), want, 0, suspects=False, at_bell_s=wait_s)
 
     def _count(self, *, again: bool) -> None:
         if not (again or self._refused):

@@ -36,6 +36,7 @@ from hms_async.runtime.task import Attempt
 from hms_async.storage.replies import MOST_A_CALL, Exchanged, Settle, Settled
 from hms_async.storage.store import Store
 
+_MOST_LENT = 10
 _FAULT_REST_S = 1.0
 _LEAVE_AFTER_S = 2.0
 
@@ -110,7 +111,7 @@ class ExchangeLoop:
         self._suspect_asked = False
         self._carriers = IN_FLIGHT
         self._choice = Choice()
-        self._lent = CancelScope()  # around the bell's wait while it has a slot
+        self._lent = CancelScope()  # around the bell's wait while it has slots
         self._over = asyncio.Event()
         self._wake = asyncio.Event()
         stop.on_change(self._stopping)
@@ -223,10 +224,12 @@ class ExchangeLoop:
     async def _sleep(self) -> None:
         # While stopping nothing is taken any more, so no bell is of use.
         free = 0 if self._stop.draining else self._free
-        if ears := [feed.name for feed in self._feeds if feed.listens(free)]:
-            self.bell.listen(ears)
-        else:
+        ears = [feed.name for feed in self._feeds if feed.listens(free)]
+        if not ears:
             self._lent.cancel()
+        elif len(self._feeds) > 1 or not self._feeds[0].claiming:
+            # What a call under way may bring needs no claim at the bell, which keeps its token.
+            self.bell.listen(ears)
         wakes = [at for feed in self._feeds if (at := feed.wakes_at(free)) is not None]
         timeout = max(min(wakes) - time.monotonic(), 0.001) if wakes else None
         with anyio.move_on_after(timeout):
@@ -249,25 +252,26 @@ class ExchangeLoop:
         return True
 
     async def _claim_at_bell(self, queues: Sequence[str], wait_s: float) -> bool:
-        """Lend the bell a slot, so that the server claims a task for it the moment it rings.
+        """Lend the bell some slots, so that the server claims for them the moment it rings.
 
-        Never the last one, nor one that another queue may need: so nothing waits for its return.
-        And one only: if our host vanishes, the server claims for nobody.
+        Never the last one, nor any that another queue may need: so nothing waits for their return.
+        And few: if our host vanishes, the server claims for nobody.
 
         Returns:
             Whether the wait is over; without a slot the bell has to wait by itself.
         """
         feed = self._by_name[queues[0]]
-        if len(self._by_name) > 1 or self._stop.draining or feed.room(self._free) <= 1:
+        lent = min(feed.room(self._free) - 1, _MOST_LENT)
+        if len(self._by_name) > 1 or self._stop.draining or lent < 1:
             return False
         lane = feed.bell_lane
         again = _Call(feed, lane, [], 0, 0, suspects=False, rings=feed.rings, again=True)
-        feed.asked += 1
-        self._promised += 1
+        feed.asked += lent
+        self._promised += lent
         try:
             with CancelScope() as self._lent:
                 try:
-                    reply = await lane.claim_at_bell(wait_s)
+                    reply = await lane.claim_at_bell(lent, wait_s)
                     self._heard(reply)
                     self._take(again, reply)
                 except (HMSError, asyncio.CancelledError):
@@ -275,8 +279,8 @@ class ExchangeLoop:
                     await self._carry_out(again)
                     raise
         finally:
-            feed.asked -= 1
-            self._promised -= 1
+            feed.asked -= lent
+            self._promised -= lent
             self._wake.set()
         return True
 

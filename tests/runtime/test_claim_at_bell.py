@@ -1,4 +1,4 @@
-"""The slot that is lent to the bell: its claim is cut short, and loses nothing (R2, R13)."""
+"""The slots that are lent to the bell: its claim is cut short, and loses nothing (R2, R13)."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -100,14 +100,36 @@ async def test_what_rings_comes_with_the_bell(oms: AsyncOMSClient, ears: Ears, w
     assert len(wire.brought) == 3
 
 
-async def test_the_bell_brings_one_and_the_loop_fetches_the_others(
+async def test_the_bell_brings_a_few_and_the_loop_fetches_the_others(
     oms: AsyncOMSClient, ears: Ears, wire: Wire
 ) -> None:
     echo = Echo()
-    async with listening(oms, ears, echo):
+    async with listening(oms, ears, echo, concurrency=4):
         for one in await oms.enqueue_many("q", list(range(5))):
             await oms.result(one.id, timeout=PATIENCE_S)
-    assert (len(wire.brought), sorted(echo.runs, key=str)) == (1, [0, 1, 2, 3, 4])
+    assert (len(wire.brought), sorted(echo.runs, key=str)) == (3, [0, 1, 2, 3, 4])
+
+
+async def test_nothing_is_lent_while_a_call_under_way_may_bring_what_rings(
+    oms: AsyncOMSClient, ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, settling, answered = Store.exchange, anyio.Event(), anyio.Event()
+
+    async def exchange(self: Store, queue: str, **options: Any) -> Exchanged | None:
+        if options["settles"]:
+            settling.set()
+            await answered.wait()
+        return await original(self, queue, **options)
+
+    echo = Echo()
+    async with listening(oms, ears, echo):
+        monkeypatch.setattr(Store, "exchange", exchange)
+        await oms.enqueue("q", 1)
+        await settling.wait()
+        await anyio.wait_all_tasks_blocked()
+        assert ears.heard == []
+        answered.set()
+        await ears.wait_for("q")
 
 
 async def test_the_last_slot_is_not_lent(oms: AsyncOMSClient, ears: Ears, wire: Wire) -> None:
