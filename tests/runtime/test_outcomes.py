@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -314,10 +315,9 @@ async def test_a_handler_that_will_not_be_ended_has_the_last_word(oms: AsyncOMSC
     await oms.create_queue("q", retry=QUICK, run_timeout="20ms")
 
     async def handle(_: Task[Any]) -> str:
-        try:
+        with suppress(asyncio.CancelledError):
             await anyio.sleep_forever()
-        except asyncio.CancelledError:
-            return "finished all the same"
+        return "finished all the same"
 
     record = await do(oms, handle)
 
