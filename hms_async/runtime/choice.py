@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 
-from hms_async.domain.precedence import Head, rank
+from hms_async.domain.precedence import Rank, rank
 from hms_async.runtime.feed import Feed
 
 _UNKNOWN = (False, 0, 0)  # is asked first: nobody knows how urgent it is
@@ -16,16 +16,24 @@ class Choice:
         self._turn = 0
 
     def among(self, feeds: Iterable[Feed], free_slots: int) -> Feed | None:
-        """Return the queue that may claim; `None` when no two want the same slots."""
-        rivals = [feed for feed in feeds if feed.contends(free_slots)]
-        if len(rivals) <= 1:
+        """Return the queue that may claim now; `None` if none of them wants to."""
+        if free_slots <= 0:
             return None
         now = time.monotonic()
-        return min(rivals, key=lambda feed: self._rank(feed.head, feed.server_ms(now)))
+        wanting = [feed for feed in feeds if feed.hungry and feed.rests_until <= now]
+        # Nearly always the first can: so they are not all asked, there may be a thousand.
+        while wanting:
+            best = min(wanting, key=lambda feed: self._rank(feed, now))
+            if best.contends(free_slots):
+                return best
+            wanting.remove(best)
+        return None
 
     def taken(self) -> None:
         """Count a claim that was chosen: one in ten goes by age."""
         self._turn += 1
 
-    def _rank(self, head: Head | None, now_ms: int) -> tuple[bool, int, int]:
-        return _UNKNOWN if head is None else rank(head, now_ms=now_ms, turn=self._turn)
+    def _rank(self, feed: Feed, now: float) -> Rank:
+        if feed.head is None:
+            return _UNKNOWN
+        return rank(feed.head, now_ms=feed.server_ms(now), turn=self._turn)

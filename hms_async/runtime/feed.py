@@ -34,6 +34,7 @@ class Feed:
         limit: How many of its tasks at once.
 
     Attributes:
+        engaged: How many of its tasks this worker has its hands on, until they are settled.
         outbox: Attempts with an outcome, to be settled.
         ready: Attempts that may start as soon as there is a slot, oldest first.
         running: How many are in a slot.
@@ -43,6 +44,10 @@ class Feed:
         backlog: Whether the last answer left something behind.
         rings: How often its bell has rung.
         head: The task that it would give out next, as far as is known; see `choice`.
+        rests_until: Until when it is left alone, on the monotonic clock.
+        due_at: When its next scheduled or retrying task is due, on the monotonic clock.
+        suspects_wait: Whether there are tasks that one more crash would fail (R15).
+        heard_at: When the store last told of it, on the monotonic clock.
     """
 
     def __init__(self, queue: Queue, handler: Handler, lanes: Lanes, limit: int) -> None:
@@ -52,6 +57,7 @@ class Feed:
         self.bell_lane = lanes.make(queue.name)
         self.last_lane = lanes.make(queue.name)
         self.pace = Pace()
+        self.engaged = 0
         self.outbox: list[Attempt] = []
         self.ready: deque[Attempt] = deque()
         self.running = 0
@@ -66,27 +72,15 @@ class Feed:
         self.refused = False
         self._limit = limit
         self._paused = False
-        self._rests_until = 0.0
-        self._due_at: float | None = None
-        self._suspects_wait = False
-        self._heard_at = 0.0
+        self.rests_until = 0.0
+        self.due_at: float | None = None
+        self.suspects_wait = False
+        self.heard_at = 0.0
 
     @property
     def name(self) -> str:
         """The queue's name."""
         return self.queue.name
-
-    @property
-    def dormant(self) -> bool:
-        """Whether there can be nothing to do for it: most are so, where there are many."""
-        return not (
-            self.hungry
-            or self.outbox
-            or self.running
-            or self._suspects_wait
-            or self._due_at is not None
-            or self.at_hand
-        )
 
     @property
     def quiet(self) -> bool:
@@ -101,7 +95,7 @@ class Feed:
     @property
     def shut(self) -> bool:
         """Whether the server refuses it to us, and it is not time yet to ask again."""
-        return self.refused and time.monotonic() < self._rests_until
+        return self.refused and time.monotonic() < self.rests_until
 
     @property
     def full(self) -> bool:
@@ -129,7 +123,7 @@ class Feed:
         Args:
             free_slots: Slots that are free, and promised to nobody.
         """
-        if time.monotonic() < self._rests_until:
+        if time.monotonic() < self.rests_until:
             return 0
         under_limit = self._limit - self.running - self.asked - len(self.ready)
         return max(min(free_slots, under_limit, MOST_A_CALL), 0)
@@ -145,16 +139,15 @@ class Feed:
             suspects: Whether a suspect may be among them: there may be nothing else (R15).
             anyway: Whether the call is made for another reason.
         """
-        if suspects and self._suspects_wait:
+        if suspects and self.suspects_wait:
             self.hungry = True
-        if self._due_at is not None and time.monotonic() >= self._due_at:
-            self.hungry, self._due_at = True, None
+        self.note_due(time.monotonic())
         worth_it = self.hungry and (self.backlog or not self.claiming)
         return min(self.room(free_slots), self.share()) if worth_it or anyway else 0
 
     def ahead(self, want: int) -> int:
         """Return how many tasks to claim beyond those that can start at once."""
-        if not self.backlog or time.monotonic() < self._rests_until:
+        if not self.backlog or time.monotonic() < self.rests_until:
             return 0
         # What is at hand goes back in one call at a stop, so it is never more than one can carry.
         most = min(self.pace.ahead(self._limit), MOST_A_CALL) - self.at_hand
@@ -169,7 +162,7 @@ class Feed:
         return self.running > 0 and time.monotonic() >= self._news_at()
 
     def _news_at(self) -> float:
-        return max(self._heard_at + _NEWS_EVERY_S, self._rests_until)
+        return max(self.heard_at + _NEWS_EVERY_S, self.rests_until)
 
     @property
     def waits_too_long(self) -> bool:
@@ -191,17 +184,17 @@ class Feed:
         self.pace.forget()
 
     def contends(self, free_slots: int) -> bool:
-        """Whether it would claim for slots that are free, if it may."""
-        return (
-            self.hungry
-            and not (self._paused or self.gone)
-            and self.idle_lane is not None
-            and self.room(free_slots) > 0
-        )
+        """Whether it could claim for slots that are free, if it has something to give."""
+        return self.idle_lane is not None and self.room(free_slots) > 0
 
     def server_ms(self, monotonic_s: float) -> int:
         """Return the server's time at a moment of our monotonic clock."""
         return int(monotonic_s * 1_000 + self._ahead_ms)
+
+    def note_due(self, now: float) -> None:
+        """Take note that a scheduled or retrying task has come due."""
+        if self.due_at is not None and now >= self.due_at:
+            self.hungry, self.due_at = True, None
 
     def rang(self) -> None:
         """Take note that there is something to take: if it was empty, it has just come."""
@@ -218,7 +211,7 @@ class Feed:
     def rest(self, seconds: float, *, gone: bool = False, refused: bool = False) -> None:
         """Leave the queue alone for a while, for a fault of its own; it may be gone, or refused."""
         self.gone, self.refused = gone, refused
-        self._rests_until = time.monotonic() + seconds
+        self.rests_until = time.monotonic() + seconds
         self.hungry = True
 
     def listens(self, free_slots: int) -> bool:
@@ -227,17 +220,17 @@ class Feed:
 
     def wakes_at(self, free_slots: int) -> float | None:
         """Return when it needs attention without a bell, on the monotonic clock."""
-        if time.monotonic() < self._rests_until:
-            return self._rests_until
+        if time.monotonic() < self.rests_until:
+            return self.rests_until
         # Without room, what is due can wait for the slot that becomes free.
-        due = [self._due_at] if self._due_at is not None and self.room(free_slots) else []
+        due = [self.due_at] if self.due_at is not None and self.room(free_slots) else []
         news = [self._news_at()] if self.running else []
         return min(due + news, default=None)
 
     def learn(self, reply: Exchanged) -> None:
         """Take note of what an exchange said about the queue."""
-        self._heard_at = time.monotonic()
-        self._ahead_ms = reply.now_ms - self._heard_at * 1_000
+        self.heard_at = time.monotonic()
+        self._ahead_ms = reply.now_ms - self.heard_at * 1_000
         self.head = None
         if reply.head is not None:
             self._set_head(*reply.head)
@@ -248,7 +241,7 @@ class Feed:
             self.rest(_PAUSED_POLL_S)
             return
         self.hungry = self.backlog = reply.left > 0
-        self._suspects_wait = reply.suspects_left > 0
-        self._due_at = None
+        self.suspects_wait = reply.suspects_left > 0
+        self.due_at = None
         if reply.next_due_ms is not None:
-            self._due_at = time.monotonic() + max(reply.next_due_ms - reply.now_ms, 0) / 1_000
+            self.due_at = time.monotonic() + max(reply.next_due_ms - reply.now_ms, 0) / 1_000

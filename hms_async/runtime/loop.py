@@ -6,6 +6,7 @@ answered.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 
@@ -111,6 +112,8 @@ class ExchangeLoop:
         self._suspect_asked = False
         self._carriers = IN_FLIGHT
         self._choice = Choice()
+        self._others_first = False
+        self._next_due = math.inf  # when something scheduled is due in any of the queues
         self._lent = CancelScope()  # around the bell's wait while it has slots
         self._over = asyncio.Event()
         self._wake = asyncio.Event()
@@ -131,7 +134,6 @@ class ExchangeLoop:
 
     def shortest_lease_s(self) -> float:
         """Return the shortest lease of the queues served; safe to call from any thread."""
-        # Not `_feeds`: that list changes while the heartbeat's thread asks.
         return min(self.lease_ms(name) for name in self._by_name) / 1_000
 
     def lease_ms(self, queue: str) -> int:
@@ -177,14 +179,38 @@ class ExchangeLoop:
 
     def _next_call(self) -> "_Call | None":
         """Return what is to be said next, if there is anything; slots are reserved for it (R13)."""
-        feeds = [feed for feed in self._feeds if not feed.dormant and not feed.shut]
-        first = self._choice.among(feeds, self._free) if len(feeds) > 1 else None
-        for feed in feeds if first is None else [first, *feeds]:
+        if len(self._feeds) == 1:
+            feed = self._feeds[0]
+            return None if feed.shut else self._call_for(feed, may_claim=True)
+        self._note_due()
+        first = self._choice.among(self._feeds, self._free)
+        others = [
+            feed
+            for feed in self._feeds
+            if (feed.engaged or feed.suspects_wait) and feed is not first
+        ]
+        others.sort(key=lambda feed: feed.heard_at)
+        chosen = [] if first is None else [first]
+        # In turns, so that neither outcomes nor claims wait for long; but outcomes go together.
+        self._others_first = not self._others_first
+        complete = [feed for feed in others if feed.outbox and not feed.running]
+        for feed in complete + chosen if self._others_first and complete else chosen + others:
+            if feed.shut:
+                continue
             if call := self._call_for(feed, may_claim=first is None or feed is first):
-                if first is not None and call.claims:
+                if feed is first and call.claims:
                     self._choice.taken()
                 return call
         return None
+
+    def _note_due(self) -> None:
+        now = time.monotonic()
+        if now < self._next_due:
+            return
+        for feed in self._feeds:
+            feed.note_due(now)
+        due = [feed.due_at for feed in self._feeds if feed.due_at is not None]
+        self._next_due = min(due, default=math.inf)
 
     def _call_for(self, feed: Feed, *, may_claim: bool) -> "_Call | None":
         self._start(feed)
@@ -224,14 +250,20 @@ class ExchangeLoop:
     async def _sleep(self) -> None:
         # While stopping nothing is taken any more, so no bell is of use.
         free = 0 if self._stop.draining else self._free
-        ears = [feed.name for feed in self._feeds if feed.listens(free)]
+        ears = [feed.name for feed in self._feeds if feed.listens(free)] if free > 0 else []
         if not ears:
             self._lent.cancel()
         elif len(self._feeds) > 1 or not self._feeds[0].claiming:
             # What a call under way may bring needs no claim at the bell, which keeps its token.
             self.bell.listen(ears)
-        wakes = [at for feed in self._feeds if (at := feed.wakes_at(free)) is not None]
-        timeout = max(min(wakes) - time.monotonic(), 0.001) if wakes else None
+        now = time.monotonic()
+        wakes = [
+            at
+            for feed in self._feeds
+            if (feed.engaged or feed.due_at is not None or feed.rests_until > now)
+            and (at := feed.wakes_at(free)) is not None
+        ]
+        timeout = max(min(wakes) - now, 0.001) if wakes else None
         with anyio.move_on_after(timeout):
             await self._wake.wait()
 
@@ -335,7 +367,7 @@ class ExchangeLoop:
         except QueueNotFound as error:
             if not feed.gone:
                 self._reporter.queue_gone(feed.name, error)
-            self._close(batch, settlements, [Settled("gone", "")] * len(batch))
+            self._close(feed, batch, settlements, [Settled("gone", "")] * len(batch))
             feed.rest(_FAULT_REST_S, gone=True)
             return
         except StoreProtocol as error:
@@ -346,7 +378,7 @@ class ExchangeLoop:
         feed.pace.tripped(time.monotonic() - began)
         if runs := [attempt.ran_s() for attempt in batch if attempt.ended]:
             feed.pace.ran(sum(runs) / len(runs))
-        self._close(batch, settlements, reply.settled)
+        self._close(feed, batch, settlements, reply.settled)
         self._take(call, reply)
         if reply.version != feed.queue.version:
             await self._reload(feed)
@@ -396,12 +428,17 @@ class ExchangeLoop:
                 else:
                     settled = reply.settled[0]
                     break
-            self._close([attempt], [settlement], [settled])
+            self._close(feed, [attempt], [settlement], [settled])
 
     def _close(
-        self, batch: list[Attempt], settlements: list[Settlement], settled: list[Settled]
+        self,
+        feed: Feed,
+        batch: list[Attempt],
+        settlements: list[Settlement],
+        settled: list[Settled],
     ) -> None:
         """Let go of attempts whose end the store knows."""
+        feed.engaged -= len(batch)
         self._reporter.closed(self._held.drop(*batch), batch, settlements, settled)
 
     def _take(self, call: "_Call", reply: Exchanged) -> None:
@@ -429,10 +466,9 @@ class ExchangeLoop:
         feed.learn(reply)
         if feed.rings != call.rings:
             feed.hungry = True  # what it rang for may have come after this call
-        if attempts:
-            # The others choose first next time.
-            self._feeds.remove(feed)
-            self._feeds.append(feed)
+        feed.engaged += len(attempts)
+        if feed.due_at is not None:
+            self._next_due = min(self._next_due, feed.due_at)
         self._start(feed)
 
     def _start(self, feed: Feed) -> None:

@@ -112,7 +112,12 @@ write_tally()
 -- A suspect is rung for when it came or others stay behind it, not at each call of somebody who
 -- may not take it.
 local left = lanes.normal + lanes.express
-if not paused and (left > 0 or (taken.others_wanted and lanes.suspects > 0)) then ring() end
+if not paused and (left > 0 or (taken.others_wanted and lanes.suspects > 0)) then
+  ring()
+elseif not silent and left + lanes.suspects == 0 then
+  -- A token that lies there would wake somebody for nothing; whoever brings something rings anew.
+  redis.call('DEL', BELL)
+end
 if suspects > 0 and taken.suspect == '' then left = left + lanes.suspects end
 local head = {}
 if ARGV[12] == '1' and left > 0 then
