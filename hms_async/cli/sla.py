@@ -145,7 +145,7 @@ def check(
     bad = [one for one in _look(url, namespace, queues) if one.clock in wrong]
     if not bad:
         if not quiet:
-            show.say("every promise is kept")
+            show.say(f"no open task is late{' or at risk' if at_risk else ''}")
         return
     if quiet:
         raise SystemExit(1)
@@ -237,7 +237,9 @@ def undelivered(
             ],
         )
     if again or not found:
-        show.say(f"{len(found)} to be tried again" if found else f"{queue} has none")
+        show.say(
+            f"{len(found)} to be tried again" if found else f"no message of {queue} was given up"
+        )
 
 
 def _message(one: Undelivered) -> dict[str, Any]:
