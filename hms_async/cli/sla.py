@@ -13,6 +13,7 @@ from hms_async.domain.forecast import Forecast
 from hms_async.domain.incident import KINDS, Incident
 from hms_async.domain.task import TaskRecord
 from hms_async.runtime.promises import Promise, Undelivered
+from hms_async.telemetry import text
 
 _MARKS = {"breached": ("#", "red"), "at_risk": ("^", "yellow"), "paused": ("||", "magenta")}
 
@@ -89,8 +90,8 @@ def _foreseen(one: Forecast) -> show.Cell:
     if not one.misses:
         return "kept"
     when = show.moment(one.first_miss_ms, one.at_ms)
-    slots = f", {one.slots_wanted} slots wanted" if one.slots_wanted else ""
-    return show.Marked(f"{one.misses} late from {when}{slots}", "yellow")
+    slots = f", {text.number(one.slots_wanted, 'slot')} wanted" if one.slots_wanted else ""
+    return show.Marked(f"{one.misses} late, first {when}{slots}", "yellow")
 
 
 def _incident(one: Incident) -> str:
@@ -230,7 +231,7 @@ def undelivered(
         show.json("sla.undelivered", queue=queue, messages=[_message(one) for one in found])
     elif found:
         show.table(
-            ["ID", "KIND", "TRIES", "MADE", "WHAT"],
+            ["MESSAGE", "KIND", "TRIES", "MADE", "WHAT"],
             [
                 [one.said.id, one.kind, one.tries, show.moment(one.said.made_ms), one.error]
                 for one in found

@@ -223,7 +223,8 @@ def _forecast(fields: Fields) -> str:
     if not missed:
         return f"Queue {fields['queue']}: no task that waits will be late any more"
     first = "is already" if first_s <= 0 else f"in {span(first_s)}"
-    slots = f"; {fields['slots_wanted']} slots wanted" if fields.get("slots_wanted") else ""
+    wanted = fields.get("slots_wanted")
+    slots = f"; {number(wanted, 'slot')} wanted" if wanted else ""
     return f"Queue {fields['queue']}: {_tasks(missed)} will be late, the first {first}{slots}"
 
 
@@ -247,12 +248,17 @@ def _rescued(fields: Fields) -> str:
     return f"{what} rescued from worker {fields['from_worker']}"
 
 
+def number(count: int, what: str) -> str:
+    """Return how many there are: "1 task", "2 tasks"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def _tasks(count: int) -> str:
-    return f"{count} task" if count == 1 else f"{count} tasks"
+    return number(count, "task")
 
 
 def _worker_started(fields: Fields) -> str:
-    slots = f"{fields['slots']} slot" if fields["slots"] == 1 else f"{fields['slots']} slots"
+    slots = number(fields["slots"], "slot")
     return f"Worker {fields['worker_id']} started: {slots} for {', '.join(fields['queues'])}"
 
 
