@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from hms_async.cli import show
 from tests.cli.conftest import Hms
 
 pytestmark = pytest.mark.usefixtures("url", "_queue")
@@ -65,3 +66,18 @@ def test_a_ladder_that_moves_tasks_to_their_own_queue_is_refused(hms: Hms) -> No
 
     assert refused.exit_code == 2
     assert 'moves tasks to "kyc" itself' in refused.stderr
+
+
+def test_no_column_of_the_list_is_lost_on_a_narrow_terminal(
+    hms: Hms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "passport.photo"
+    hms("queue", "create", name, "--sla", "2h")
+    monkeypatch.setattr(show, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    listed = hms("sla", "ls", name).stdout
+
+    assert max(map(len, listed.splitlines())) <= 80
+    for word in ("QUEUE", "CLOCK", "PROMISE", "OPEN", "AT RISK", "LATE", "KEPT", name, "on track"):
+        assert word in listed
