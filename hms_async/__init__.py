@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from hms_async.domain.event import Event
+from hms_async.domain.handoff import Handoff
 from hms_async.domain.queue import Queue, QueueStats
 from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.task import Enqueued, NewTask, TaskPage, TaskRecord, TaskState
@@ -78,6 +79,7 @@ __all__ = [
     "Forecast",
     "HMSError",
     "HandlerInvalid",
+    "Handoff",
     "IdInUse",
     "Incident",
     "IncidentNotFound",

@@ -8,7 +8,7 @@ from hms_async.config import namespace as chosen_namespace
 from hms_async.config import store_url
 from hms_async.domain.count import check_count
 from hms_async.domain.duration import Duration, to_ms
-from hms_async.domain.event import Event
+from hms_async.domain.event import Event, picking
 from hms_async.domain.queue import (
     MEBIBYTE,
     Priority,
@@ -31,18 +31,19 @@ from hms_async.errors import (
     WrongState,
 )
 from hms_async.runtime import results
+from hms_async.runtime.follow import consumer_name, next_events
 from hms_async.runtime.order import to_order, to_orders
 from hms_async.runtime.session import Session
 from hms_async.runtime.task import Task
 from hms_async.storage.connect import check_url, is_memory, redact
 from hms_async.storage.events import EventReader
+from hms_async.storage.group import GroupReader
 from hms_async.storage.store import Store
 
 if TYPE_CHECKING:
     from hms_async.runtime.promises import Promises
 
 _LARGEST_PAGE = 500
-_EVENTS_WAIT_MS = 1_000
 
 
 class AsyncOMSClient:
@@ -446,25 +447,68 @@ class AsyncOMSClient:
         word = await self._store.bump(*await self._find(task_id))
         self._answer(task_id, "ok" if word == "already" else word, "bumped")
 
-    async def events(self, queue: str, *, after: str | None = None) -> AsyncIterator[Event]:
+    async def events(
+        self,
+        queue: str,
+        *,
+        after: str | None = None,
+        types: Iterable[str] | None = None,
+        group: str | None = None,
+        consumer: str | None = None,
+    ) -> AsyncIterator[Event]:
         """Follow what happens to a queue and its tasks, for as long as one listens.
+
+        An event of type `gap` says that entries in between are gone. While the server is away the
+        follower waits, and goes on where it was.
+
+        With a `group` its readers share the events, and each event is told at least once: it
+        counts as read when the body of the loop asks for the next one. Until then it is told
+        again: at once to a reader of the same `consumer` name, after a minute to another reader
+        of the group. A body that a `break` leaves has not asked. Tasks that ended together are told
+        one after the other and count as read together, up to ten; a body that takes longer
+        than a minute for them may find that another reader has been told of them, too.
 
         Args:
             queue: The queue's name.
             after: The id of the last event seen, to go on from there; `"0-0"` for all that are
-                kept; what comes from now on if not given. An event of type `gap` says that
-                entries in between are gone.
+                kept; what comes from now on if not given. With a group, where that begins at its
+                first use; after that it knows its place by itself.
+            types: Only events of these types, and gaps; one that ends in a dot stands for all that
+                begin so, such as `"sla."`.
+            group: The name of the group.
+            consumer: This reader's name in the group, its own as long as it reads. Without one a
+                name is made of host and process, and a restarted reader is another one; the server
+                remembers each.
 
         Raises:
+            ConfigInvalid: If an argument makes no sense; the message names it.
             QueueNotFound: If nobody created the queue.
+            StoreUnavailable: If the server is away at the start.
+            StoreRefused: If a right is missing.
         """
+        wanted = picking(types)
+        reader = self._reader(check_name(queue, what="queue name"), after, group, consumer)
         await self.get_queue(queue)
-        reader = EventReader(self._store, queue, after)
         await reader.start()
         while True:
-            self._opened()
-            for event in await reader.read(_EVENTS_WAIT_MS):
-                yield event
+            for event in await next_events(reader, self._opened):
+                if wanted(event):
+                    yield event
+
+    def _reader(
+        self, queue: str, after: str | None, group: str | None, consumer: str | None
+    ) -> EventReader | GroupReader:
+        if group is None:
+            if consumer is not None:
+                raise ConfigInvalid(f"consumer={consumer!r} is one of a group: give group=, too")
+            return EventReader(self._store, queue, after)
+        return GroupReader(
+            self._store,
+            queue,
+            group=check_name(group, what="group"),
+            consumer=consumer_name() if consumer is None else check_name(consumer, what="consumer"),
+            after=after,
+        )
 
     async def _find(self, task_id: str) -> tuple[str, str]:
         queue = await self._store.queue_of(check_name(task_id, what="task id"))

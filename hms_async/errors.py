@@ -8,7 +8,7 @@ HMSError
 │   └── HandlerInvalid               not something a worker can call
 ├── PayloadInvalid (ValueError)      not JSON; .path says where
 │   └── PayloadTooLarge              over the queue's max_payload_bytes
-├── ResultInvalid (ValueError)       a handler's result is not JSON, or too large
+├── ResultInvalid (ValueError)       a handler's result or hand-off: not JSON, too large
 ├── EnvelopeInvalid (ValueError)     a stored task body that this version cannot read
 ├── ClientClosed (RuntimeError)      used outside its `async with`
 ├── WrongEventLoop (RuntimeError)    used from another event loop than the one that opened it
@@ -100,7 +100,7 @@ class PayloadTooLarge(PayloadInvalid):
 
 
 class ResultInvalid(HMSError, ValueError):
-    """What a handler returned is not JSON or too large; the task fails at once."""
+    """A handler's result or hand-off is not JSON or too large; the task fails at once."""
 
     code = "HMS-E012"
 

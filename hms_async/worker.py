@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from hms_async.domain.count import check_count
 from hms_async.domain.duration import Duration, to_ms
 from hms_async.errors import ConfigInvalid, StoreError, StoreProtocol
 from hms_async.runtime import handlers as registry
+from hms_async.runtime.actions import Call
 from hms_async.runtime.exchange import Lanes
 from hms_async.runtime.execution import Executor
 from hms_async.runtime.feed import Feed
@@ -75,6 +76,7 @@ class AsyncWorker:
         namespace: Goes in front of every key; `HMS_NAMESPACE` if not given.
         name: The worker's name in logs and lists; host and process id if not given.
         supervise: Run the supervisor (ACT) for these queues beside the handlers.
+        actions: Coroutine functions for rungs that say `call:<name>`; see `Supervisor`.
         shutdown_timeout: How long running tasks may take to finish at a stop, before they are
             handed back.
         loop_stall_limit: For how long a handler may block the event loop before the worker's
@@ -98,6 +100,7 @@ class AsyncWorker:
         namespace: str = "",
         name: str | None = None,
         supervise: bool = True,
+        actions: Mapping[str, Call] | None = None,
         shutdown_timeout: Duration = "25s",
         loop_stall_limit: Duration = "60s",
         lifespan: Lifespan | None = None,
@@ -108,6 +111,7 @@ class AsyncWorker:
         self.namespace = chosen_namespace(namespace)
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
         self.supervise = supervise
+        self._actions = actions
         self.supervise_all = False  # `hms dev` watches queues of other processes, too
         self.shutdown_timeout_s = to_ms(shutdown_timeout, name="shutdown_timeout") / 1_000
         self.loop_stall_limit_s = to_ms(loop_stall_limit, name="loop_stall_limit") / 1_000
@@ -264,7 +268,7 @@ class AsyncWorker:
             )
 
     async def _build(self, store: Store, resources: Any, stop: Stop, *, burst: bool) -> _Parts:
-        lanes = Lanes(store, self.name)
+        lanes = Lanes(store, self.name, heads=len(self.handlers) > 1)
         feeds = [await self._feed(store, one, lanes) for one in self.handlers]
         held, reporter = Held(), Reporter(self.name)
         threads = CapacityLimiter(self.concurrency)
@@ -304,7 +308,7 @@ class AsyncWorker:
             slots=slots,
             loop=loop,
             heartbeat=heartbeat,
-            supervisor=Supervisor(self.url, queues=watched, store=store),
+            supervisor=Supervisor(self.url, queues=watched, store=store, actions=self._actions),
             card=Card(store, self.name, self.concurrency, feeds),
             last_act=LastAct(feeds, held, reporter),
         )

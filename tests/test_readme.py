@@ -5,6 +5,7 @@ from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
 
+import anyio
 import pytest
 
 from hms_async import AsyncOMSClient
@@ -83,3 +84,25 @@ def test_every_link_into_the_repository_leads_somewhere() -> None:
     links = re.findall(r"\]\((?!http)([^)#]+)", README)
 
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+async def test_a_hand_off_comes_out_at_the_other_end(
+    service: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ""
+    async with AsyncOMSClient() as oms:
+        await oms.create_queue("passport.photo")
+        worker = service.AsyncWorker(queue="passport.photo", handler=service.check)
+        with anyio.fail_after(10):
+            async with running(worker), anyio.create_task_group() as group:
+                group.start_soon(service.orchestrate)
+                while "Photo Validated Handoff" not in told:
+                    # The group begins with what comes from its first use on.
+                    task = await oms.enqueue("passport.photo", {"file": "sam.jpg"})
+                    await oms.result(task.id, timeout=10)
+                    told += capsys.readouterr().out
+                group.cancel_scope.cancel()
+
+    assert (
+        "Handoff(workflow='passport.renewal', key='REQ-123', payload={'file': 'sam.jpg'})" in told
+    )

@@ -12,6 +12,7 @@ from hms_async.cli import options, records, show
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
 from hms_async.domain.duration import Duration
+from hms_async.domain.handoff import Handoff
 from hms_async.domain.queue import Priority
 from hms_async.domain.task import Enqueued, TaskPage, TaskRecord, TaskState
 
@@ -162,7 +163,7 @@ def _lines(task: TaskRecord) -> list[tuple[str, show.Cell]]:
         ("crashes", task.crashes or show.NONE),
         ("arrived", show.moment(task.arrived_ms)),
         ("due", show.moment(task.due_ms) if task.state.ended else show.due(task.due_ms)),
-        ("waived", show.NONE if task.waived is None else task.waived or "without a reason"),
+        ("waived", task.waived or show.NONE),
         ("moved to", task.moved_to or show.NONE),
         ("expires", show.moment(task.expires_ms)),
         ("starts", show.moment(task.starts_ms)),
@@ -175,6 +176,7 @@ def _lines(task: TaskRecord) -> list[tuple[str, show.Cell]]:
         ("stored", show.short(task.raw, 2_000) if task.raw is not None else show.NONE),
         ("result", show.NONE if task.result is None else show.short(task.result, 2_000)),
         ("error", task.reason or show.NONE),
+        ("hand-off", show.NONE if task.handoff is None else _handoff(task.handoff)),
     ]
     for attempt in task.attempts:
         took = show.span(attempt.finished_ms - attempt.started_ms)
@@ -182,6 +184,10 @@ def _lines(task: TaskRecord) -> list[tuple[str, show.Cell]]:
         reason = attempt.traceback.rstrip() or f"{attempt.error_type}: {attempt.error}"
         lines.append((f"attempt {attempt.number}", f"{told}\n{reason}"))
     return lines
+
+
+def _handoff(handoff: Handoff) -> str:
+    return show.short(f"{handoff.workflow} {handoff.key} {show.short(handoff.payload)}", 2_000)
 
 
 @job.command()

@@ -3,6 +3,8 @@
 from math import inf
 from typing import Any
 
+import msgspec
+
 from hms_async.cli import show
 from hms_async.domain.queue import Queue, QueueStats
 from hms_async.domain.task import TaskRecord
@@ -127,6 +129,7 @@ def task(one: TaskRecord) -> dict[str, Any]:
         "worker": one.worker,
         "result": one.result,
         "error": dict(one.error) if one.error else None,
+        "handoff": msgspec.structs.asdict(one.handoff) if one.handoff else None,
         "attempts": [
             {
                 "number": attempt.number,

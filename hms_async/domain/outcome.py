@@ -39,9 +39,11 @@ class Completed(msgspec.Struct, frozen=True):
 
     Attributes:
         result: Its result as JSON; `null` when the handler gave none.
+        about: What its event says, as JSON: the result's note and a hand-off; empty without them.
     """
 
     result: bytes = b"null"
+    about: bytes = b""
 
 
 class Failed(msgspec.Struct, frozen=True):

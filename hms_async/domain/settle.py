@@ -20,12 +20,14 @@ class Settlement(msgspec.Struct, frozen=True):
         word: What happens to the task.
         delay_ms: For `retry`: how long until the next attempt.
         result: For `done`: the result as JSON.
+        about: For `done`: what its event says, as JSON, or nothing.
         fault: For `fail` and `retry`: why.
     """
 
     word: Word
     delay_ms: int = 0
     result: bytes = b""
+    about: bytes = b""
     fault: Fault | None = None
 
 
@@ -41,8 +43,8 @@ def decide(
         jitter: A uniform draw from [0, 1).
     """
     match outcome:
-        case Completed(result):
-            return Settlement("done", result=result)
+        case Completed(result, about):
+            return Settlement("done", result=result, about=about)
         case HandedBack():
             return Settlement("release")
         case Failed(fault, retryable=False):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from hms_async.domain.duration import Duration, ms_to_instant
+from hms_async.domain.handoff import Handoff
 from hms_async.domain.outcome import Fault
 from hms_async.domain.queue import Priority
 
@@ -153,6 +154,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         worker: Who holds it, or held it last.
         result: What it came to.
         error: Why it failed, or why its last attempt did.
+        handoff: What its handler left to a workflow, when it said so.
         attempts: The last ten attempts that failed.
         raw: The body as stored, when it cannot be read.
     """
@@ -178,6 +180,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     worker: str | None = None
     result: Any = None
     error: Mapping[str, str] | None = None
+    handoff: Handoff | None = None
     attempts: tuple[Attempt, ...] = ()
     raw: bytes | None = None
 

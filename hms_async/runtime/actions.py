@@ -110,7 +110,8 @@ class Actions:
             log.warning("action.unsettled", queue=queue.name, action=action.id, error=str(unheard))
 
     async def _perform(self, action: Action, queue: Queue) -> None:
-        from hms_async.runtime import receivers  # noqa: PLC0415  # slow to import, seldom needed
+        # Slow to import, and seldom needed.
+        from hms_async.runtime.receivers import notify, post  # noqa: PLC0415
 
         match action.kind:
             case "webhook":
@@ -118,11 +119,11 @@ class Actions:
                 if not to.webhook:
                     raise ReceiverFailed("the queue has no webhook any more", retryable=False)
                 body = msgspec.json.encode(_message(action))
-                await receivers.post(to.webhook, to.secret, action.id, body)
+                await post(to.webhook, to.secret, action.id, body)
             case "notify":
                 said = to_escalation(action)
                 title, text = in_words(said)
-                await receivers.notify(queue.settings.receivers.notify, title, text, said.severity)
+                await notify(queue.settings.receivers.notify, title, text, said.severity)
             case "reroute":
                 await self._reroute(action)
             case "call":

@@ -46,6 +46,7 @@ class Lane:
         worker: This process's id, for people.
         incarnation: This process, in tokens.
         number: The lane's number; a process has one lane for each exchange in flight.
+        head: Ask for the task that goes next, too.
 
     Attributes:
         busy: Whether a call is under way.
@@ -53,9 +54,17 @@ class Lane:
     """
 
     def __init__(
-        self, store: Store, queue: str, *, worker: str, incarnation: str, number: int
+        self,
+        store: Store,
+        queue: str,
+        *,
+        worker: str,
+        incarnation: str,
+        number: int,
+        head: bool = False,
     ) -> None:
         self.queue = queue
+        self._head = head
         self._store = store
         self._worker = worker
         self._incarnation = incarnation
@@ -98,9 +107,7 @@ class Lane:
             StoreRefused: If the server refuses us. An earlier try may have been carried out
                 unheard, so the next exchange has the same number.
         """
-        if not (again or self._refused):
-            self._seq += 1
-        self._refused = False
+        self._count(again=again)
         backoff = Backoff()
         while True:
             try:
@@ -115,8 +122,28 @@ class Lane:
                 want, ahead = unanswered(error), 0
             await backoff.wait()
 
+    async def claim_at_bell(self, want: int, wait_s: float) -> Exchanged:
+        """Claim when the queue's bell rings, or so many seconds have passed.
+
+        The one claim that may be cancelled. However it is cut short, it may have claimed: ask
+        `again` then. Suspects are left to others, as this process may get one meanwhile (R15).
+        """
+        self._count(again=False)
+        return await self._send((), want, 0, suspects=False, at_bell_s=wait_s)
+
+    def _count(self, *, again: bool) -> None:
+        if not (again or self._refused):
+            self._seq += 1
+        self._refused = False
+
     async def _send(
-        self, settles: Sequence[Settle], want: int, ahead: int, *, suspects: bool
+        self,
+        settles: Sequence[Settle],
+        want: int,
+        ahead: int,
+        *,
+        suspects: bool,
+        at_bell_s: float | None = None,
     ) -> Exchanged:
         while True:
             reply = await self._store.exchange(
@@ -129,6 +156,8 @@ class Lane:
                 want=want,
                 ahead=ahead,
                 suspects=suspects,
+                at_bell_s=at_bell_s,
+                head=self._head,
             )
             if reply is not None:
                 return reply
@@ -145,10 +174,12 @@ class Lanes:
     Args:
         store: Where the queues are.
         worker: This process's id, for people.
+        heads: Ask with each call for the task that goes next, to choose among queues.
     """
 
-    def __init__(self, store: Store, worker: str) -> None:
+    def __init__(self, store: Store, worker: str, *, heads: bool = False) -> None:
         self._store = store
+        self._heads = heads
         self._worker = worker
         self._incarnation = os.urandom(10).hex()
         self._numbers = itertools.count()
@@ -161,6 +192,7 @@ class Lanes:
             worker=self._worker,
             incarnation=self._incarnation,
             number=next(self._numbers),
+            head=self._heads,
         )
 
 
@@ -178,5 +210,5 @@ def settlement_of(attempt: Attempt, policy: RetryPolicy) -> Settlement:
 def to_settle(attempt: Attempt, settlement: Settlement) -> Settle:
     """Return a settlement as it is sent."""
     body = settlement.result if settlement.fault is None else encode_fault(settlement.fault)
-    argument = settlement.delay_ms if settlement.word == "retry" else ""
+    argument = settlement.delay_ms if settlement.word == "retry" else settlement.about
     return Settle(attempt.claim.id, attempt.claim.token, settlement.word, argument, body)

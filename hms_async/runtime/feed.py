@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hms_async.domain.outcome import HandedBack
 from hms_async.domain.pace import Pace
+from hms_async.domain.precedence import Head
 from hms_async.domain.queue import Queue
 from hms_async.runtime.exchange import Lane, Lanes
 from hms_async.runtime.handlers import Handler
@@ -41,12 +42,14 @@ class Feed:
         hungry: Whether there may be something to take.
         backlog: Whether the last answer left something behind.
         rings: How often its bell has rung.
+        head: The task that it would give out next, as far as is known; see `choice`.
     """
 
     def __init__(self, queue: Queue, handler: Handler, lanes: Lanes, limit: int) -> None:
         self.queue = queue
         self.handler = handler
         self.lanes = [lanes.make(queue.name) for _ in range(IN_FLIGHT)]
+        self.bell_lane = lanes.make(queue.name)
         self.last_lane = lanes.make(queue.name)
         self.pace = Pace()
         self.outbox: list[Attempt] = []
@@ -57,6 +60,8 @@ class Feed:
         self.hungry = True
         self.backlog = False
         self.rings = 0
+        self.head: Head | None = None
+        self._ahead_ms = 0.0  # how far the server's clock is before our monotonic one
         self.gone = False
         self.refused = False
         self._limit = limit
@@ -87,6 +92,11 @@ class Feed:
     def quiet(self) -> bool:
         """Whether nothing is to be had from it, as far as is known."""
         return self._paused or self.gone or self.refused or not self.hungry
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is open, and was empty when we last asked."""
+        return not (self.hungry or self._paused or self.gone or self.refused)
 
     @property
     def shut(self) -> bool:
@@ -180,6 +190,31 @@ class Feed:
         self.outbox[:0] = back
         self.pace.forget()
 
+    def contends(self, free_slots: int) -> bool:
+        """Whether it would claim for slots that are free, if it may."""
+        return (
+            self.hungry
+            and not (self._paused or self.gone)
+            and self.idle_lane is not None
+            and self.room(free_slots) > 0
+        )
+
+    def server_ms(self, monotonic_s: float) -> int:
+        """Return the server's time at a moment of our monotonic clock."""
+        return int(monotonic_s * 1_000 + self._ahead_ms)
+
+    def rang(self) -> None:
+        """Take note that there is something to take: if it was empty, it has just come."""
+        self.rings += 1
+        if not self.hungry:
+            now_ms = self.server_ms(time.monotonic())
+            sla_ms = self.queue.settings.sla_ms
+            self._set_head(now_ms, None if sla_ms is None else now_ms + sla_ms)
+        self.hungry = True
+
+    def _set_head(self, arrived_ms: int, due_ms: int | None) -> None:
+        self.head = Head(arrived_ms, due_ms, self.queue.settings.late)
+
     def rest(self, seconds: float, *, gone: bool = False, refused: bool = False) -> None:
         """Leave the queue alone for a while, for a fault of its own; it may be gone, or refused."""
         self.gone, self.refused = gone, refused
@@ -202,6 +237,10 @@ class Feed:
     def learn(self, reply: Exchanged) -> None:
         """Take note of what an exchange said about the queue."""
         self._heard_at = time.monotonic()
+        self._ahead_ms = reply.now_ms - self._heard_at * 1_000
+        self.head = None
+        if reply.head is not None:
+            self._set_head(*reply.head)
         self._paused, self.gone, self.refused = reply.paused, False, False
         if reply.paused:
             # Its bell is not heard then, so it is asked again.

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 
 import anyio
 import msgspec
+from anyio import CancelScope
 from anyio.abc import TaskGroup
 
 from hms_async.domain.outcome import HandedBack
 from hms_async.domain.settle import Settlement
 from hms_async.errors import (
+    HMSError,
     QueueNotFound,
     StoreError,
     StoreProtocol,
@@ -23,6 +25,7 @@ from hms_async.errors import (
     StoreUnavailable,
 )
 from hms_async.runtime.bell import Bell
+from hms_async.runtime.choice import Choice
 from hms_async.runtime.exchange import Lane, settlement_of, to_settle
 from hms_async.runtime.feed import IN_FLIGHT, Feed
 from hms_async.runtime.leases import Held
@@ -33,6 +36,7 @@ from hms_async.runtime.task import Attempt
 from hms_async.storage.replies import MOST_A_CALL, Exchanged, Settle, Settled
 from hms_async.storage.store import Store
 
+_MOST_LENT = 10
 _FAULT_REST_S = 1.0
 _LEAVE_AFTER_S = 2.0
 
@@ -48,6 +52,7 @@ class _Call(msgspec.Struct):
         ahead: How many more.
         suspects: Whether one that a crash would fail may be among them (R15).
         rings: How often the queue's bell had rung before.
+        again: Whether it asks for the answer of the lane's call before.
     """
 
     feed: Feed
@@ -57,6 +62,7 @@ class _Call(msgspec.Struct):
     ahead: int
     suspects: bool
     rings: int
+    again: bool = False
 
     @property
     def claims(self) -> bool:
@@ -91,7 +97,7 @@ class ExchangeLoop:
         polls: bool,
         burst: bool = False,
     ) -> None:
-        self.bell = Bell(store, self._rung, supervised=not polls)
+        self.bell = Bell(store, self._rung, claim=self._claim_at_bell, supervised=not polls)
         self._store = store
         self._slots = slots
         self._feeds = list(feeds)
@@ -104,9 +110,11 @@ class ExchangeLoop:
         self._promised = 0  # slots for what is at hand, and for what is asked for
         self._suspect_asked = False
         self._carriers = IN_FLIGHT
+        self._choice = Choice()
+        self._lent = CancelScope()  # around the bell's wait while it has slots
         self._over = asyncio.Event()
         self._wake = asyncio.Event()
-        stop.on_change(self._wake.set)
+        stop.on_change(self._stopping)
         slots.on_finished(self._finished)
 
     def _finished(self, attempt: Attempt) -> None:
@@ -116,6 +124,10 @@ class ExchangeLoop:
         feed.outbox.append(attempt)
         self._wake.set()
         self._start(feed)
+
+    def _stopping(self) -> None:
+        self._wake.set()
+        self._lent.cancel()
 
     def shortest_lease_s(self) -> float:
         """Return the shortest lease of the queues served; safe to call from any thread."""
@@ -135,6 +147,8 @@ class ExchangeLoop:
         """
         for number in range(1, IN_FLIGHT + 1):
             group.start_soon(self._carry, name=f"exchange-{number}")
+        if len(self._feeds) > 1:
+            group.start_soon(self.bell.look, self._unheard, name="look")
         await self._over.wait()
 
     async def _carry(self) -> None:
@@ -163,12 +177,16 @@ class ExchangeLoop:
 
     def _next_call(self) -> "_Call | None":
         """Return what is to be said next, if there is anything; slots are reserved for it (R13)."""
-        for feed in self._feeds:
-            if not feed.dormant and not feed.shut and (call := self._call_for(feed)):
+        feeds = [feed for feed in self._feeds if not feed.dormant and not feed.shut]
+        first = self._choice.among(feeds, self._free) if len(feeds) > 1 else None
+        for feed in feeds if first is None else [first, *feeds]:
+            if call := self._call_for(feed, may_claim=first is None or feed is first):
+                if first is not None and call.claims:
+                    self._choice.taken()
                 return call
         return None
 
-    def _call_for(self, feed: Feed) -> "_Call | None":
+    def _call_for(self, feed: Feed, *, may_claim: bool) -> "_Call | None":
         self._start(feed)
         lane = feed.idle_lane
         if lane is None:
@@ -181,7 +199,7 @@ class ExchangeLoop:
         opens = bool(lane.ahead) and self._free > 0
         news = feed.wants_news and not any(one.busy for one in feed.lanes)
         want = ahead = 0
-        if not self._stop.draining:
+        if may_claim and not self._stop.draining:
             anyway = bool(batch) or opens or news
             want = feed.want(self._free, suspects=suspects, anyway=anyway)
             ahead = feed.ahead(want)
@@ -206,24 +224,64 @@ class ExchangeLoop:
     async def _sleep(self) -> None:
         # While stopping nothing is taken any more, so no bell is of use.
         free = 0 if self._stop.draining else self._free
-        if ears := [feed.name for feed in self._feeds if feed.listens(free)]:
+        ears = [feed.name for feed in self._feeds if feed.listens(free)]
+        if not ears:
+            self._lent.cancel()
+        elif len(self._feeds) > 1 or not self._feeds[0].claiming:
+            # What a call under way may bring needs no claim at the bell, which keeps its token.
             self.bell.listen(ears)
         wakes = [at for feed in self._feeds if (at := feed.wakes_at(free)) is not None]
         timeout = max(min(wakes) - time.monotonic(), 0.001) if wakes else None
         with anyio.move_on_after(timeout):
             await self._wake.wait()
 
+    def _unheard(self) -> list[str]:
+        """Return queues that were empty when we last asked; no bell is of use at a stop."""
+        return [] if self._stop.draining else [feed.name for feed in self._feeds if feed.idle]
+
     def _rung(self, queue: str | None) -> bool:
         """The bell's answer: whether the token is of use here."""
         self._wake.set()
         if queue is not None:
             feed = self._by_name[queue]
-            feed.rings += 1
-            feed.hungry = True
+            feed.rang()
             return not self._stop.draining and feed.listens(self._free)
         if self._polls:
             for feed in self._feeds:
                 feed.hungry = True
+        return True
+
+    async def _claim_at_bell(self, queues: Sequence[str], wait_s: float) -> bool:
+        """Lend the bell some slots, so that the server claims for them the moment it rings.
+
+        Never the last one, nor any that another queue may need: so nothing waits for their return.
+        And few: if our host vanishes, the server claims for nobody.
+
+        Returns:
+            Whether the wait is over; without a slot the bell has to wait by itself.
+        """
+        feed = self._by_name[queues[0]]
+        lent = min(feed.room(self._free) - 1, _MOST_LENT)
+        if len(self._by_name) > 1 or self._stop.draining or lent < 1:
+            return False
+        lane = feed.bell_lane
+        again = _Call(feed, lane, [], 0, 0, suspects=False, rings=feed.rings, again=True)
+        feed.asked += lent
+        self._promised += lent
+        try:
+            with CancelScope() as self._lent:
+                try:
+                    reply = await lane.claim_at_bell(lent, wait_s)
+                    self._heard(reply)
+                    self._take(again, reply)
+                except (HMSError, asyncio.CancelledError):
+                    # Given up or broken, it may have claimed: its number has the answer (R2).
+                    await self._carry_out(again)
+                    raise
+        finally:
+            feed.asked -= lent
+            self._promised -= lent
+            self._wake.set()
         return True
 
     async def _carry_out(self, call: "_Call") -> None:
@@ -308,11 +366,19 @@ class ExchangeLoop:
             return 0 if self._stop.draining else call.want
 
         reply = await call.lane.exchange(
-            settles, call.want, ahead=call.ahead, unanswered=unanswered, suspects=call.suspects
+            settles,
+            call.want,
+            ahead=call.ahead,
+            unanswered=unanswered,
+            again=call.again,
+            suspects=call.suspects,
         )
+        self._heard(reply)
+        return reply
+
+    def _heard(self, reply: Exchanged) -> None:
         self._reporter.store_up()
         self._held.ask_to_cancel(reply.cancelling)
-        return reply
 
     async def _settle_one_by_one(
         self, call: "_Call", settlements: list[Settlement], settles: list[Settle]

@@ -2,13 +2,15 @@
 
 import time
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from hms_async.domain.duration import Duration, ms_to_instant, to_ms
+from hms_async.domain.handoff import Handoff, read_handoff
 from hms_async.domain.outcome import Completed, Failed, Fault, Outcome, RetryAsked
 from hms_async.errors import AlreadySettled, LeaseLost, PayloadInvalid, ResultInvalid
+from hms_async.storage.about import encode_about, encode_handoff
 from hms_async.storage.codec import encode_json
 from hms_async.storage.replies import Claim
 
@@ -101,19 +103,20 @@ class Attempt:
             raise AlreadySettled(task_id, f"task {task_id} has an outcome; the first one stands")
         self.outcome = outcome
 
-    def complete(self, result: Any) -> None:
-        """Keep a result.
+    def complete(self, result: Any, handoff: Handoff | Mapping[str, Any] | None = None) -> None:
+        """Keep a result, and what is to go on with the case.
 
         Raises:
-            ResultInvalid: If it is not JSON or too large. The attempt is failed with it then:
-                another try would only do the work again, and fail again.
+            ResultInvalid: If either is not JSON or too large, or the hand-off is none. The attempt
+                is failed with it then: another try would only do the work again, and fail again.
         """
         try:
             data = self._encoded(result)
+            about = encode_about(_note_of(result), self._encoded_handoff(handoff))
         except ResultInvalid as error:
             self.record(Failed(Fault("ResultInvalid", str(error)), retryable=False))
             raise
-        self.record(Completed(data))
+        self.record(Completed(data, about))
         self.result = result
 
     def _encoded(self, result: Any) -> bytes:
@@ -121,12 +124,29 @@ class Attempt:
             data = encode_json(result)
         except PayloadInvalid as error:
             raise ResultInvalid(str(error)) from error
+        return self._checked(data, "the result", "return where it is")
+
+    def _encoded_handoff(self, handoff: Handoff | Mapping[str, Any] | None) -> bytes:
+        if handoff is None:
+            return b""
+        data = encode_handoff(read_handoff(handoff))
+        return self._checked(data, "the hand-off", "say in its payload where it is")
+
+    def _checked(self, data: bytes, what: str, advice: str) -> bytes:
         if len(data) > self.max_result_bytes:
             raise ResultInvalid(
-                f"the result has {len(data)} bytes of JSON, the queue takes "
-                f"{self.max_result_bytes}: keep it elsewhere and return where it is"
+                f"{what} has {len(data)} bytes of JSON, the queue takes "
+                f"{self.max_result_bytes}: keep it elsewhere and {advice}"
             )
         return data
+
+
+def _note_of(result: object) -> str:
+    """What a result says to people; the empty text if nothing."""
+    if not isinstance(result, dict):
+        return ""
+    note = cast("dict[str, object]", result).get("note")
+    return note if isinstance(note, str) else ""
 
 
 class Task(Generic[P]):
@@ -210,20 +230,27 @@ class Task(Generic[P]):
         left_s = self._attempt.time_left_s()
         return None if left_s is None else timedelta(seconds=left_s)
 
-    def complete(self, result: Any = None) -> "Settling":
+    def complete(
+        self, result: Any = None, *, handoff: Handoff | Mapping[str, Any] | None = None
+    ) -> "Settling":
         """Say that the task is done.
 
         Args:
-            result: Any JSON value; its `note`, if it has one, is shown in the log.
+            result: Any JSON value; its `note`, if it has one, is shown in the log, and told as the
+                message of the task's event.
+            handoff: A workflow that is to go on with the case: a `Handoff`, or a mapping with
+                `workflow`, `key` and `payload`. The task's event and record hold it, from the same
+                instant as the result.
 
         Raises:
-            ResultInvalid: If the result is not JSON or too large; the task is failed with it.
-                After `pop_task` awaiting raises it, as awaiting is what fails the task.
+            ResultInvalid: If the result or the hand-off is not JSON or too large; the task is
+                failed with it. After `pop_task` awaiting raises it, as awaiting is what fails the
+                task.
             AlreadySettled: If the attempt has an outcome.
             LeaseLost: If the lease is known to be lost.
         """
         try:
-            self._attempt.complete(result)
+            self._attempt.complete(result, handoff)
         except ResultInvalid as error:
             if self._settle is None:
                 raise

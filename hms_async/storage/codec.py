@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from hms_async.domain.duration import ms_to_rfc3339
+from hms_async.domain.handoff import Handoff
 from hms_async.domain.outcome import Fault
 from hms_async.domain.task import Attempt, TaskRecord, TaskState
 from hms_async.errors import EnvelopeInvalid, PayloadInvalid, StoreProtocol
@@ -14,7 +15,7 @@ from hms_async.errors import EnvelopeInvalid, PayloadInvalid, StoreProtocol
 DEEPEST = 200
 _LARGEST = 10**1_000
 _JSON_TYPES = frozenset({str, int, float, bool, type(None), list, tuple, dict})
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _MESSAGE_LIMIT = 2_000
 _TRACEBACK_LIMIT = 8_000
 
@@ -116,7 +117,7 @@ def decode_json(data: bytes) -> Any:
     """Return the JSON value that these bytes are; `None` for bytes that are none."""
     try:
         return msgspec.json.decode(data)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
@@ -216,9 +217,20 @@ def decode_fault(data: bytes) -> dict[str, str]:
     """Return a kept fault; whatever a foreign writer left there is shown as its message."""
     try:
         fields = msgspec.json.decode(data, type=dict[str, Any])
-    except _UNREADABLE:
+    except UNREADABLE:
         return {"type": "Unreadable", "message": data[:_MESSAGE_LIMIT].decode(errors="replace")}
     return {name: str(value) for name, value in fields.items()}
+
+
+_handoff_decoder = msgspec.json.Decoder(Handoff)
+
+
+def decode_handoff(data: bytes | None) -> Handoff | None:
+    """Return a kept hand-off; `None` for what is none."""
+    try:
+        return _handoff_decoder.decode(data) if data else None
+    except UNREADABLE:
+        return None
 
 
 def decode_record(
@@ -279,6 +291,7 @@ def decode_record(
         worker=_text(run.get(b"worker")),
         result=None if result is None else decode_json(result),
         error=None if error is None else decode_fault(error),
+        handoff=decode_handoff(run.get(b"handoff")),
         attempts=tuple(_attempt(entry) for entry in attempts),
         raw=raw,
     )
@@ -313,7 +326,7 @@ _attempt_decoder = msgspec.json.Decoder(_Attempt)
 def _attempt(entry: bytes) -> Attempt:
     try:
         read = _attempt_decoder.decode(entry)
-    except _UNREADABLE:
+    except UNREADABLE:
         read = _Attempt(fault=msgspec.Raw(entry))
     fault = decode_fault(bytes(read.fault))
     return Attempt(

@@ -6,6 +6,7 @@ of that costs twice what the call itself does, and twice the turns of the event 
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import hiredis
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     import redis.asyncio
 
 _pack: Any = cast("Any", hiredis).pack_command
+
+Word = str | bytes | float
+Replies = list[Any]
 
 
 class Pool:
@@ -31,18 +35,32 @@ class Pool:
         self._all: list[Any] = []
         self._free: list[Any] = []
 
-    async def call(self, *command: str | bytes | float) -> Any:
+    async def call(self, *command: Word) -> Any:
         """Send one command and return its reply.
 
         Raises:
             RedisError: If the server cannot be asked, or refuses.
         """
+        (reply,) = await self._carry([command], connect.COMMAND_TIMEOUT_S)
+        return reply
+
+    async def call_after(self, wait: Sequence[Word], *command: Word) -> Any:
+        """Send a command that waits on the server and one behind it, and return the latter's reply.
+
+        They go out together, so the server begins with the second the moment the wait is over;
+        it does so too when nothing came of the wait. There is no time limit.
+
+        Raises:
+            RedisError: If the server cannot be asked, or refuses one of them.
+        """
+        _, reply = await self._carry([wait, command], None)
+        return reply
+
+    async def _carry(self, commands: Sequence[Sequence[Word]], timeout_s: float | None) -> Replies:
         connection = self._free.pop() if self._free else self._make()
         try:
-            async with asyncio.timeout(connect.COMMAND_TIMEOUT_S):
-                return await _exchange(connection, _pack(command))
-        except exceptions.ResponseError:
-            raise
+            async with asyncio.timeout(timeout_s):
+                replies = await _exchange(connection, commands)
         except BaseException as error:
             # Its answer may still come, and would be taken for that of the next command.
             await connection.disconnect(nowait=True)
@@ -51,6 +69,10 @@ class Pool:
             raise
         finally:
             self._free.append(connection)
+        for reply in replies:
+            if isinstance(reply, exceptions.ResponseError):
+                raise reply
+        return replies
 
     def _make(self) -> Any:
         self._all.append(self._maker.make_connection())
@@ -62,9 +84,19 @@ class Pool:
             await connection.disconnect()
 
 
-async def _exchange(connection: Any, command: bytes) -> Any:
+async def _exchange(connection: Any, commands: Sequence[Sequence[Word]]) -> Replies:
     if connection.is_connected and await connection.can_read():
         await connection.disconnect()  # between two calls there is nothing to read but its end
-    await connection.connect()
-    await connection.send_packed_command(command, check_health=False)
-    return await connection.read_response()
+    if not connection.is_connected:
+        await connection.connect()
+    packed = b"".join(map(_pack, commands))
+    await connection.send_packed_command(packed, check_health=False)
+    return [await _read(connection) for _ in commands]
+
+
+async def _read(connection: Any) -> Any:
+    """Return a reply, also one that says no: another may be behind it."""
+    try:
+        return await connection.read_response()
+    except exceptions.ResponseError as error:
+        return error

@@ -33,12 +33,15 @@ class Refused(NamedTuple):
 
 
 class Settle(NamedTuple):
-    """One attempt's end: task id, token, word, its argument (a delay or a jitter), its JSON."""
+    """One attempt's end: task id, token, word, argument, JSON.
+
+    The argument is a delay, a jitter, or what the event of the end is to say.
+    """
 
     id: str
     token: str
     word: str
-    argument: str | int | float = ""
+    argument: str | bytes | int | float = ""
     body: bytes = b""
 
 
@@ -97,6 +100,8 @@ class Exchanged(msgspec.Struct, frozen=True):
         cancelling: Tokens of this process whose task is to be cancelled (R17).
         ahead: How many of the claims, the last ones, may not be started before the lane's next
             call has been answered.
+        head: The task that goes next: when it arrived, and when it is due, if it is; `None` when
+            there is none, nobody asked, or it cannot be told.
     """
 
     verdict: Literal["ok", "replayed"]
@@ -112,12 +117,13 @@ class Exchanged(msgspec.Struct, frozen=True):
     suspects_left: int
     cancelling: frozenset[str]
     ahead: int
+    head: tuple[int, int | None] | None
 
     @classmethod
     def read(cls, reply: list[Any]) -> "Exchanged":
         """Read the script's reply."""
         verdict, now_ms, left, next_due, version, paused, lease_ms = reply[:7]
-        settled, flat, suspect, suspects_left, cancelling, ahead = reply[7:]
+        settled, flat, suspect, suspects_left, cancelling, ahead, head = reply[7:]
         words = iter(settled)
         fields = iter(flat)
         return cls(
@@ -151,6 +157,7 @@ class Exchanged(msgspec.Struct, frozen=True):
             suspects_left=suspects_left,
             cancelling=frozenset(token.decode() for token in cancelling),
             ahead=ahead,
+            head=(head[0], None if head[1] == b"" else int(head[1])) if head else None,
         )
 
 

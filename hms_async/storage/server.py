@@ -1,6 +1,6 @@
 """A connection to the server: how scripts and commands are sent."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, cast
 
@@ -10,7 +10,7 @@ from redis.exceptions import NoScriptError
 from hms_async.errors import QueueNotFound, StoreError
 from hms_async.storage import connect
 from hms_async.storage.keys import Keys
-from hms_async.storage.pool import Pool
+from hms_async.storage.pool import Pool, Word
 from hms_async.storage.scripts import load
 
 _NO_QUEUE = b"no_queue"
@@ -72,6 +72,26 @@ class Server:
             StoreError: If the server cannot be asked, or refuses.
         """
         return await self._run(self._pool.call, name, queue, *args)
+
+    async def run_after(
+        self, wait: Sequence[Word], name: str, queue: str, *args: str | bytes | float
+    ) -> Any:
+        """Run a script as soon as a command that waits on the server is over, however it ends.
+
+        Raises:
+            QueueNotFound: If the script says that there is no such queue.
+            StoreError: If the server cannot be asked, or refuses.
+        """
+
+        async def send(*command: Word) -> Any:
+            if command[0] == "EVAL":
+                return await self._pool.call(*command)  # unknown, so the wait was over already
+            if connect.is_memory(self.url):  # it begins with each command as it comes
+                await self.waiting.execute_command(*wait)
+                return await self._pool.call(*command)
+            return await self._pool.call_after(wait, *command)
+
+        return await self._run(send, name, queue, *args)
 
     async def run_replicated(
         self, replicas: int, timeout_ms: int, name: str, queue: str, *args: str | bytes | float

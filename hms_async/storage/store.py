@@ -174,6 +174,8 @@ class Store(Server):
         ahead: int = 0,
         lease_ms: int | None = None,
         suspects: bool = True,
+        at_bell_s: float | None = None,
+        head: bool = False,
     ) -> Exchanged | None:
         """Settle attempts and claim new ones, exactly once for each lane and number (R2).
 
@@ -189,15 +191,21 @@ class Store(Server):
             lease_ms: For how long, instead of the queue's lease.
             suspects: Whether a task that one more crash would fail may be among them; a process
                 holds one such at a time (R15).
+            at_bell_s: Wait until the queue's bell rings, or so many seconds have passed.
+            head: Ask for the task that goes next.
 
         Returns:
             `None` when a higher number of this lane was seen already.
         """
         args: list[str | bytes | float] = [queue, worker, incarnation, lane, seq, want]
-        args += ("" if lease_ms is None else lease_ms, int(suspects), ahead)
+        args += ("" if lease_ms is None else lease_ms, int(suspects), ahead, int(head))
         for settle in settles:
             args += (settle.id, settle.token, settle.word, settle.argument, settle.body)
-        reply = await self.run("exchange", queue, *args)
+        if at_bell_s is None:
+            reply = await self.run("exchange", queue, *args)
+        else:
+            wait = ("BLPOP", self.keys.part(queue, "bell"), at_bell_s)
+            reply = await self.run_after(wait, "exchange", queue, *args)
         return None if reply == b"superseded" else Exchanged.read(reply)
 
     async def extend(self, queue: str, leases: Iterable[tuple[str, str]]) -> Extended:
@@ -214,6 +222,15 @@ class Store(Server):
         with connect.translated():
             reply = await self.waiting.blpop(list(bells), timeout=timeout_s)
         return bells[reply[0].decode()] if reply else None
+
+    async def rung(self, queues: Sequence[str]) -> list[str]:
+        """Return those of these queues at whose bell a token lies; it stays there."""
+        async with self.pipeline() as pipe:
+            for queue in queues:
+                pipe.llen(self.keys.part(queue, "bell"))
+            tokens = await pipe.execute(raise_on_error=False)
+        # An error stands for a foreign key in its place; the queue's next exchange tells of it.
+        return [queue for queue, found in zip(queues, tokens, strict=True) if found]
 
     async def ring(self, queue: str) -> None:
         """Give back a token that its taker could not use (R13)."""

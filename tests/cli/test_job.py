@@ -122,6 +122,17 @@ def test_show_tells_of_failed_attempts(hms: Hms, tmp_path: Path) -> None:
     assert "OSError: disk on fire" in hms("job", "ls", "kyc", "--state", "failed").stdout
 
 
+def test_show_tells_of_a_hand_off(hms: Hms, tmp_path: Path) -> None:
+    code = "def renew(task):\n    task.complete(handoff={'workflow': 'renewal', 'key': 'REQ-1'})\n"
+    (tmp_path / "good.py").write_text(code)
+    hms("queue", "create", "kyc")
+    task_id = pushed(hms)
+    assert hms("run", "good:renew", "-Q", "kyc", "-b").exit_code == 0
+    assert "hand-off  renewal REQ-1 null" in hms("job", "show", task_id).stdout
+    handoff = {"workflow": "renewal", "key": "REQ-1", "payload": None}
+    assert task(hms, task_id)["handoff"] == handoff
+
+
 def test_ls_pages_through_a_state(hms: Hms) -> None:
     ids = [pushed(hms, "--id", f"t{number}") for number in range(5)]
     first = hms("job", "ls", "kyc", "--limit", "3")

@@ -10,7 +10,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from hms_async import AsyncOMSClient, AsyncWorker, StoreUnavailable, Task, TaskState
+from hms_async import AsyncOMSClient, AsyncWorker, Event, StoreUnavailable, Task, TaskState
 from hms_async.runtime import loop, shutdown
 from hms_async.storage.embedded import EmbeddedServer, running, start
 from hms_async.testing import running as working
@@ -193,3 +193,33 @@ async def test_a_result_is_waited_for_through_an_outage(server: EmbeddedServer) 
                         await anyio.lowlevel.checkpoint()
 
     assert results == ["Sam"]
+
+
+@pytest.mark.parametrize("options", [{"after": "0-0"}, {"group": "portal", "after": "0-0"}])
+async def test_a_follower_of_events_goes_on_after_an_outage(
+    server: EmbeddedServer, options: dict[str, Any]
+) -> None:
+    heard: list[Event] = []
+
+    async with AsyncOMSClient(server.url) as oms:
+        await oms.create_queue("q")
+
+        async def follow() -> None:
+            async for event in oms.events("q", **options):
+                heard.append(event)
+                if event.type == "resumed":
+                    return
+
+        with anyio.fail_after(PATIENCE_S):
+            async with anyio.create_task_group() as group:
+                group.start_soon(follow)
+                await oms.pause("q")
+                while not heard:
+                    await anyio.lowlevel.checkpoint()
+                await kill(server)
+                with pytest.raises(StoreUnavailable):
+                    await oms.stats("q")
+                await restart(server)
+                await oms.resume("q")
+
+    assert [event.type for event in heard] == ["paused", "resumed"]

@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -259,3 +260,65 @@ async def test_a_lost_lease_cancels_the_handler_and_refuses_its_outcome(
         f"the lease of task {record.id} is lost: another worker may have it"
     ]
     assert (record.state, record.result, record.crashes) == (TaskState.DONE, "second", 1)
+
+
+async def test_an_attempt_that_runs_for_too_long_is_ended_and_tried_again(
+    oms: AsyncOMSClient,
+) -> None:
+    await oms.create_queue("q", retry=QUICK, run_timeout="50ms")
+    seen: list[int] = []
+
+    async def handle(task: Task[Any]) -> str:
+        seen.append(task.attempt)
+        if task.attempt < 3:
+            await anyio.sleep_forever()
+        return "in time"
+
+    record = await do(oms, handle)
+
+    assert (record.state, record.result, seen) == (TaskState.DONE, "in time", [1, 2, 3])
+    assert [attempt.error_type for attempt in record.attempts] == ["RunTimeout", "RunTimeout"]
+    assert record.attempts[0].error == "the attempt ran for more than 50ms"
+
+
+async def test_a_task_may_have_a_time_of_its_own_to_run(oms: AsyncOMSClient) -> None:
+    await oms.create_queue("q", retry=RetryPolicy(max_attempts=1), run_timeout="1h")
+    task = await oms.enqueue("q", 1, run_timeout="20ms")
+
+    async def handle(_: Task[Any]) -> None:
+        await anyio.sleep_forever()
+
+    await burst(oms.url, handle)
+
+    record = await oms.get_task(task.id)
+    assert (record.state, record.reason) == (
+        TaskState.FAILED,
+        "RunTimeout: the attempt ran for more than 20ms",
+    )
+
+
+async def test_a_result_that_came_just_before_the_time_was_over_counts(
+    oms: AsyncOMSClient,
+) -> None:
+    await oms.create_queue("q", retry=QUICK, run_timeout="20ms")
+
+    async def handle(task: Task[Any]) -> None:
+        await task.complete("done")
+        await anyio.sleep_forever()
+
+    record = await do(oms, handle)
+
+    assert (record.state, record.result) == (TaskState.DONE, "done")
+
+
+async def test_a_handler_that_will_not_be_ended_has_the_last_word(oms: AsyncOMSClient) -> None:
+    await oms.create_queue("q", retry=QUICK, run_timeout="20ms")
+
+    async def handle(_: Task[Any]) -> str:
+        with suppress(asyncio.CancelledError):
+            await anyio.sleep_forever()
+        return "finished all the same"
+
+    record = await do(oms, handle)
+
+    assert (record.state, record.result) == (TaskState.DONE, "finished all the same")

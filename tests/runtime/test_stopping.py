@@ -306,7 +306,7 @@ async def test_a_draining_worker_does_not_spin_on_what_is_due(
         with anyio.fail_after(PATIENCE_S):
             while (await oms.stats("q")).now_ms <= (await oms.get_task(due.id)).arrived_ms + 50:
                 await anyio.lowlevel.checkpoint()
-        assert len(sleeps) <= 3
+        assert len(sleeps) < 10  # a few for each thing that happens, not one each millisecond
         gate.open.set()
 
 

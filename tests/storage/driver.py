@@ -105,7 +105,7 @@ class Driver:
         return claim
 
     async def settle(
-        self, claim: Claim, word: str, argument: str | float = "", body: bytes = b""
+        self, claim: Claim, word: str, argument: str | bytes | float = "", body: bytes = b""
     ) -> Settled:
         """Settle one attempt."""
         reply = await self.exchange(Settle(claim.id, claim.token, word, argument, body))

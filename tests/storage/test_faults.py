@@ -1,4 +1,4 @@
-"""R8: whatever key is of a wrong type, a script does all or nothing, and no id is lost."""
+"""R8: whatever key or setting is of no use, a script does all or nothing, and no id is lost."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from tests.servers import Raw
 from tests.storage.driver import FAULT, Driver
 
 CLAIMED = ("held", "released", "retried", "failing", "unwanted")
+ABOUT = b'{"message":"ok","handoff":{"workflow":"w","key":"k"}}'
 IDS = (*CLAIMED, "waiting", "express", "suspect", "scheduled", "retrying")
 
 
@@ -45,7 +46,7 @@ class Scene:
 
     def settles(self) -> list[Settle]:
         return [
-            Settle("held", self.tokens["held"], "done", "", b"1"),
+            Settle("held", self.tokens["held"], "done", ABOUT, b"1"),
             Settle("released", self.tokens["released"], "release"),
             Settle("retried", self.tokens["retried"], "error", 0.5, FAULT),
             Settle("failing", self.tokens["failing"], "fail", "", FAULT),
@@ -207,3 +208,32 @@ async def _look_everywhere(driver: Driver, what: str) -> None:
 def _record(raw: Raw, task_id: str) -> dict[str, str]:
     key = f"task:{task_id}:run"
     return raw.fields(key) if raw.kind(key) == "hash" else {}
+
+
+@pytest.mark.parametrize("lease", ["", "long"])
+async def test_r8_a_lease_that_is_no_number_is_noticed_before_anything_is_claimed(
+    driver: Driver, raw: Raw, lease: str
+) -> None:
+    await driver.push("a")
+    raw("HSET", "queue:q:config", "lease_ms", lease)
+
+    with pytest.raises(StoreProtocol):
+        await driver.claim()
+
+    assert driver.run("a")["state"] == "waiting"
+
+
+@pytest.mark.parametrize("store_url", ["valkey", "redis"], indirect=True)
+@pytest.mark.parametrize("ladder", ["{broken", "[1]", '[[80,"warn"]]'])
+async def test_r8_a_ladder_that_cannot_be_read_costs_no_raw_entry(
+    driver: Driver, raw: Raw, ladder: str
+) -> None:
+    await driver.create(sla="2h")
+    fine = raw.fields("queue:q:config")["ladder"]
+    raw("HSET", "queue:q:config", "ladder", ladder)
+    raw("RPUSH", "queue:q", '{"id":"a","payload":1}')
+    with pytest.raises(StoreProtocol):
+        await driver.claim()
+    raw("HSET", "queue:q:config", "ladder", fine)
+
+    assert (await driver.claim_one()).id == "a"

@@ -6,12 +6,14 @@
 --        10 '1' if the caller may take a suspect, that is if it holds none (R15)
 --        11 how many more to claim ahead: they are not started before the lane's next call has been
 --           answered, so that a crash before that call is none of theirs (R15)
+--        12 '1' to be told of the task that goes next
 --        then five for each settle, at most 250 of them: id, token, word, argument, body
 --        word: done (body: result) | fail (body: fault) | retry (argument: delay in ms; fault)
 --              | error (argument: jitter in [0, 1); fault: the queue's retry policy) | release
+--        the argument of done and fail: what their event says, as JSON, or '' (`settle.lua`)
 -- Reply  'no_queue' | 'superseded' | {verdict, now_ms, left, next_due_ms or '', version,
 --        paused, lease_ms, settled, claims, suspect, suspects_left, cancelling,
---        ahead}
+--        ahead, head}
 --        verdict: 'ok' | 'replayed'
 --        left:    entries that this caller could take now
 --        settled: two for each settle: answer (ok | already | stale | gone), state
@@ -21,6 +23,7 @@
 --        suspects_left: suspects that wait, whoever may take them
 --        cancelling: tokens of this incarnation whose task is to be cancelled (R17)
 --        ahead: how many of the claims, the last ones, were claimed ahead
+--        head:  when the task that goes next arrived, and when it is due or ''; else empty
 -- Keeps  I3 (tokens: R1, R3), I4, I5, and R2: a number that was answered before claims nothing
 --        new, a lower one does nothing at all.
 -- include queue places clock tally histogram tell finish
@@ -35,7 +38,7 @@ local config = redis.call('HMGET', CONFIG, 'version', 'paused', 'lease_ms', 'sla
   'clock_stood', 'clock_stopped', 'late', 'max_wait_ms')
 if not config[1] then return 'no_queue' end
 set_clock(config[12], config[13])
-local waiting, due_at = check_types()
+local lanes, due_at = check_types()
 local paused = config[2] == '1'
 local lease = lease_of(ARGV[9], config[3])
 local max_crashes = tonumber(config[11]) or 3
@@ -64,20 +67,20 @@ local cancelling = redis.pcall('SRANDMEMBER', NORMAL .. ':cancelling:' .. incarn
 if cancelling.err then cancelling = {} end
 
 local settled = {}
-if ARGV[12] then
+if ARGV[13] then
   -- include open lease front settle
-  local settles = read_settles(12)
+  local settles = read_settles(13)
   begin_draining()
   settled = write_settles(settles, worker, policy)
-  waiting = waiting + #released
+  lanes.express = lanes.express + #released
   if tallied.retried then due_at = next_due() end -- a retry may be due at once
 else
   begin_draining()
 end
 if due_at and tonumber(due_at) <= NOW then
   -- include promote
-  waiting = waiting + promote(100, policy.window)
-  due_at = next_due()
+  promote(100, policy.window)
+  lanes, due_at = count_lanes(), next_due()
 end
 
 -- Tasks say when they arrived and what was promised; that gives when they are due.
@@ -90,11 +93,12 @@ local taken = { claims = {}, ids = {}, to_start = 0, suspect = '', others_wanted
 if replayed then
   -- include replay
   claim_again(taken, last_ids, last_to_start, token_stem, lease, policy)
-elseif not paused and want + ahead > 0 and waiting > 0 then
+elseif not paused and want + ahead > 0
+  and lanes.normal + lanes.express + lanes.suspects > 0 then
   -- Where one crash is the end, a task must not be charged for what it had no part in.
   if max_crashes < 2 then ahead = 0 end
   -- include ladder adopt claim
-  claim(taken, want, ahead, suspects, token_stem, worker, queue, lease, policy)
+  claim(taken, lanes, want, ahead, suspects, token_stem, worker, queue, lease, policy)
 end
 if not replayed then
   redis.call('SET', lane_key,
@@ -107,10 +111,14 @@ write_tally()
 
 -- A suspect is rung for when it came or others stay behind it, not at each call of somebody who
 -- may not take it.
-local left = redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS)
-local suspects_left = redis.call('LLEN', SUSPECTS)
-if not paused and (left > 0 or (taken.others_wanted and suspects_left > 0)) then ring() end
-if suspects > 0 and taken.suspect == '' then left = left + suspects_left end
+local left = lanes.normal + lanes.express
+if not paused and (left > 0 or (taken.others_wanted and lanes.suspects > 0)) then ring() end
+if suspects > 0 and taken.suspect == '' then left = left + lanes.suspects end
+local head = {}
+if ARGV[12] == '1' and left > 0 then
+  -- include head
+  head = look_at_head(due_of)
+end
 return { replayed and 'replayed' or 'ok', NOW, left, due_at or '', tonumber(config[1]),
-  paused and 1 or 0, lease, settled, taken.claims, taken.suspect, suspects_left, cancelling,
-  #taken.claims / 8 - taken.to_start }
+  paused and 1 or 0, lease, settled, taken.claims, taken.suspect, lanes.suspects, cancelling,
+  #taken.claims / 8 - taken.to_start, head }

@@ -6,6 +6,7 @@ local LARGEST_RAW = 65536
 
 -- A record for an entry that no script of ours put there: it counts as adopted (R5).
 local function adopt(id, body, queue, policy, corr)
+  local ladder = policy.sla and read_ladder(policy.ladder)
   if body then redis.call('SET', body_key(id), body) end
   redis.call('HSET', run_key(id), 'state', 'waiting', 'queue', queue, 'arrived', NOW)
   if corr then redis.call('HSET', run_key(id), 'corr', corr) end
@@ -14,7 +15,7 @@ local function adopt(id, body, queue, policy, corr)
   if policy.sla then
     redis.call('HSET', run_key(id), 'sla', policy.sla)
     if DRIFT > 0 then redis.call('HSET', run_key(id), 'shift', DRIFT) end
-    put_on_the_clock(id, read_ladder(policy.ladder), NOW - DRIFT, policy.sla)
+    put_on_the_clock(id, ladder, NOW - DRIFT, policy.sla)
   end
 end
 

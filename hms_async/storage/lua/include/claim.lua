@@ -4,8 +4,9 @@
 local BYTES_A_CALL = 4194304
 local claimed_before = 0 -- claims of the queue before this call
 
-local function reader(key, lane)
-  return { key = key, name = lane, entries = {}, position = 1, taken = 0, window = 1 }
+local function reader(key, lane, length)
+  return { key = key, name = lane, entries = {}, position = 1, taken = 0, window = 1,
+    dry = length == 0 }
 end
 
 -- One entry, then a few at a time as long as they are ids: how large those of foreign hands are
@@ -71,7 +72,7 @@ end
 -- to `ahead` more, as long as they have not crashed. Every fourth claim is the normal lane's while
 -- it has any, so that the express lane starves nobody; the turn goes on from one call to the next.
 -- Returns the records, the ids of suspects to put aside, and how many entries were left behind.
-local function choose(want, ahead, suspects, lanes, token_stem, queue, policy)
+local function choose(want, ahead, suspects, readers, token_stem, queue, policy)
   local picked, aside, seen = {}, {}, {}
   local stale, examined, bytes = 0, 0, 0
   local counts = redis.call('HMGET', COUNTS, 'claimed', 'stale')
@@ -79,14 +80,14 @@ local function choose(want, ahead, suspects, lanes, token_stem, queue, policy)
   claimed_before = turn
   while #picked < want + ahead and examined < want + ahead + 500 and bytes < BYTES_A_CALL do
     if #picked >= want then suspects = 0 end
-    local first, second = peek(lanes.express), peek(lanes.normal)
-    local lane = lanes.express
-    if suspects > 0 and peek(lanes.suspects) then
-      lane = lanes.suspects
+    local first, second = peek(readers.express), peek(readers.normal)
+    local lane = readers.express
+    if suspects > 0 and peek(readers.suspects) then
+      lane = readers.suspects
     elseif not first and not second then
       break
     elseif not first or (second and (turn + #picked) % 4 == 3) then
-      lane = lanes.normal
+      lane = readers.normal
     end
     local entry = lane.entries[lane.position]
     -- Most entries have a record; only of the others it is asked what they are.
@@ -134,11 +135,14 @@ end
 
 -- Adds to `taken`, which the exchange begins, what it claims: eight values for each task, their ids,
 -- how many are to be started at once, the token of the suspect, whether suspects may be of use to
--- others now.
-local function claim(taken, want, ahead, suspects, token_stem, worker, queue, lease, policy)
-  local lanes = { suspects = reader(SUSPECTS, 'suspects'), express = reader(EXPRESS, 'express'),
-    normal = reader(NORMAL, 'normal') }
-  local picked, aside, stale = choose(want, ahead, suspects, lanes, token_stem, queue, policy)
+-- others now. `lanes` has how many entries each lane has, and keeps up.
+local function claim(taken, lanes, want, ahead, suspects, token_stem, worker, queue, lease, policy)
+  local readers = {
+    normal = reader(NORMAL, 'normal', lanes.normal),
+    express = reader(EXPRESS, 'express', lanes.express),
+    suspects = reader(SUSPECTS, 'suspects', lanes.suspects),
+  }
+  local picked, aside, stale = choose(want, ahead, suspects, readers, token_stem, queue, policy)
   local bodies = {}
   if #picked > 0 then
     local keys = {}
@@ -172,8 +176,10 @@ local function claim(taken, want, ahead, suspects, token_stem, worker, queue, le
   call_in_slices('ZADD', INFLIGHT, leases)
   -- What is put aside goes to the end of a lane of which only the front is taken.
   put_aside(aside)
-  for _, lane in pairs(lanes) do
+  lanes.suspects = lanes.suspects + #aside
+  for name, lane in pairs(readers) do
     if lane.taken > 0 then redis.call('LTRIM', lane.key, lane.taken, -1) end
+    lanes[name] = lanes[name] - lane.taken
   end
   count_stale(-stale)
   if #ids > 0 then count('claimed', #ids) end

@@ -5,8 +5,23 @@
 local ended = {}
 local off_the_clock = {}
 
--- `task` holds what the record said: arrived, sla, key, corr, accepted (any may be false).
--- `window` is in ms. Further arguments are fields for the record.
+-- What the event of a failed task says if its worker said nothing: the message of its fault. Only
+-- the ends that are failures pay for this. 500 characters are told, of four bytes at most.
+local function about_fault(fault)
+  local readable, about = pcall(function()
+    local message = cjson.decode(fault).message
+    if message == '' then return nil end
+    if #message > 2000 then
+      message = string.gsub(string.sub(message, 1, 2000), '[\192-\255][\128-\191]*$', '')
+    end
+    return cjson.encode({ message = message })
+  end)
+  return readable and about or nil
+end
+
+-- `task` holds what the record said: arrived, sla, key, corr, accepted (any may be false);
+-- and `about`, what its event is to say, if anything. `window` is in ms. Further arguments are
+-- fields for the record; for a failed task the first is `error`, its fault.
 local function finish(id, state, task, window, ...)
   redis.call('HSET', run_key(id), 'state', state, 'finished', NOW, ...)
   local list = ended[state]
@@ -27,15 +42,20 @@ local function finish(id, state, task, window, ...)
   local arrived, sla = tonumber(task.arrived), tonumber(task.sla)
   if arrived and sla then
     off_the_clock[#off_the_clock + 1] = id
-    if state == 'done' or state == 'failed' then
-      local used = NOW - grace_of(id) - arrived
-      count(used <= sla and 'met' or 'missed')
-      observe(USED, used / sla)
+    local used = NOW - grace_of(id) - arrived
+    if state == 'done' or state == 'failed' then observe(USED, used / sla) end
+    -- To cancel in time breaks no promise, and to give up late keeps none.
+    if used > sla or state == 'expired' then
+      count('missed')
+    elseif state ~= 'cancelled' then
+      count('met')
     end
   end
   if state == 'done' then observe_since(TOTAL, arrived) end
   count(state)
-  tell(state, id, task.corr)
+  local about = task.about
+  if state == 'failed' and not about then about = about_fault(select(2, ...)) end
+  tell(state, id, task.corr, about)
 end
 
 -- The record of a task of ours is gone, or is no hash any more: what is left ends in failed,

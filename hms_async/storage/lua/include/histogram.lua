@@ -27,7 +27,8 @@ end
 -- foreign hand wrote it.
 local function observe_since(into, instant)
   if not instant then return 0 end
-  local value = math.max(math.floor(NOW - instant), 0)
+  local value = NOW - instant
+  if value < 0 then value = 0 end
   observe(into, value)
   into.sum_ms = into.sum_ms + value
   return value
@@ -36,6 +37,6 @@ end
 local function count_observed()
   for name, one in pairs({ wait = WAITED, run = RAN, total = TOTAL, used = USED }) do
     for bucket, n in pairs(one.seen) do count(name .. ':' .. bucket, n) end
-    if one.sum_ms > 0 then count(name .. ':sum_ms', one.sum_ms) end
+    if one.sum_ms >= 1 then count(name .. ':sum_ms', math.floor(one.sum_ms)) end
   end
 end

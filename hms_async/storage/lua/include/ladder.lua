@@ -3,8 +3,15 @@
 
 local AT_RISK_PERCENT = 80
 
+-- Raises for what a foreign hand broke, so it is called before anything is written (R8).
 local function read_ladder(json)
-  return json and json ~= '' and cjson.decode(json) or {}
+  local ladder = json and json ~= '' and cjson.decode(json) or {}
+  for _, rung in ipairs(ladder) do
+    if not (tonumber(rung[1]) and tonumber(rung[2]) and type(rung[3]) == 'string') then
+      error('a rung of the ladder cannot be read')
+    end
+  end
+  return ladder
 end
 
 local function share_at(percent, arrived, sla) return arrived + math.floor(sla * percent / 100) end

@@ -13,7 +13,9 @@ local function attempts_key(id) return ARGV[1] .. id .. ':attempts' end
 -- The lease of a call: what the caller asks for, within 3 s and a day, else the queue's.
 local function lease_of(asked, configured)
   local wanted = tonumber(asked)
-  if not wanted or wanted ~= wanted then return tonumber(configured) end
+  if not wanted or wanted ~= wanted then
+    return tonumber(configured) or error('the lease of the queue is no number')
+  end
   return math.floor(math.min(math.max(wanted, 3000), 86400000))
 end
 
@@ -34,9 +36,14 @@ local function count_stale(n)
   end
 end
 
--- Entries of all lanes, those left behind included.
+-- How many entries each lane has, those left behind included.
+local function count_lanes()
+  return { normal = redis.call('LLEN', NORMAL), express = redis.call('LLEN', EXPRESS),
+    suspects = redis.call('LLEN', SUSPECTS) }
+end
 local function count_entries()
-  return redis.call('LLEN', NORMAL) + redis.call('LLEN', EXPRESS) + redis.call('LLEN', SUSPECTS)
+  local lanes = count_lanes()
+  return lanes.normal + lanes.express + lanes.suspects
 end
 
 -- When the next scheduled or retrying task is due; false when there is none.
@@ -50,7 +57,7 @@ local function next_due()
 end
 
 -- Reads every key that a script may write (R8). Returns what that tells besides: how many entries
--- the lanes have, and when the next scheduled or retrying task is due.
+-- each lane has, and when the next scheduled or retrying task is due.
 local function check_types()
   check_bell()
   check_counters()
@@ -58,7 +65,7 @@ local function check_types()
   redis.call('ZCARD', SLA)
   for _, set in ipairs(ENDED) do redis.call('ZCARD', set) end
   redis.call('XLEN', EVENTS)
-  return count_entries(), next_due()
+  return count_lanes(), next_due()
 end
 
 -- At `maxmemory` a script is refused only if its first write needs memory. Scripts that

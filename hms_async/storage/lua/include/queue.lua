@@ -51,10 +51,12 @@ local function check_counters()
 end
 local function keep_minute() redis.call('PEXPIRE', STATS, 172800000) end
 
--- The bell carries at most one token; whoever leaves work behind rings again (R12).
+-- The bell carries at most one token; whoever leaves work behind rings again (R12). It is looked at
+-- once a call: with the other types, before anything is written (R8).
 local silent
 local function check_bell() silent = redis.call('LLEN', BELL) == 0 end
 local function ring()
+  if silent == nil then error('the bell was not looked at') end
   if silent then redis.call('RPUSH', BELL, '1') end
   silent = false
 end

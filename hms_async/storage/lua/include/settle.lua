@@ -63,20 +63,51 @@ local function end_lease(settle, ...)
   redis.call('HDEL', run_key(settle.id), 'token')
 end
 
+-- A message of 500 characters, written as JSON, and the names around it.
+local ROOM_FOR_A_MESSAGE = 4096
+
+-- Ends a task with what its worker says about that: `{"message":"...","handoff":{...}}`. Decoding
+-- it would cost more than the end itself, so it goes on as text, whatever it is. The hand-off comes
+-- last, where it can be cut out.
+local function end_task(settle, state, policy, field, value)
+  local about = settle.arg
+  if string.sub(about, 1, 1) ~= '{' or string.sub(about, -1) ~= '}' then
+    finish(settle.id, state, settle, policy.window, field, value)
+    return state
+  end
+  settle.about = about
+  local _, head = string.find(about, '"handoff":', 1, true)
+  if head then
+    finish(settle.id, state, settle, policy.window, field, value, 'handoff',
+      string.sub(about, head + 1, -2))
+  else
+    finish(settle.id, state, settle, policy.window, field, value)
+  end
+  return state
+end
+
+-- What is too large stays out (R10): a result or hand-off fails its task, a failure only says less.
+local function check_sizes(settle, policy)
+  local excess = nil
+  if #settle.arg > policy.max_result + ROOM_FOR_A_MESSAGE then
+    excess = 'message and hand-off have ' .. #settle.arg
+    settle.arg = ''
+  end
+  if settle.word ~= 'done' then return end
+  if #settle.body > policy.max_result then excess = 'the result has ' .. #settle.body end
+  if not excess then return end
+  settle.word, settle.arg = 'fail', ''
+  read_rest(settle)
+  settle.body = '{"type":"ResultInvalid","message":"' .. excess .. ' bytes, the queue takes '
+    .. policy.max_result .. '"}'
+end
+
 -- Applies one outcome and returns the state it leads to.
 local function apply(settle, worker, policy)
-  local id, word = settle.id, settle.word
   observe_since(RAN, tonumber(settle.started))
-  if word == 'done' and #settle.body > policy.max_result then
-    word = 'fail'
-    read_rest(settle)
-    settle.body = '{"type":"ResultInvalid","message":"the result has ' .. #settle.body
-      .. ' bytes, the queue takes ' .. policy.max_result .. '"}'
-  end
-  if word == 'done' then
-    finish(id, 'done', settle, policy.window, 'result', settle.body)
-    return 'done'
-  end
+  check_sizes(settle, policy)
+  local id, word = settle.id, settle.word
+  if word == 'done' then return end_task(settle, 'done', policy, 'result', settle.body) end
   -- Somebody wants it cancelled; only an outcome that ends it comes before that (R17).
   if settle.cancel and word ~= 'fail' then
     finish(id, 'cancelled', settle, policy.window)
@@ -93,8 +124,7 @@ local function apply(settle, worker, policy)
   record_attempt(id, settle.attempt, worker, settle.started, fault)
   local used = settle.attempt - settle.crashes - settle.revived
   if word == 'fail' or used >= policy.max_attempts then
-    finish(id, 'failed', settle, policy.window, 'error', fault)
-    return 'failed'
+    return end_task(settle, 'failed', policy, 'error', fault)
   end
   local delay = tonumber(settle.arg)
   if not delay or delay ~= delay then delay = 0 end

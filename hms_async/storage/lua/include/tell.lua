@@ -6,30 +6,35 @@ local TOLD_TOGETHER = 10
 local told = {}
 
 local function announce_tasks(kind, news)
-  local ids, corrs = news.ids, news.corrs
-  if #ids > 1 then
-    ids = table.concat(ids, ' ')
-    if news.in_cases then
-      announce('type', kind, 'ids', ids, 'corrs', cjson.encode(corrs))
-    else
-      announce('type', kind, 'ids', ids)
-    end
+  local several = #news.ids > 1
+  local entry = { 'type', kind }
+  local function add(name, value) entry[#entry + 1], entry[#entry + 2] = name, value end
+  if several then add('ids', table.concat(news.ids, ' ')) else add('id', news.ids[1]) end
+  if news.in_cases and several then
+    add('corrs', cjson.encode(news.corrs))
   elseif news.in_cases then
-    announce('type', kind, 'id', ids[1], 'corr', corrs[1])
-  else
-    announce('type', kind, 'id', ids[1])
+    add('corr', news.corrs[1])
   end
+  if news.say_more and several then
+    add('abouts', '[' .. table.concat(news.abouts, ',') .. ']')
+  elseif news.say_more then
+    add('about', news.abouts[1])
+  end
+  announce(unpack(entry))
 end
 
-local function tell(kind, id, corr)
+-- `about` is JSON text, or nothing: what the event says beside who it is about. It is put together
+-- here, and decoded by whoever reads it.
+local function tell(kind, id, corr, about)
   local news = told[kind]
   if not news then
-    news = { ids = {}, corrs = {} }
+    news = { ids = {}, corrs = {}, abouts = {} }
     told[kind] = news
   end
   local n = #news.ids + 1
-  news.ids[n], news.corrs[n] = id, corr or ''
+  news.ids[n], news.corrs[n], news.abouts[n] = id, corr or '', about or 'null'
   if corr then news.in_cases = true end
+  if about then news.say_more = true end
   if n == TOLD_TOGETHER then
     announce_tasks(kind, news)
     told[kind] = nil

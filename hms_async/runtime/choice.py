@@ -1,0 +1,31 @@
+"""Which of a worker's queues may claim next (R22)."""
+
+import time
+from collections.abc import Iterable
+
+from hms_async.domain.precedence import Head, rank
+from hms_async.runtime.feed import Feed
+
+_UNKNOWN = (False, 0, 0)  # is asked first: nobody knows how urgent it is
+
+
+class Choice:
+    """Takes turns among queues that want the same slots: the earliest deadline first."""
+
+    def __init__(self) -> None:
+        self._turn = 0
+
+    def among(self, feeds: Iterable[Feed], free_slots: int) -> Feed | None:
+        """Return the queue that may claim; `None` when no two want the same slots."""
+        rivals = [feed for feed in feeds if feed.contends(free_slots)]
+        if len(rivals) <= 1:
+            return None
+        now = time.monotonic()
+        return min(rivals, key=lambda feed: self._rank(feed.head, feed.server_ms(now)))
+
+    def taken(self) -> None:
+        """Count a claim that was chosen: one in ten goes by age."""
+        self._turn += 1
+
+    def _rank(self, head: Head | None, now_ms: int) -> tuple[bool, int, int]:
+        return _UNKNOWN if head is None else rank(head, now_ms=now_ms, turn=self._turn)
