@@ -186,6 +186,10 @@ class AsyncOMSClient:
             keep_failed=keep_failed,
             keep_failed_max=keep_failed_max,
         )
+        if any(f"reroute:{name}" in rung.actions for rung in settings.ladder):
+            raise ConfigInvalid(
+                f'the ladder of "{name}" moves tasks to "{name}" itself: reroute:<another queue>'
+            )
         await self._store.configure(name, settings)
         return await self._store.queue(name)
 

@@ -3,6 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from hms_async.cli.sla import sla
+from hms_async.domain.sla import ACTIONS
+
 ROOT = Path(__file__).parent.parent
 NAMED = re.compile(r"`(test_\w+\*?)`")
 
@@ -41,3 +44,10 @@ def test_every_key_of_the_store_is_on_the_page() -> None:
     lua = "".join(path.read_text() for path in (ROOT / "hms_async/storage/lua").rglob("*.lua"))
     parts = set(re.findall(r"NORMAL \.\. '(:[a-z]+)", lua)) - {":none"}
     assert {part for part in parts if part not in page} == set()
+
+
+def test_each_action_and_each_command_is_on_the_page_on_promises() -> None:
+    page = (ROOT / "docs/sla.md").read_text()
+    actions = [*ACTIONS, "reroute:<queue>", "call:<name>"]
+    assert [action for action in actions if f"| `{action}` |" not in page] == []
+    assert [name for name in sla.commands if f"`hms sla {name} " not in page] == []

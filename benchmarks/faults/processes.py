@@ -21,6 +21,7 @@ class Owned:
         log: Where its output is appended.
         environ: Its environment; ours if not given.
         terminal: The terminal that controls it; it has none if not given.
+        folder: Where it works.
 
     Attributes:
         died: When it was seen dead, in nanoseconds of the monotonic clock.
@@ -32,6 +33,7 @@ class Owned:
         log: Path,
         environ: Mapping[str, str] | None = None,
         terminal: int | None = None,
+        folder: Path = ROOT,
     ) -> None:
         self.command = list(command)
         self.log = log
@@ -49,7 +51,7 @@ class Owned:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environ,
-                cwd=ROOT,
+                cwd=folder,
                 start_new_session=True,
                 preexec_fn=take_terminal if terminal else None,  # noqa: PLW1509  # one ioctl
             )

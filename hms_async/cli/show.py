@@ -17,7 +17,7 @@ from hms_async.domain.duration import ms_to_rfc3339, to_text
 from hms_async.telemetry import text
 
 NONE = "-"
-_LONG = frozenset({"CORRELATION", "PAYLOAD", "WHAT", "STATE"})
+_LONG = frozenset({"CORRELATION", "FORECAST", "INCIDENTS", "MESSAGE", "PAYLOAD", "WHAT", "STATE"})
 """Columns that go on in the next line where the terminal is narrow; no other is ever broken."""
 
 

@@ -13,6 +13,7 @@ from hms_async.domain.forecast import Forecast
 from hms_async.domain.incident import KINDS, Incident
 from hms_async.domain.task import TaskRecord
 from hms_async.runtime.promises import Promise, Undelivered
+from hms_async.telemetry import text
 
 _MARKS = {"breached": ("#", "red"), "at_risk": ("^", "yellow"), "paused": ("||", "magenta")}
 
@@ -89,8 +90,8 @@ def _foreseen(one: Forecast) -> show.Cell:
     if not one.misses:
         return "kept"
     when = show.moment(one.first_miss_ms, one.at_ms)
-    slots = f", {one.slots_wanted} slots wanted" if one.slots_wanted else ""
-    return show.Marked(f"{one.misses} late from {when}{slots}", "yellow")
+    slots = f", {text.number(one.slots_wanted, 'slot')} wanted" if one.slots_wanted else ""
+    return show.Marked(f"{one.misses} late, first {when}{slots}", "yellow")
 
 
 def _incident(one: Incident) -> str:
@@ -145,7 +146,7 @@ def check(
     bad = [one for one in _look(url, namespace, queues) if one.clock in wrong]
     if not bad:
         if not quiet:
-            show.say("every promise is kept")
+            show.say(f"no open task is late{' or at risk' if at_risk else ''}")
         return
     if quiet:
         raise SystemExit(1)
@@ -230,14 +231,16 @@ def undelivered(
         show.json("sla.undelivered", queue=queue, messages=[_message(one) for one in found])
     elif found:
         show.table(
-            ["ID", "KIND", "TRIES", "MADE", "WHAT"],
+            ["MESSAGE", "KIND", "TRIES", "MADE", "WHAT"],
             [
                 [one.said.id, one.kind, one.tries, show.moment(one.said.made_ms), one.error]
                 for one in found
             ],
         )
     if again or not found:
-        show.say(f"{len(found)} to be tried again" if found else f"{queue} has none")
+        show.say(
+            f"{len(found)} to be tried again" if found else f"no message of {queue} was given up"
+        )
 
 
 def _message(one: Undelivered) -> dict[str, Any]:

@@ -243,14 +243,16 @@ def _message(action: Action) -> dict[str, object]:
 def in_words(said: Escalation) -> tuple[str, str]:
     """Return what is said as a title and a text for people."""
     if said.incident:
+        # Without a number: at the first task there is one, whatever comes a moment later.
         what = {
-            "sla": f"{said.count} tasks are late",
+            "sla": "tasks are at risk" if said.severity == "warning" else "tasks are late",
             "forecast": "tasks will be late",
             "delivery": "messages are not delivered",
         }.get(said.about or "", "trouble")
         word = said.type.partition(".")[2]
         title = f"[{said.severity}] {said.queue}: {what} ({word})"
-        return title, f"Incident {said.incident}. hms sla ack {said.queue} acknowledges it."
+        ack = f" hms sla ack {said.queue} {said.about} acknowledges it."
+        return title, f"Incident {said.incident}.{ack if word in {'opened', 'worsened'} else ''}"
     case = f" ({said.correlation_id})" if said.correlation_id else ""
     title = f"[{said.severity}] {said.queue}: task {said.task_id}{case} at {said.percent:g} %"
     return title, f"{said.type} of {said.queue}. hms job show {said.task_id} tells more."

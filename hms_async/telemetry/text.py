@@ -35,7 +35,7 @@ def render(event: str, level: str, fields: Fields, *, verbose: bool) -> str:
     if event == "task.finished" and fields.get("outcome") == "ok":
         note = summary(fields.get("result"))
         lines += [] if note is None else [f"[Worker] {note}"]
-    tag = "ACT" if event.startswith(("supervisor.", "sla.", "escalation.")) else "OMS"
+    tag = "ACT" if event.startswith(("supervisor.", "sla.", "action.")) else "OMS"
     words = _sentence(event, fields)
     if words is None:
         lines.append(" ".join((f"[{tag}] {event}", *_pairs(fields, _OWN_LINES))))
@@ -204,13 +204,40 @@ def _lease_lost(fields: Fields) -> str:
 
 
 def _milestone(fields: Fields) -> str:
-    if fields["percent"] >= 100:  # noqa: PLR2004  # the whole promise
+    name = fields.get("milestone", "breach")
+    if fields["percent"] >= 100 and name != "breach":  # noqa: PLR2004  # the whole promise
+        # It may stand a while after the promise, so `late_by_s` is not how late the task is.
+        return f"{_task(fields)} is past its promise of {span(fields['promise_s'])}: {name}"
+    if fields["percent"] >= 100:  # noqa: PLR2004
         late = fields.get("late_by_s")
         by = "" if late is None else f" (late by {span(late)})"
         return f"{_task(fields)} broke its promise of {span(fields['promise_s'])}{by}"
     left = fields.get("left_s")
-    rest = "" if left is None else f", {span(left)} left"
+    # A warning that comes late finds the promise broken already.
+    rest = "" if left is None else f", {span(max(left, 0))} left"
     return f"{_task(fields)} at {fields['percent']:g} % of its promise{rest}"
+
+
+def _forecast(fields: Fields) -> str:
+    missed, first_s = fields["missed_tasks"], fields["breach_in_s"]
+    if not missed:
+        return f"Queue {fields['queue']}: no task that waits will be late any more"
+    first = "is already" if first_s <= 0 else f"in {span(first_s)}"
+    wanted = fields.get("slots_wanted")
+    slots = f"; {number(wanted, 'slot')} wanted" if wanted else ""
+    return f"Queue {fields['queue']}: {_tasks(missed)} will be late, the first {first}{slots}"
+
+
+def _action_failed(fields: Fields) -> str:
+    again = span(fields["again_in_s"])
+    return (
+        f"{fields['action']} of {fields['queue']} will be tried again in {again}{_because(fields)}"
+    )
+
+
+def _action_given_up(fields: Fields) -> str:
+    tries = f"{fields['tries']} try" if fields["tries"] == 1 else f"{fields['tries']} tries"
+    return f"{fields['action']} of {fields['queue']} given up after {tries}{_because(fields)}"
 
 
 def _rescued(fields: Fields) -> str:
@@ -221,12 +248,17 @@ def _rescued(fields: Fields) -> str:
     return f"{what} rescued from worker {fields['from_worker']}"
 
 
+def number(count: int, what: str) -> str:
+    """Return how many there are: "1 task", "2 tasks"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def _tasks(count: int) -> str:
-    return f"{count} task" if count == 1 else f"{count} tasks"
+    return number(count, "task")
 
 
 def _worker_started(fields: Fields) -> str:
-    slots = f"{fields['slots']} slot" if fields["slots"] == 1 else f"{fields['slots']} slots"
+    slots = number(fields["slots"], "slot")
     return f"Worker {fields['worker_id']} started: {slots} for {', '.join(fields['queues'])}"
 
 
@@ -294,6 +326,9 @@ _SENTENCES: dict[str, Callable[[Fields], str]] = {
     "task.cancelling": _cancelling,
     "task.lease_lost": _lease_lost,
     "sla.milestone": _milestone,
+    "sla.forecast": _forecast,
+    "action.failed": _action_failed,
+    "action.given_up": _action_given_up,
     "supervisor.rescued": _rescued,
     "worker.started": _worker_started,
     "worker.draining": _worker_draining,

@@ -5,6 +5,7 @@ import anyio
 import pytest
 
 from hms_async import AsyncOMSClient, Supervisor
+from hms_async.cli import show
 from hms_async.storage import outbox
 from hms_async.storage.store import Store
 from hms_async.testing import ManualClock
@@ -65,7 +66,7 @@ def test_ls_names_the_tasks_at_risk(hms: Hms, url: str) -> None:
 def test_check_is_for_cron(hms: Hms, url: str) -> None:
     hms("queue", "create", "kyc", "--sla", "1h")
     done = hms("sla", "check")
-    assert (done.exit_code, done.stderr.strip()) == (0, "every promise is kept")
+    assert (done.exit_code, done.stderr.strip()) == (0, "no open task is late")
     late(url)
     done = hms("sla", "check")
     assert done.exit_code == 1
@@ -118,7 +119,7 @@ def test_pause_stops_the_clock(hms: Hms) -> None:
 def test_undelivered(hms: Hms, url: str) -> None:
     hook = ("--webhook", "http://127.0.0.1:9/hms", "--webhook-secret", "s3cret")
     hms("queue", "create", "kyc", "--sla", "1h", "--ladder", "50% note,webhook", *hook)
-    assert "kyc has none" in hms("sla", "undelivered", "kyc").stderr
+    assert "no message of kyc was given up" in hms("sla", "undelivered", "kyc").stderr
     late(url)
 
     async def give_up() -> None:
@@ -133,7 +134,7 @@ def test_undelivered(hms: Hms, url: str) -> None:
     document: Any = json.loads(hms("sla", "undelivered", "kyc", "-o", "json").stdout)
     assert document["messages"][0]["type"] == "sla.note"
     assert "1 to be tried again" in hms("sla", "undelivered", "kyc", "--again").stderr
-    assert "kyc has none" in hms("sla", "undelivered", "kyc").stderr
+    assert "no message of kyc was given up" in hms("sla", "undelivered", "kyc").stderr
 
 
 def test_secrets_of_receivers_are_shown_nowhere(hms: Hms) -> None:
@@ -154,7 +155,23 @@ def test_rungs_and_receivers_are_checked_at_once(hms: Hms) -> None:
         (("--webhook", "https://example.org"), "webhook= and webhook_secret= go together"),
         (("--webhook", "ftp://x", "--webhook-secret", "s"), "webhook= is not an address"),
         (("--notify", "sam"), "is not one that apprise knows"),
+        (("--ladder", "80% warn,reroute:kyc"), 'moves tasks to "kyc" itself'),
     ]:
         done = hms("queue", "create", "kyc", "--sla", "1h", *arguments)
         assert done.exit_code == 2
         assert message in done.stderr
+
+
+def test_no_column_of_the_list_is_lost_on_a_narrow_terminal(
+    hms: Hms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "passport.photo"
+    hms("queue", "create", name, "--sla", "2h")
+    monkeypatch.setattr(show, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    listed = hms("sla", "ls", name).stdout
+
+    assert max(map(len, listed.splitlines())) <= 80
+    for word in ("QUEUE", "CLOCK", "PROMISE", "OPEN", "AT RISK", "LATE", "KEPT", name, "on track"):
+        assert word in listed

@@ -144,6 +144,47 @@ def record(event: str, **fields: Any) -> dict[str, Any]:
             "[ACT] Task a1 broke its promise of 2 h (late by 3 s)",
         ),
         (
+            "sla.milestone",
+            {
+                "task_id": "a1",
+                "percent": 100.0,
+                "promise_s": 7200,
+                "late_by_s": 3.02,
+                "milestone": "page",
+            },
+            "[ACT] Task a1 is past its promise of 2 h: page",
+        ),
+        (
+            "sla.milestone",
+            {"task_id": "a1", "percent": 80.0, "left_s": -3.0},
+            "[ACT] Task a1 at 80 % of its promise, 0 s left",
+        ),
+        (
+            "sla.forecast",
+            {"queue": "kyc", "missed_tasks": 30, "breach_in_s": 6.676, "slots_wanted": 6},
+            "[ACT] Queue kyc: 30 tasks will be late, the first in 6.7 s; 6 slots wanted",
+        ),
+        (
+            "sla.forecast",
+            {"queue": "kyc", "missed_tasks": 1, "breach_in_s": -1.0, "slots_wanted": None},
+            "[ACT] Queue kyc: 1 task will be late, the first is already",
+        ),
+        (
+            "sla.forecast",
+            {"queue": "kyc", "missed_tasks": 0, "breach_in_s": None, "slots_wanted": 0},
+            "[ACT] Queue kyc: no task that waits will be late any more",
+        ),
+        (
+            "action.failed",
+            {"queue": "kyc", "action": "a1:warn:webhook", "again_in_s": 5.0, "error": "503"},
+            "[ACT] a1:warn:webhook of kyc will be tried again in 5 s: 503",
+        ),
+        (
+            "action.given_up",
+            {"queue": "kyc", "action": "a1:warn:webhook", "tries": 12, "error": "503"},
+            "[ACT] a1:warn:webhook of kyc given up after 12 tries: 503",
+        ),
+        (
             "supervisor.rescued",
             {"task_id": "a1", "corr_id": "REQ-123", "from_worker": "w-1"},
             "[ACT] Task REQ-123 rescued from worker w-1",
@@ -204,7 +245,7 @@ def record(event: str, **fields: Any) -> dict[str, Any]:
             {"queue": "kyc", "count": 2, "why": "raw push", "share": 0.5, "none": None},
             '[OMS] queue.adopted queue=kyc count=2 why="raw push" share=0.5 none=null',
         ),
-        ("escalation.delivered", {"channel": "mail"}, "[ACT] escalation.delivered channel=mail"),
+        ("action.done", {"action": "a1:warn:webhook"}, "[ACT] action.done action=a1:warn:webhook"),
     ],
 )
 def test_text_says_it_in_these_words(event: str, fields: dict[str, Any], line: str) -> None:
