@@ -141,9 +141,9 @@ class AsyncOMSClient:
             sla: The promise: how long a task may take from its arrival to its end.
             ladder: When to speak up, and what to do then:
                 `["80% warn,bump", "100% breach,escalate", "100%+15m page"]` if not given.
-            late: What becomes of a task that is past due and has not begun: `after_others` (a
-                worker with several queues first takes what can still be kept), `run_anyway`, or
-                `expire`.
+            late: What becomes of a task that is past due when an attempt would begin:
+                `after_others` (a worker with several queues first takes what can still be kept),
+                `run_anyway`, or `expire`.
             pause_stops_clock: Whether the promises stand still while the queue is paused.
             max_wait: How long a task may wait in a lane for an attempt; then it fails.
             run_timeout: How long one attempt may run; then it counts as failed.

@@ -212,18 +212,23 @@ def pause(*, queue: str, reason: str, url: str | None, namespace: str) -> None:
 @sla.command()
 @click.argument("queue")
 @click.option("--again", is_flag=True, help="Try all of them again.")
+@click.option("--drop", is_flag=True, help="Let go of all of them.")
 @options.store
 @options.output
 def undelivered(
-    *, queue: str, again: bool, url: str | None, namespace: str, output: options.Output
+    *, queue: str, again: bool, drop: bool, url: str | None, namespace: str, output: options.Output
 ) -> None:
-    """List messages that no receiver took, or try them again."""
+    """List messages that no receiver took, try them again, or let go of them."""
+    if again and drop:
+        raise click.UsageError("give either --again or --drop, not both")
 
     async def work(oms: AsyncOMSClient) -> list[Undelivered]:
         await oms.get_queue(queue)
         found = await oms.sla.undelivered(queue)
         for one in found if again else ():
             await oms.sla.send_again(queue, one.said.id)
+        for one in found if drop else ():
+            await oms.sla.drop(queue, one.said.id)
         return found
 
     found = ask(url, namespace, work)
@@ -237,9 +242,11 @@ def undelivered(
                 for one in found
             ],
         )
-    if again or not found:
+    if again or drop or not found:
         show.say(
-            f"{len(found)} to be tried again" if found else f"no message of {queue} was given up"
+            f"{len(found)} {'to be tried again' if again else 'dropped'}"
+            if found
+            else f"no message of {queue} was given up"
         )
 
 

@@ -46,9 +46,9 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         sla_ms: The promise: how long a task may take from its arrival; `None` for none.
         ladder: When to say that the promise is in danger, and that it is broken; what to do then.
-        late: What becomes of a task that is past due and has not begun. `after_others`: a worker
-            with several queues first takes those that can still be kept. `run_anyway`: it keeps
-            its place. `expire`: it is not run any more.
+        late: What becomes of a task that is past due when an attempt would begin. `after_others`:
+            a worker with several queues first takes those that can still be kept. `run_anyway`:
+            it keeps its place. `expire`: it is not run any more.
         pause_stops_clock: Whether the promises stand still while the queue is paused.
         max_wait_ms: How long a task may wait in a lane for an attempt; then it fails.
         run_timeout_ms: How long one attempt may run; then it counts as failed.

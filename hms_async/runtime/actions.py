@@ -1,6 +1,7 @@
 """Carrying out what a promise asks of the outside: messages, other queues, functions of ours."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from hashlib import sha256
 
 import anyio
 import msgspec
@@ -8,7 +9,16 @@ from anyio import CapacityLimiter
 
 from hms_async.domain.queue import Queue
 from hms_async.domain.sla import Severity
-from hms_async.errors import ConfigInvalid, HMSError, QueueNotFound, ReceiverFailed, StoreError
+from hms_async.errors import (
+    ConfigInvalid,
+    HMSError,
+    QueueNotFound,
+    ReceiverFailed,
+    StoreError,
+    StoreFull,
+    StoreRefused,
+    StoreUnavailable,
+)
 from hms_async.storage import outbox
 from hms_async.storage.codec import encode_envelope, encode_json
 from hms_async.storage.outbox import Action
@@ -23,6 +33,7 @@ MOST_TRIES = 12
 CALL_TIMEOUT_S = 60.0
 LEASE_MS = 120_000
 _AT_ONCE = 16
+_LONGEST_ID = 128
 _FIRST_PAUSE_MS = 5_000
 _LONGEST_PAUSE_MS = 600_000
 
@@ -63,6 +74,10 @@ class Escalation(msgspec.Struct, frozen=True, kw_only=True):
     count: int | None = None
 
 
+class _NotHere(Exception):
+    """Another supervisor may be able to carry it out."""
+
+
 Call = Callable[[Escalation], Awaitable[object]]
 
 
@@ -100,7 +115,7 @@ class Actions:
         async with self._limiter:
             try:
                 await self._perform(action, queue)
-            except StoreError:
+            except (StoreUnavailable, StoreRefused, StoreFull):
                 return  # it comes again when its lease is over
             except Exception as raised:  # noqa: BLE001  # the boundary to functions of users
                 error = raised
@@ -134,8 +149,7 @@ class Actions:
     async def _call(self, action: Action) -> None:
         name = action.fields.get("target", "")
         if name not in self._calls:
-            # Another supervisor may have it.
-            raise ReceiverFailed(f"this supervisor has no function {name!r}", retryable=True)
+            raise _NotHere(f"this supervisor has no function {name!r}")
         with anyio.fail_after(CALL_TIMEOUT_S):
             await self._calls[name](to_escalation(action))
 
@@ -145,11 +159,17 @@ class Actions:
         task = await self._store.task(task_id)
         if task is None or task.moved_to != target:
             return  # somebody has requeued it, or it is forgotten
-        moved_id = f"{task_id[-120:]}.moved"
+        if task.raw is not None:
+            await self._bring_back(action, "its body cannot be read")
+        # The same at each try, and another if it is moved once more after a requeue.
+        made = f"{task_id}.{action.fields['made']}"
+        moved_id = made if len(made) <= _LONGEST_ID else sha256(made.encode()).hexdigest()
         body = encode_envelope(
             moved_id, target, encode_json(task.payload), correlation_id=task.correlation_id
         )
         options = {"corr": task.correlation_id} if task.correlation_id else {}
+        if task.priority == "high":
+            options["prio"] = "high"
         item = Enqueue(moved_id, body, encode_json(options) if options else b"")
         refusal: str | None
         try:
@@ -158,13 +178,17 @@ class Actions:
         except QueueNotFound:
             refusal = "there is no such queue"
         if refusal not in (None, "exists"):
-            await self._store.requeue(action.queue, task_id)
-            raise ReceiverFailed(
-                f"queue {target} refused it ({refusal}): the task is back in {action.queue}",
-                retryable=False,
-            )
+            await self._bring_back(action, f"queue {target} refused it ({refusal})")
+
+    async def _bring_back(self, action: Action, why: str) -> None:
+        await self._store.requeue(action.queue, action.fields["task"])
+        raise ReceiverFailed(f"{why}: the task is back in {action.queue}", retryable=False)
 
     async def _end(self, action: Action, error: Exception | None) -> None:
+        if isinstance(error, _NotHere):
+            pause = _FIRST_PAUSE_MS
+            await outbox.end(self._store, action, "pass", delay_ms=pause, error=str(error))
+            return
         if error is None:
             if await outbox.end(self._store, action, "done"):
                 log.info("action.done", queue=action.queue, action=action.id, tries=action.tries)

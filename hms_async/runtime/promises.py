@@ -40,10 +40,10 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
         """How the queue stands: as its worst open task does; `none` without any promise."""
         if self.stats.breached:
             return "breached"
-        if self.stats.at_risk or self.forecast.misses:
-            return "at_risk"
         if self.stats.clock_stopped_ms is not None:
             return "paused"
+        if self.stats.at_risk or self.forecast.misses:
+            return "at_risk"
         return "none" if self.queue.settings.sla_ms is None else "on_track"
 
     @property
@@ -178,6 +178,10 @@ class Promises:
             )
             for action in actions
         ]
+
+    async def drop(self, queue: str, action_id: str) -> bool:
+        """Let go of a message that was given up; False when it is none of those."""
+        return await outbox.drop(self._store, check_name(queue, what="queue name"), action_id)
 
     async def send_again(self, queue: str, action_id: str) -> bool:
         """Try a message again that was given up; False when it is none of those."""

@@ -73,4 +73,12 @@ async def _read(store: Store, task_id: str) -> TaskRecord:
 def _value(record: TaskRecord) -> Any:
     if record.state is TaskState.DONE:
         return record.result
-    raise TaskFailed(record.id, record.state, record.reason or f"it was {record.state}")
+    raise TaskFailed(record.id, record.state, record.reason or _why(record))
+
+
+def _why(record: TaskRecord) -> str:
+    if record.moved_to:
+        return f"it was moved to the queue {record.moved_to}"
+    if record.state is TaskState.EXPIRED:
+        return "its time was over before an attempt could begin"
+    return f"it was {record.state}"

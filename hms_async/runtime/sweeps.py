@@ -72,6 +72,8 @@ async def forecast(store: Store, queues: Sequence[str]) -> Report:
     for queue in queues:
         try:
             backlog = await watching.read_backlog(store, queue)
+            if backlog.paused:
+                continue  # somebody did so on purpose; the ladder still speaks
             foreseen = backlog.predict()
             if backlog.is_news(foreseen) and await watching.tell_forecast(
                 store, queue, backlog.told, foreseen

@@ -35,7 +35,14 @@ async def take(server: Server, queue: str, *, limit: int, lease_ms: int) -> list
 async def end(
     server: Server, action: Action, word: str, *, delay_ms: int = 0, error: str = ""
 ) -> bool:
-    """Say what became of an action: `done`, `retry` (after a delay) or `dead`.
+    """Say what became of an action.
+
+    Args:
+        server: Where the queue is.
+        action: What was taken.
+        word: `done`, `retry`, `pass` (to another who can; this was no try) or `dead`.
+        delay_ms: How long until the next try.
+        error: Why not.
 
     Returns:
         False when another has taken it since.
@@ -62,7 +69,16 @@ async def undelivered(server: Server, queue: str, limit: int = 100) -> list[Acti
 
 async def send_again(server: Server, queue: str, action_id: str) -> bool:
     """Put an action that was given up back into the outbox; False when it is not among those."""
-    reply = await server.run("end_action", queue, action_id, 0, "again", 0, "")
+    return await _end_dead(server, queue, action_id, "again")
+
+
+async def drop(server: Server, queue: str, action_id: str) -> bool:
+    """Forget an action that was given up; False when it is not among those."""
+    return await _end_dead(server, queue, action_id, "drop")
+
+
+async def _end_dead(server: Server, queue: str, action_id: str, word: str) -> bool:
+    reply = await server.run("end_action", queue, action_id, 0, word, 0, "")
     return bool(reply == b"ok")
 
 

@@ -1,6 +1,7 @@
 """How a queue's promise stands: its incidents, and what a forecast is made from."""
 
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ class Backlog(msgspec.Struct, frozen=True):
     Attributes:
         now_ms: The server's clock.
         paused: Whether the queue is.
+        stopped: Whether its clock stands still.
         waiting: Tasks in its lanes.
         running: Tasks under a lease.
         served_per_s: How many tasks ended in a second while others waited; `None` when unknown.
@@ -28,6 +30,7 @@ class Backlog(msgspec.Struct, frozen=True):
 
     now_ms: int
     paused: bool
+    stopped: bool
     waiting: int
     running: int
     served_per_s: float | None
@@ -36,6 +39,9 @@ class Backlog(msgspec.Struct, frozen=True):
 
     def predict(self) -> Forecast:
         """Return what will become of the tasks that wait."""
+        if self.stopped:
+            # Nothing comes due while the clock stands still.
+            return Forecast(at_ms=self.now_ms, confidence="paused", misses=0, drain_ms=inf)
         return predict(
             now_ms=self.now_ms,
             waiting=self.waiting,
@@ -54,7 +60,18 @@ class Backlog(msgspec.Struct, frozen=True):
         return is_news(told, forecast)
 
 
-_LEAST_WATCHED_MS = 2_000.0
+_ENOUGH_ENDS = 5
+_WATCHED_LONG_MS = 300_000.0
+
+
+def _served_per_s(served: float, over_ms: float, *, running: int) -> float | None:
+    """Return a rate, once there is enough to tell one from chance: a few ends, or a long watch.
+
+    That nothing has ended for long says nothing while something runs: tasks may be long.
+    """
+    if served >= _ENOUGH_ENDS or (over_ms >= _WATCHED_LONG_MS and (served >= 1 or not running)):
+        return served * 1_000 / over_ms
+    return None
 
 
 async def read_backlog(server: Server, queue: str) -> Backlog:
@@ -64,16 +81,14 @@ async def read_backlog(server: Server, queue: str) -> Backlog:
         QueueNotFound: If nobody created the queue.
     """
     reply = await server.run("forecast", queue, SAMPLE)
-    now_ms, paused, waiting, running, served, over_ms, flat, told = reply
-    watched_ms = float(over_ms)
+    now_ms, paused, waiting, running, served, over_ms, flat, told, stopped = reply
     return Backlog(
         now_ms=now_ms,
         paused=paused == 1,
         waiting=waiting,
         running=running,
-        served_per_s=float(served) * 1_000 / watched_ms
-        if watched_ms >= _LEAST_WATCHED_MS
-        else None,
+        stopped=stopped == 1,
+        served_per_s=_served_per_s(float(served), float(over_ms), running=running),
         sample=[
             (position, None if due == b"" else int(due))
             for position, due in zip(flat[::2], flat[1::2], strict=True)

@@ -308,11 +308,11 @@ async def test_the_pace_of_a_queue_is_that_of_times_in_which_something_waited(
     assert 4.9 < backlog.served_per_s < 5.1
     assert len(backlog.sample) == watching.SAMPLE
     assert (backlog.sample[0][0], backlog.sample[-1][0]) == (0, 149)
-    # An idle hour says nothing of how fast they could go.
+    # An idle day says nothing of how fast they could go.
     for claim in await driver.claim(150):
         await driver.settle(claim, "done")
     await driver.sweep()
-    clock.advance("1h")
+    clock.advance("1d")
     await driver.sweep()
     await driver.push("new")
     assert (await watching.read_backlog(driver.store, "q")).served_per_s is None

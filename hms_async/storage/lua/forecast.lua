@@ -3,7 +3,8 @@
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 how many waiting tasks to look at
 -- Reply  'no_queue' | {now_ms, paused, waiting, in_progress, served, over_ms,
---        sample: two for each: position among those that wait, due_ms or '', what was told last}
+--        sample: two for each: position among those that wait, due_ms or '', what was told last,
+--        '1' if the queue's clock stands still}
 -- Keeps  I8: a bounded sample, however long the queue.
 -- include queue places clock pace
 
@@ -42,4 +43,4 @@ end
 local pace = read_pace()
 return { NOW, config[2] == '1' and 1 or 0, math.max(entries - count_left_behind(), 0),
   redis.call('ZCARD', INFLIGHT), tostring(pace.served), tostring(pace.over), sample,
-  redis.call('HGET', PACE, 'told') or '' }
+  redis.call('HGET', PACE, 'told') or '', STOPPED and 1 or 0 }

@@ -1,11 +1,12 @@
 -- How fast a queue's tasks end while others wait, from which a forecast is made. Needs queue.
 --
 -- `:pace` holds what ended (`served`) in how many ms (`over`), both fading: what was two minutes
--- ago counts for a third. Time in which nothing waited counts for neither: it says how fast tasks
--- come, not how fast they could go. `ended`, `at` and `waits` are those of the last look.
+-- ago counts for a third, where tasks are long what was five of them ago. Time in which nothing
+-- waited counts for neither: it says how fast tasks come, not how fast they could go. `ended`, `at`
+-- and `waits` are those of the last look.
 
 local PACE = NORMAL .. ':pace'
-local FADES_MS = 120000
+local FADES_MS, FADES_AT_MOST_MS = 120000, 21600000
 
 local function read_pace()
   local old = redis.call('HMGET', PACE, 'served', 'over', 'at', 'ended', 'waits')
@@ -13,7 +14,8 @@ local function read_pace()
   local pace = { served = tonumber(old[1]) or 0, over = tonumber(old[2]) or 0,
     passed = math.max(NOW - (tonumber(old[3]) or NOW), 0), waited = old[5] == '1',
     ended = (tonumber(counts[1]) or 0) + (tonumber(counts[2]) or 0) }
-  local fades = math.exp(-pace.passed / FADES_MS)
+  local between = pace.over / math.max(pace.served, 0.001)
+  local fades = math.exp(-pace.passed / math.min(math.max(FADES_MS, 5 * between), FADES_AT_MOST_MS))
   pace.served, pace.over = pace.served * fades, pace.over * fades
   pace.new = math.max(pace.ended - (tonumber(old[4]) or pace.ended), 0)
   return pace
