@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 
-from hms_async.domain.precedence import Head, rank
+from hms_async.domain.precedence import Rank, rank
 from hms_async.runtime.feed import Feed
 
 _UNKNOWN = (False, 0, 0)  # is asked first: nobody knows how urgent it is
@@ -21,11 +21,13 @@ class Choice:
         if len(rivals) <= 1:
             return None
         now = time.monotonic()
-        return min(rivals, key=lambda feed: self._rank(feed.head, feed.server_ms(now)))
+        return min(rivals, key=lambda feed: self._rank(feed, feed.server_ms(now)))
 
     def taken(self) -> None:
         """Count a claim that was chosen: one in ten goes by age."""
         self._turn += 1
 
-    def _rank(self, head: Head | None, now_ms: int) -> tuple[bool, int, int]:
-        return _UNKNOWN if head is None else rank(head, now_ms=now_ms, turn=self._turn)
+    def _rank(self, feed: Feed, now_ms: int) -> Rank:
+        if feed.head is None:
+            return _UNKNOWN
+        return rank(feed.head, now_ms=now_ms, turn=self._turn, run_ms=feed.pace.run_ms)
