@@ -3,21 +3,30 @@
 python -m benchmarks run --peers blitzq,ardiq,saq,arq,streaq,docket,taskiq,dramatiq --json out.json
 python -m benchmarks table out.json
 python -m benchmarks plot out.json --out docs/img/
+
+What is kept of promises, for anyone to repeat.
+
+python -m benchmarks promises
 """
 
 import argparse
 import json
 import signal
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import subjects
+import anyio
+import msgspec
+
+from benchmarks import promises, subjects
 from benchmarks.speed.environments import interpreter
 from benchmarks.speed.plot import draw
 from benchmarks.speed.run import Plan, measure
 from benchmarks.speed.scenarios import SCENARIOS
 from benchmarks.speed.table import put_into, table
+from hms_async.telemetry.logs import configure
 
 
 def _scenarios(text: str) -> list[str]:
@@ -60,6 +69,11 @@ def _arguments() -> argparse.Namespace:
     show.add_argument("figures", type=Path)
     show.add_argument("--into", type=Path, help="a page with markers, to be brought up to date")
 
+    kept = commands.add_parser("promises", help="what one worker keeps of several promises")
+    kept.add_argument("--seconds", type=float, default=6.0, help="how long tasks arrive in a run")
+    kept.add_argument("--rounds", type=int, default=3, help="rounds; the orders take turns")
+    kept.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
+
     plot = commands.add_parser("plot", help="draw figures as SVG")
     plot.add_argument("figures", type=Path)
     plot.add_argument("--out", type=Path, default=Path("docs/img"))
@@ -85,6 +99,18 @@ def _run(given: argparse.Namespace) -> None:
     print(table(report))
 
 
+def _promises(given: argparse.Namespace) -> None:
+    measure = partial(promises.measure, seconds=given.seconds, rounds=given.rounds)
+    report = anyio.run(measure)
+    _write(given.json, report)
+    print(promises.table(report))
+
+
+def _write(file: Path | None, report: msgspec.Struct) -> None:
+    if file:
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+
+
 def _leave(number: int, _frame: object) -> None:
     """Raise, so that every block on the way out ends the processes that it has started."""
     raise SystemExit(128 + number)
@@ -97,6 +123,10 @@ def main() -> None:
         signal.signal(number, _leave)
     if given.command == "run":
         _run(given)
+        return
+    if given.command == "promises":
+        configure(fmt="text", level="critical")
+        _promises(given)
         return
     report: dict[str, Any] = json.loads(given.figures.read_text())
     if given.command == "plot":

@@ -27,6 +27,11 @@ class Pace:
         """Take note of how long a round trip took."""
         self._trip_s += _WEIGHT * (min(seconds, _LONGEST_TRIP_S) - self._trip_s)
 
+    @property
+    def run_ms(self) -> int:
+        """How long a run takes, 0 as long as that is unknown."""
+        return int((self._run_s or 0.0) * 1_000)
+
     def forget(self) -> None:
         """Claim nothing ahead until runs are known again: what was at hand had to wait too long."""
         self._run_s = None

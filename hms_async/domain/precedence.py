@@ -29,19 +29,21 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     late: Late = "after_others"
 
 
-def rank(head: Head, *, now_ms: int, turn: int) -> Rank:
+def rank(head: Head, *, now_ms: int, turn: int, run_ms: int = 0) -> Rank:
     """Return the key by which heads are sorted: the smallest is taken from first.
 
-    The earliest due instant goes first. Past it, a task goes behind all that can still be kept,
-    if its queue says `after_others`: to serve first what is lost already would make the others
-    late one by one. With `expire` it stands where it stood, since it is not run but ended by the
-    claim. Under overload those behind would wait for ever, so one turn in ten goes by age alone:
-    a task is taken after at most ten turns for each one that is older.
+    The earliest due instant goes first. A task that would be done only past it goes behind all that
+    can still be kept, if its queue says `after_others`: to serve first what is lost already would
+    make the others late one by one, and so would what is lost while it runs. With `expire` it
+    stands where it stood, since it is not run but ended by the claim. Under overload those behind
+    would wait for ever, so one turn in ten goes by age alone: a task is taken after at most ten
+    turns for each one that is older.
 
     Args:
         head: The queue's next task.
         now_ms: The instant of the choice, in ms since the epoch.
         turn: Counts the choices, from 0.
+        run_ms: How long such a task runs, as far as is known.
 
     Source: C. L. Liu and J. W. Layland, "Scheduling Algorithms for Multiprogramming in a
     Hard-Real-Time Environment", JACM 20 (1973), for the earliest deadline first; the rest is ours.
@@ -49,7 +51,7 @@ def rank(head: Head, *, now_ms: int, turn: int) -> Rank:
     due_ms = head.arrived_ms + ASSUMED_MS if head.due_ms is None else head.due_ms
     if turn % BY_AGE_EVERY == BY_AGE_EVERY - 1:
         return False, head.arrived_ms, due_ms
-    return due_ms < now_ms and head.late == "after_others", due_ms, head.arrived_ms
+    return due_ms < now_ms + run_ms and head.late == "after_others", due_ms, head.arrived_ms
 
 
 def choose(heads: Iterable[Head], *, now_ms: int, turn: int) -> int | None:

@@ -17,7 +17,6 @@ from hms_async.storage.store import Store
 
 WAIT_S = 1.0
 SUPERVISED_WAIT_S = 3.0
-LOOK_EVERY_S = 1.0
 _MARGIN_S = 3.0
 
 
@@ -61,7 +60,9 @@ class Bell:
         if self._scope is not None:
             self._scope.cancel()
 
-    async def look(self, queues: Callable[[], Collection[str]]) -> None:
+    async def look(
+        self, queues: Callable[[], Collection[str]], every_s: Callable[[], float]
+    ) -> None:
         """Look now and then at the bells that are not listened to, until cancelled.
 
         A worker that is busy with one queue takes no tokens of the others, as it could not use
@@ -70,9 +71,10 @@ class Bell:
 
         Args:
             queues: Returns those that something may have come into unheard.
+            every_s: Returns how long they may wait until they are looked at.
         """
         while True:
-            await anyio.sleep(LOOK_EVERY_S)
+            await anyio.sleep(every_s())
             if names := [name for name in queues() if name not in self._listening]:
                 with suppress(StoreError):  # the exchanges tell of it
                     for queue in await self._store.rung(names):

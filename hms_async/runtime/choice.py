@@ -36,4 +36,9 @@ class Choice:
     def _rank(self, feed: Feed, now: float) -> Rank:
         if feed.head is None:
             return _UNKNOWN
-        return rank(feed.head, now_ms=feed.server_ms(now), turn=self._turn)
+        return rank(
+            feed.head,
+            now_ms=feed.server_ms(now),
+            turn=self._turn,
+            run_ms=feed.pace.run_ms,
+        )

@@ -37,6 +37,8 @@ from hms_async.runtime.task import Attempt
 from hms_async.storage.replies import MOST_A_CALL, Exchanged, Settle, Settled
 from hms_async.storage.store import Store
 
+LOOK_EVERY_S = 1.0
+_LOOK_AT_MOST_EVERY_S = 0.05
 _MOST_LENT = 10
 _FAULT_REST_S = 1.0
 _LEAVE_AFTER_S = 2.0
@@ -150,7 +152,7 @@ class ExchangeLoop:
         for number in range(1, IN_FLIGHT + 1):
             group.start_soon(self._carry, name=f"exchange-{number}")
         if len(self._feeds) > 1:
-            group.start_soon(self.bell.look, self._unheard, name="look")
+            group.start_soon(self.bell.look, self._unheard, self._look_every_s, name="look")
         await self._over.wait()
 
     async def _carry(self) -> None:
@@ -270,6 +272,11 @@ class ExchangeLoop:
     def _unheard(self) -> list[str]:
         """Return queues that were empty when we last asked; no bell is of use at a stop."""
         return [] if self._stop.draining else [feed.name for feed in self._feeds if feed.idle]
+
+    def _look_every_s(self) -> float:
+        """Return how long an urgent task may lie unheard: a twentieth of the tightest promise."""
+        promises_s = [(feed.queue.settings.sla_ms or math.inf) / 1_000 for feed in self._feeds]
+        return max(min(LOOK_EVERY_S, min(promises_s) / 20), _LOOK_AT_MOST_EVERY_S)
 
     def _rung(self, queue: str | None) -> bool:
         """The bell's answer: whether the token is of use here."""

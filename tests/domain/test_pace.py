@@ -57,3 +57,11 @@ def test_it_is_never_more_than_the_slots(runs: list[float], trips: list[float], 
         any_pace.tripped(seconds)
 
     assert 0 <= any_pace.ahead(slots) <= slots
+
+
+def test_how_long_a_run_takes_is_told_in_ms_and_is_nothing_as_long_as_it_is_unknown() -> None:
+    fresh = Pace()
+    assert fresh.run_ms == 0
+
+    fresh.ran(0.25)
+    assert fresh.run_ms == 250

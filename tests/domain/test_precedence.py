@@ -149,3 +149,10 @@ def test_under_overload_the_promises_that_can_be_kept_are_kept_and_a_tenth_goes_
         taken["fresh" if best is fresh else "late"] += 1
 
     assert taken == {"late": 100, "fresh": 900}
+
+
+def test_what_would_be_done_only_after_its_instant_is_lost_as_well() -> None:
+    lost = Head(NOW_MS - HOUR_MS, NOW_MS + 50)
+
+    assert rank(lost, now_ms=NOW_MS, turn=0, run_ms=100)[0]
+    assert not rank(lost, now_ms=NOW_MS, turn=0, run_ms=50)[0]

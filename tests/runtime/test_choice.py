@@ -1,5 +1,6 @@
 """Several queues on one worker: the earliest deadline first (R22)."""
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import anyio
 import pytest
 
 from hms_async import AsyncOMSClient, AsyncWorker, Task, handler
-from hms_async.runtime import bell
+from hms_async.runtime import loop
 from hms_async.storage.store import Store
 from hms_async.testing import ManualClock, running
 from tests.runtime.support import PATIENCE_S
@@ -76,7 +77,7 @@ async def test_a_tight_promise_is_kept_beside_a_long_backlog(store_url: str) -> 
 async def test_what_arrives_later_with_a_tighter_promise_goes_first(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bell, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(loop, "LOOK_EVERY_S", 0.01)
     desk = Desk()
     async with AsyncOMSClient(store_url) as oms:
         await oms.create_queue("slow", sla="24h")
@@ -92,6 +93,36 @@ async def test_what_arrives_later_with_a_tighter_promise_goes_first(
     assert desk.done[-1][0] == "tight"
     # While the bells were not looked at, and one claim in ten.
     assert len(desk.done) < 3_000
+
+
+async def test_a_promise_of_a_second_is_heard_of_in_time_while_another_queue_keeps_the_worker_busy(
+    store_url: str,
+) -> None:
+    waited: list[float] = []
+
+    @handler(queue="slow")
+    async def work(_: Task[Any]) -> None:
+        await anyio.sleep(0.01)
+
+    @handler(queue="tight")
+    async def note(task: Task[Any]) -> None:
+        waited.append(time.monotonic() - task.payload)
+
+    async with AsyncOMSClient(store_url) as oms:
+        await oms.create_queue("slow", sla="24h")
+        await oms.create_queue("tight", sla="1s")
+        await oms.enqueue_many("slow", range(3_000))
+        worker = AsyncWorker(handlers=[work, note], url=store_url, concurrency=2, supervise=False)
+        async with running(worker):
+            for number in range(1, 4):
+                await anyio.sleep(0.1)
+                await oms.enqueue("tight", time.monotonic())
+                with anyio.fail_after(PATIENCE_S):
+                    while len(waited) < number:  # noqa: ASYNC110  # the handler says no more
+                        await anyio.sleep(0.01)
+        assert (await oms.stats("slow")).waiting
+
+    assert sum(waited) / len(waited) < 0.3
 
 
 async def test_without_a_promise_an_hour_counts(store_url: str) -> None:
