@@ -1,8 +1,11 @@
 """What a rung does beside speaking: actions, the outbox, incidents (R19)."""
 
+import pytest
+
 from hms_async.domain.incident import Incident
 from hms_async.domain.task import TaskState
 from hms_async.storage import outbox, watching
+from hms_async.storage.replies import Settle
 from hms_async.testing import ManualClock
 from tests.storage.driver import FAULT, Driver
 
@@ -267,6 +270,75 @@ async def test_requeue_brings_a_backed_off_task_back_and_never_takes_a_live_leas
     assert await driver.state("held") is TaskState.IN_PROGRESS
     assert (await driver.claim_one()).id == "backing-off"
     assert driver.zset("retry") == {}
+
+
+@pytest.mark.parametrize("last", ["cancel", "reroute:desk"])
+async def test_an_action_finds_the_task_where_the_one_before_has_put_it(
+    driver: Driver, clock: ManualClock, last: str
+) -> None:
+    await driver.create(sla="1m", ladder=[f"100% breach,bump,requeue,{last}"])
+    await driver.push("backing-off", "waiting")
+    backing_off = await driver.claim_one()
+    await driver.settle(backing_off, "retry", 3_600_000, FAULT)
+    clock.advance("1m")
+
+    await driver.sweep()
+
+    assert (await driver.stats()).open == 0
+    assert await driver.claim(5) == []
+    assert driver.counts()["stale"] == 0
+    await driver.stats()
+
+
+@pytest.mark.parametrize(
+    "actions", ["null", '"bump"', "[1]", '[""]', "[null]", '{"bump":1}', '[":x"]', '[["bump"]]']
+)
+async def test_r8_actions_that_are_no_words_of_ours_hold_up_nothing(
+    driver: Driver, clock: ManualClock, actions: str
+) -> None:
+    await driver.push("a", sla=60_000)
+    rungs = f'[["100", 0, "breach", {actions}]]'
+    driver.raw("HSET", driver.key("config"), "ladder", rungs)
+    clock.advance("1m")
+
+    assert [rung.name for rung in (await driver.sweep()).rungs] == ["breach"]
+
+    assert driver.zset("at_risk").keys() == {"a"}
+    await driver.stats()
+
+
+async def test_a_word_that_only_a_newer_release_knows_waits_for_one(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.push("a", sla=60_000)
+    rungs = '[[100, 0, "breach", ["send_fax:desk 1", "bump"]]]'
+    driver.raw("HSET", driver.key("config"), "ladder", rungs)
+    clock.advance("1m")
+    await driver.sweep()
+
+    (action,) = await _take(driver)
+    assert (action.kind, action.fields["target"]) == ("send_fax", "desk 1")
+    assert driver.counts()["action.send_fax"] == 1
+
+
+async def test_r8_a_broken_ladder_stops_no_claim_half_way(driver: Driver) -> None:
+    await driver.create(sla="1m")
+    await driver.push("a")
+    claim = await driver.claim_one()
+    driver.raw("HSET", driver.key("config"), "ladder", "[[")
+    driver.raw("RPUSH", driver.key(), '{"id":"foreign","payload":1}')
+
+    reply = await driver.exchange(Settle(claim.id, claim.token, "done"), want=1)
+
+    assert [claim.id for claim in reply.claims] == ["foreign"]
+    assert driver.zset("done").keys() == {"a"}
+    await driver.stats()
+
+
+async def test_what_is_at_risk_without_a_record_is_let_go(driver: Driver) -> None:
+    driver.raw("ZADD", driver.key("at_risk"), 1, "gone")
+    await driver.store.reconcile("q")
+    assert driver.zset("at_risk") == {}
 
 
 async def test_a_longer_ladder_is_heard_for_tasks_whose_rungs_were_all_spoken(
