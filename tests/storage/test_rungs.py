@@ -388,3 +388,28 @@ async def test_the_pace_of_a_queue_is_that_of_times_in_which_something_waited(
     await driver.sweep()
     await driver.push("new")
     assert (await watching.read_backlog(driver.store, "q")).served_per_s is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("count", "x"), ("id", None), ("severity", "?"), ("kind", None), ("healthy", "x")],
+)
+async def test_r8_an_incident_that_a_foreign_hand_has_broken_stops_no_sweep(
+    driver: Driver, clock: ManualClock, field: str, value: str | None
+) -> None:
+    await driver.create(sla="1m", ladder=["100% breach,escalate,bump", "200% page"], **HOOK)
+    await driver.push("a")
+    clock.advance("1m")
+    await driver.sweep()
+    broken = ("HDEL", driver.key("incident:sla"), field)
+    driver.raw(*broken if value is None else ("HSET", *broken[1:], value))
+    await driver.push("b")
+    clock.advance("1m")
+
+    await driver.sweep()
+
+    assert {claim.id for claim in await driver.claim(2)} == {"a", "b"}
+    assert (await _incidents(driver))["sla"].severity == "critical"
+    clock.advance("1m")
+    await driver.sweep()
+    await driver.stats()
