@@ -127,7 +127,11 @@ async def test_a_webhook_for_each_task_carries_what_it_is_about(
 
     (action,) = await _take(driver)
 
-    assert (action.id, action.kind, action.tries) == ("a:note:webhook", "webhook", 1)
+    assert (action.id, action.kind, action.tries) == (
+        f"a:note:webhook:{arrived + 30_000}",
+        "webhook",
+        1,
+    )
     assert action.fields == {
         "made": str(clock()),
         "target": "",
@@ -154,7 +158,7 @@ async def test_an_action_is_taken_by_one_and_comes_again_when_that_one_died(
     clock.advance("60s")
     (second,) = await _take(driver)
 
-    assert (first.id, first.tries, second.tries) == ("a:note:call:desk", 1, 2)
+    assert (first.kind, first.id, first.tries, second.tries) == ("call", second.id, 1, 2)
     assert not await outbox.end(driver.store, first, "done")
     assert await outbox.end(driver.store, second, "done")
     clock.advance("1h")
@@ -177,7 +181,7 @@ async def test_a_receiver_that_never_takes_it_makes_an_incident_and_nothing_is_l
     await outbox.end(driver.store, action, "dead", error="503 again")
 
     (dead,) = await outbox.undelivered(driver.store, "q")
-    assert (dead.id, dead.fields["error"]) == ("a:note:webhook", "503 again")
+    assert (dead.id, dead.fields["error"]) == (action.id, "503 again")
     assert (await _incidents(driver))["delivery"].open
     assert (await driver.stats()).undelivered == 1
     # Trouble with the receivers is not told to the receivers.
@@ -241,8 +245,8 @@ async def test_a_rerouted_task_leaves_its_queue_unless_a_worker_holds_it(
 
     (action,) = await _take(driver)
 
-    assert (action.id, action.kind, action.fields["target"]) == (
-        "waiting:breach:reroute:desk",
+    assert (action.fields["task"], action.kind, action.fields["target"]) == (
+        "waiting",
         "reroute",
         "desk",
     )
@@ -413,3 +417,79 @@ async def test_r8_an_incident_that_a_foreign_hand_has_broken_stops_no_sweep(
     clock.advance("1m")
     await driver.sweep()
     await driver.stats()
+
+
+async def test_a_name_that_stands_twice_in_a_ladder_is_told_twice(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["50% note,webhook", "75% note,webhook"], **HOOK)
+    await driver.push("a")
+    clock.advance("30s")
+    await driver.sweep()
+    clock.advance("15s")
+    await driver.sweep()
+
+    first, second = await _take(driver)
+    assert (first.fields["percent"], second.fields["percent"]) == ("50", "75")
+    assert first.id != second.id
+
+
+async def test_an_action_that_was_given_up_and_is_put_again_is_in_one_place(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["50% note,webhook"], **HOOK)
+    await driver.push("a")
+    clock.advance("30s")
+    await driver.sweep()
+    (action,) = await _take(driver)
+    await outbox.end(driver.store, action, "dead", error="503")
+    # Put again, as by a clock that was set back and a task that was started anew.
+    driver.raw("HDEL", driver.store.keys.run("q", "a"), "rung")
+    driver.raw("ZADD", driver.key("sla"), clock(), "a")
+    await driver.sweep()
+
+    assert await outbox.undelivered(driver.store, "q") == []
+    (again,) = await _take(driver)
+    await outbox.end(driver.store, again, "done")
+    assert (await driver.stats()).undelivered == 0
+
+
+async def test_i2_a_full_outbox_lets_go_of_no_task_that_is_on_its_way(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["100% breach,reroute:desk", "100%+1s note,call:desk"])
+    await driver.push("moves")
+    clock.advance("1m")
+    await driver.sweep()
+    filler = [part for number in range(9_999) for part in (clock() + 1, f"x{number}")]
+    driver.raw("ZADD", driver.key("actions"), *filler)
+    await driver.push("stays", sla=1)
+    clock.advance("1ms")
+    # The outbox has no room for it, so this one is not given up.
+    await driver.sweep()
+    assert await driver.state("stays") is TaskState.WAITING
+    clock.advance("1s")
+    await driver.sweep()
+
+    assert driver.counts()["action.folded"] == 2
+    assert driver.raw("ZCARD", driver.key("actions")) == 10_000
+    moving = await _take(driver)
+    assert moving[0].fields["task"] == "moves"
+    assert (await _incidents(driver))["delivery"].open
+
+
+async def test_i2_a_task_that_is_on_its_way_is_not_forgotten(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["100% breach,reroute:desk"], keep_done="1s")
+    await driver.push("a")
+    clock.advance("1m")
+    await driver.sweep()
+    clock.advance("1h")
+    assert await driver.store.prune("q") == (0, False)
+    assert await driver.state("a") is TaskState.CANCELLED
+
+    (action,) = await _take(driver)
+    await outbox.end(driver.store, action, "done")
+    assert await driver.store.prune("q") == (1, False)
+    assert await driver.state("a") is None

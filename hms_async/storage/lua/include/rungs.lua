@@ -29,7 +29,7 @@ local function give_up(id, task, window, ...)
 end
 
 -- What this script can do itself is done here; what it cannot goes to the outbox.
-local function act(action, id, task, rung, late_by, window)
+local function act(action, id, task, rung, at, late_by, window)
   local verb, target = string.match(action, '^([^:]+):?(.*)$')
   count('action.' .. verb)
   if verb == 'bump' then
@@ -49,10 +49,20 @@ local function act(action, id, task, rung, late_by, window)
     raise_incident('sla', verb == 'page' and 'critical' or severity_of(rung), 1, id)
   elseif verb == 'cancel' then
     give_up(id, task, window)
-  elseif verb ~= 'reroute' or give_up(id, task, window, 'moved_to', target) then
-    put_action(id .. ':' .. rung[3] .. ':' .. action, verb, 'target', target, 'type',
-      'sla.' .. rung[3], 'task', id, 'corr', task.corr or '', 'percent', rung[1], 'late_by', late_by,
-      'arrived', task.arrived, 'due', task.due, 'severity', severity_of(rung))
+  else
+    -- With the instant, as a name may stand twice in a ladder, and a clock may be started anew.
+    local name = string.format('%s:%s:%s:%.0f', id, rung[3], action, at)
+    if verb == 'reroute' then
+      if not has_room() then
+        count('action.folded')
+        return raise_incident('delivery', 'error', 1, id)
+      end
+      -- `prune` leaves the task until the action has been carried out.
+      if not give_up(id, task, window, 'moved_to', target, 'moving', name) then return end
+    end
+    put_action(name, verb, 'target', target, 'type', 'sla.' .. rung[3], 'task', id, 'corr',
+      task.corr or '', 'percent', rung[1], 'late_by', late_by, 'arrived', task.arrived, 'due',
+      task.due, 'severity', severity_of(rung))
   end
 end
 
@@ -80,7 +90,7 @@ local function speak(id, task, ladder, arrived, sla, window)
     'late_by', late_by, 'collapsed', collapsed)
   local actions = rung[4]
   -- A task may end with its first action: then the others, but for those of the outside, are over.
-  for _, action in ipairs(actions) do act(action, id, task, rung, late_by, window) end
+  for _, action in ipairs(actions) do act(action, id, task, rung, at, late_by, window) end
   return { id, task.corr or '', rung[3], tostring(rung[1]), late_by, collapsed, sla,
     table.concat(actions, ',') }
 end
