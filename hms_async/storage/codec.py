@@ -276,18 +276,18 @@ def decode_record(
         payload=payload,
         correlation_id=correlation,
         priority="high" if run.get(b"prio") == b"high" else "normal",
-        attempt=_number(run.get(b"attempt")) or 0,
-        crashes=_number(run.get(b"crashes")) or 0,
-        arrived_ms=_number(run.get(b"arrived")) or 0,
+        attempt=decode_number(run.get(b"attempt")) or 0,
+        crashes=decode_number(run.get(b"crashes")) or 0,
+        arrived_ms=decode_number(run.get(b"arrived")) or 0,
         due_ms=_due_ms(run, drift_ms),
         waived=_text(run.get(b"waived")),
         moved_to=_text(run.get(b"moved_to")),
-        expires_ms=_number(run.get(b"expires")),
+        expires_ms=decode_number(run.get(b"expires")),
         starts_ms=starts_ms,
-        started_ms=_number(run.get(b"started")),
-        finished_ms=_number(run.get(b"finished")),
+        started_ms=decode_number(run.get(b"started")),
+        finished_ms=decode_number(run.get(b"finished")),
         lease_expires_ms=lease_expires_ms,
-        cancel_asked_ms=_number(run.get(b"cancel")),
+        cancel_asked_ms=decode_number(run.get(b"cancel")),
         worker=_text(run.get(b"worker")),
         result=None if result is None else decode_json(result),
         error=None if error is None else decode_fault(error),
@@ -298,10 +298,10 @@ def decode_record(
 
 
 def _due_ms(run: Mapping[bytes, bytes], drift_ms: int) -> int | None:
-    arrived_ms, sla_ms = _number(run.get(b"arrived")), _number(run.get(b"sla"))
+    arrived_ms, sla_ms = decode_number(run.get(b"arrived")), decode_number(run.get(b"sla"))
     if arrived_ms is None or sla_ms is None:
         return None
-    grace_ms = drift_ms - (_number(run.get(b"shift")) or 0) if drift_ms else 0
+    grace_ms = drift_ms - (decode_number(run.get(b"shift")) or 0) if drift_ms else 0
     return arrived_ms + sla_ms + grace_ms
 
 
@@ -344,7 +344,8 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode(errors="replace")
 
 
-def _number(value: bytes | None) -> int | None:
+def decode_number(value: bytes | None) -> int | None:
+    """Return a whole number of a record; `None` for what is none."""
     try:
         return None if value is None else int(float(value))
     except (ValueError, OverflowError):

@@ -13,7 +13,8 @@ class Action(msgspec.Struct, frozen=True):
 
     Attributes:
         queue: The queue whose promise asks for it.
-        id: What receivers deduplicate by: `<task>:<rung>:<action>`, or of an incident.
+        id: What receivers deduplicate by: `<task>:<rung>:<action>:<instant>`, or of an
+            incident.
         kind: `webhook`, `notify`, `reroute` or `call`.
         tries: How often it was taken, this time included.
         fields: What it is about, as the script wrote it.

@@ -155,9 +155,9 @@ def _drift_ms(server: Server, clock: Any, now: Any) -> int:
     """Return how far a queue's clock is behind, for all the pauses that stopped it."""
     if isinstance(clock, Exception) or isinstance(now, Exception):
         return 0
-    stood, stopped = clock
-    now_ms = server.now_ms(now)
-    return int(stood or 0) + (max(now_ms - int(stopped), 0) if stopped else 0)
+    stood_ms, stopped_ms = map(codec.decode_number, clock)
+    still_ms = 0 if stopped_ms is None else max(server.now_ms(now) - stopped_ms, 0)
+    return max((stood_ms or 0) + still_ms, 0)
 
 
 def _place(cursor: str | None, first: str, allowed: tuple[str, ...]) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 import pytest
 
 from hms_async.domain.task import TaskState
+from hms_async.storage import watching
 from hms_async.testing import ManualClock
 from tests.storage.driver import FAULT, Driver
 
@@ -232,3 +233,24 @@ async def test_a_lease_is_not_renewed_far_beyond_the_run_timeout(
     assert lost == {claim.token for claim in claims if claim.id == "queues"}
     clock.advance("30s")
     assert [rescued.id for rescued in (await driver.sweep()).rescued] == ["queues"]
+
+
+@pytest.mark.parametrize("field", ["clock_stood", "clock_stopped"])
+@pytest.mark.parametrize("value", ["x", "nan", "inf", "-inf", "-5", "1e300"])
+async def test_r8_a_clock_that_a_foreign_hand_has_broken_stops_nothing(
+    driver: Driver, clock: ManualClock, field: str, value: str
+) -> None:
+    await driver.create(sla="1m")
+    await driver.push("a")
+    driver.raw("HSET", driver.key("config"), field, value)
+    clock.advance("2m")
+    await driver.sweep()
+    await driver.push("b")
+    clock.advance("2m")
+    await driver.sweep()
+
+    assert await driver.state("a") is TaskState.WAITING
+    assert len((await driver.store.tasks("q", TaskState.WAITING)).tasks) == 2
+    await watching.read_backlog(driver.store, "q")
+    assert len(await driver.claim(2)) == 2
+    await driver.stats()

@@ -1,8 +1,11 @@
 """What a rung does beside speaking: actions, the outbox, incidents (R19)."""
 
+import pytest
+
 from hms_async.domain.incident import Incident
 from hms_async.domain.task import TaskState
 from hms_async.storage import outbox, watching
+from hms_async.storage.replies import Settle
 from hms_async.testing import ManualClock
 from tests.storage.driver import FAULT, Driver
 
@@ -124,7 +127,11 @@ async def test_a_webhook_for_each_task_carries_what_it_is_about(
 
     (action,) = await _take(driver)
 
-    assert (action.id, action.kind, action.tries) == ("a:note:webhook", "webhook", 1)
+    assert (action.id, action.kind, action.tries) == (
+        f"a:note:webhook:{arrived + 30_000}",
+        "webhook",
+        1,
+    )
     assert action.fields == {
         "made": str(clock()),
         "target": "",
@@ -151,7 +158,7 @@ async def test_an_action_is_taken_by_one_and_comes_again_when_that_one_died(
     clock.advance("60s")
     (second,) = await _take(driver)
 
-    assert (first.id, first.tries, second.tries) == ("a:note:call:desk", 1, 2)
+    assert (first.kind, first.id, first.tries, second.tries) == ("call", second.id, 1, 2)
     assert not await outbox.end(driver.store, first, "done")
     assert await outbox.end(driver.store, second, "done")
     clock.advance("1h")
@@ -174,7 +181,7 @@ async def test_a_receiver_that_never_takes_it_makes_an_incident_and_nothing_is_l
     await outbox.end(driver.store, action, "dead", error="503 again")
 
     (dead,) = await outbox.undelivered(driver.store, "q")
-    assert (dead.id, dead.fields["error"]) == ("a:note:webhook", "503 again")
+    assert (dead.id, dead.fields["error"]) == (action.id, "503 again")
     assert (await _incidents(driver))["delivery"].open
     assert (await driver.stats()).undelivered == 1
     # Trouble with the receivers is not told to the receivers.
@@ -238,8 +245,8 @@ async def test_a_rerouted_task_leaves_its_queue_unless_a_worker_holds_it(
 
     (action,) = await _take(driver)
 
-    assert (action.id, action.kind, action.fields["target"]) == (
-        "waiting:breach:reroute:desk",
+    assert (action.fields["task"], action.kind, action.fields["target"]) == (
+        "waiting",
         "reroute",
         "desk",
     )
@@ -267,6 +274,75 @@ async def test_requeue_brings_a_backed_off_task_back_and_never_takes_a_live_leas
     assert await driver.state("held") is TaskState.IN_PROGRESS
     assert (await driver.claim_one()).id == "backing-off"
     assert driver.zset("retry") == {}
+
+
+@pytest.mark.parametrize("last", ["cancel", "reroute:desk"])
+async def test_an_action_finds_the_task_where_the_one_before_has_put_it(
+    driver: Driver, clock: ManualClock, last: str
+) -> None:
+    await driver.create(sla="1m", ladder=[f"100% breach,bump,requeue,{last}"])
+    await driver.push("backing-off", "waiting")
+    backing_off = await driver.claim_one()
+    await driver.settle(backing_off, "retry", 3_600_000, FAULT)
+    clock.advance("1m")
+
+    await driver.sweep()
+
+    assert (await driver.stats()).open == 0
+    assert await driver.claim(5) == []
+    assert driver.counts()["stale"] == 0
+    await driver.stats()
+
+
+@pytest.mark.parametrize(
+    "actions", ["null", '"bump"', "[1]", '[""]', "[null]", '{"bump":1}', '[":x"]', '[["bump"]]']
+)
+async def test_r8_actions_that_are_no_words_of_ours_hold_up_nothing(
+    driver: Driver, clock: ManualClock, actions: str
+) -> None:
+    await driver.push("a", sla=60_000)
+    rungs = f'[["100", 0, "breach", {actions}]]'
+    driver.raw("HSET", driver.key("config"), "ladder", rungs)
+    clock.advance("1m")
+
+    assert [rung.name for rung in (await driver.sweep()).rungs] == ["breach"]
+
+    assert driver.zset("at_risk").keys() == {"a"}
+    await driver.stats()
+
+
+async def test_a_word_that_only_a_newer_release_knows_waits_for_one(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.push("a", sla=60_000)
+    rungs = '[[100, 0, "breach", ["send_fax:desk 1", "bump"]]]'
+    driver.raw("HSET", driver.key("config"), "ladder", rungs)
+    clock.advance("1m")
+    await driver.sweep()
+
+    (action,) = await _take(driver)
+    assert (action.kind, action.fields["target"]) == ("send_fax", "desk 1")
+    assert driver.counts()["action.send_fax"] == 1
+
+
+async def test_r8_a_broken_ladder_stops_no_claim_half_way(driver: Driver) -> None:
+    await driver.create(sla="1m")
+    await driver.push("a")
+    claim = await driver.claim_one()
+    driver.raw("HSET", driver.key("config"), "ladder", "[[")
+    driver.raw("RPUSH", driver.key(), '{"id":"foreign","payload":1}')
+
+    reply = await driver.exchange(Settle(claim.id, claim.token, "done"), want=1)
+
+    assert [claim.id for claim in reply.claims] == ["foreign"]
+    assert driver.zset("done").keys() == {"a"}
+    await driver.stats()
+
+
+async def test_what_is_at_risk_without_a_record_is_let_go(driver: Driver) -> None:
+    driver.raw("ZADD", driver.key("at_risk"), 1, "gone")
+    await driver.store.reconcile("q")
+    assert driver.zset("at_risk") == {}
 
 
 async def test_a_longer_ladder_is_heard_for_tasks_whose_rungs_were_all_spoken(
@@ -316,3 +392,104 @@ async def test_the_pace_of_a_queue_is_that_of_times_in_which_something_waited(
     await driver.sweep()
     await driver.push("new")
     assert (await watching.read_backlog(driver.store, "q")).served_per_s is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("count", "x"), ("id", None), ("severity", "?"), ("kind", None), ("healthy", "x")],
+)
+async def test_r8_an_incident_that_a_foreign_hand_has_broken_stops_no_sweep(
+    driver: Driver, clock: ManualClock, field: str, value: str | None
+) -> None:
+    await driver.create(sla="1m", ladder=["100% breach,escalate,bump", "200% page"], **HOOK)
+    await driver.push("a")
+    clock.advance("1m")
+    await driver.sweep()
+    broken = ("HDEL", driver.key("incident:sla"), field)
+    driver.raw(*broken if value is None else ("HSET", *broken[1:], value))
+    await driver.push("b")
+    clock.advance("1m")
+
+    await driver.sweep()
+
+    assert {claim.id for claim in await driver.claim(2)} == {"a", "b"}
+    assert (await _incidents(driver))["sla"].severity == "critical"
+    clock.advance("1m")
+    await driver.sweep()
+    await driver.stats()
+
+
+async def test_a_name_that_stands_twice_in_a_ladder_is_told_twice(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["50% note,webhook", "75% note,webhook"], **HOOK)
+    await driver.push("a")
+    clock.advance("30s")
+    await driver.sweep()
+    clock.advance("15s")
+    await driver.sweep()
+
+    first, second = await _take(driver)
+    assert (first.fields["percent"], second.fields["percent"]) == ("50", "75")
+    assert first.id != second.id
+
+
+async def test_an_action_that_was_given_up_and_is_put_again_is_in_one_place(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["50% note,webhook"], **HOOK)
+    await driver.push("a")
+    clock.advance("30s")
+    await driver.sweep()
+    (action,) = await _take(driver)
+    await outbox.end(driver.store, action, "dead", error="503")
+    # Put again, as by a clock that was set back and a task that was started anew.
+    driver.raw("HDEL", driver.store.keys.run("q", "a"), "rung")
+    driver.raw("ZADD", driver.key("sla"), clock(), "a")
+    await driver.sweep()
+
+    assert await outbox.undelivered(driver.store, "q") == []
+    (again,) = await _take(driver)
+    await outbox.end(driver.store, again, "done")
+    assert (await driver.stats()).undelivered == 0
+
+
+async def test_i2_a_full_outbox_lets_go_of_no_task_that_is_on_its_way(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["100% breach,reroute:desk", "100%+1s note,call:desk"])
+    await driver.push("moves")
+    clock.advance("1m")
+    await driver.sweep()
+    filler = [part for number in range(9_999) for part in (clock() + 1, f"x{number}")]
+    driver.raw("ZADD", driver.key("actions"), *filler)
+    await driver.push("stays", sla=1)
+    clock.advance("1ms")
+    # The outbox has no room for it, so this one is not given up.
+    await driver.sweep()
+    assert await driver.state("stays") is TaskState.WAITING
+    clock.advance("1s")
+    await driver.sweep()
+
+    assert driver.counts()["action.folded"] == 2
+    assert driver.raw("ZCARD", driver.key("actions")) == 10_000
+    moving = await _take(driver)
+    assert moving[0].fields["task"] == "moves"
+    assert (await _incidents(driver))["delivery"].open
+
+
+async def test_i2_a_task_that_is_on_its_way_is_not_forgotten(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["100% breach,reroute:desk"], keep_done="1s")
+    await driver.push("a")
+    clock.advance("1m")
+    await driver.sweep()
+    clock.advance("1h")
+    assert await driver.store.prune("q") == (0, False)
+    assert await driver.state("a") is TaskState.CANCELLED
+
+    (action,) = await _take(driver)
+    await outbox.end(driver.store, action, "done")
+    assert await driver.store.prune("q") == (1, False)
+    assert await driver.state("a") is None

@@ -12,11 +12,12 @@ set_receivers(config[2], config[3])
 check_types()
 check_types_to_speak()
 local key = incident_key(ARGV[3])
-local state = redis.call('HGET', key, 'state')
-if state == 'acknowledged' then return 'already' end
-if state ~= 'open' then return 'none' end
+local incident = open_incident(key)
+if not incident then return 'none' end
+if incident.state == 'acknowledged' then return 'already' end
 begin_draining()
+incident.state = 'acknowledged'
 redis.call('HSET', key, 'state', 'acknowledged', 'by', ARGV[4], 'reason', ARGV[5], 'acked', NOW)
-say_of_incident(key, 'acknowledged')
+say_of_incident(incident, 'acknowledged')
 write_tally()
 return 'ok'

@@ -4,14 +4,16 @@
 -- ARGV   1 task prefix   2 now_ms   3 limit for each state   4 age of events in ms
 -- Reply  'no_queue' | {pruned, more}
 -- Keeps  I8; a record is deleted only if it is terminal and ended at the very instant that the
---        set says (R6): a task that was requeued and ended again is another entry.
--- include queue places
+--        set says (R6): a task that was requeued and ended again is another entry. One that is on
+--        its way to another queue is left until it is there (I2).
+-- include queue places tally outbox
 
 local limit = tonumber(ARGV[3])
 local config = redis.call('HMGET', CONFIG, 'version', 'keep_done_ms', 'keep_done_max',
   'keep_failed_ms', 'keep_failed_max')
 if not config[1] then return 'no_queue' end
 check_types()
+redis.call('ZCARD', ACTIONS)
 begin_draining()
 
 local pruned, more = 0, false
@@ -20,14 +22,15 @@ local function forget(set, state, entries)
   local ids, keys = {}, {}
   for i = 1, #entries, 2 do
     local id, score = entries[i], entries[i + 1]
-    local run = redis.pcall('HMGET', run_key(id), 'state', 'finished')
-    if not run.err and run[1] == state and tonumber(run[2]) == tonumber(score) then
+    local run = redis.pcall('HMGET', run_key(id), 'state', 'finished', 'moving')
+    local moves = not run.err and run[3] and redis.call('ZSCORE', ACTIONS, run[3])
+    if not moves and not run.err and run[1] == state and tonumber(run[2]) == tonumber(score) then
       for _, key in ipairs({ body_key(id), run_key(id), attempts_key(id) }) do
         keys[#keys + 1] = key
       end
       pruned = pruned + 1
     end
-    ids[#ids + 1] = id
+    if not moves then ids[#ids + 1] = id end
   end
   call_in_slices('DEL', NORMAL .. ':none', keys)
   call_in_slices('ZREM', set, ids)

@@ -13,6 +13,7 @@ if not config[1] then return 'no_queue' end
 set_clock(config[3], config[4])
 check_types()
 redis.call('ZCARD', AT_RISK)
+local ladder = read_ladder(config[2])
 begin_draining()
 
 local mended, more = 0, false
@@ -24,7 +25,7 @@ local function hold(set, confirms)
     local state = redis.pcall('HGET', run_key(id), 'state')
     -- Without a record only the clock lets go: the sweep fails such a task when it is due.
     local unknown = type(state) ~= 'string'
-    if unknown and set == SLA or not unknown and not confirms[state] then
+    if unknown and (set == SLA or set == AT_RISK) or not unknown and not confirms[state] then
       wrong[#wrong + 1] = id
     end
   end
@@ -40,7 +41,6 @@ hold(SLA, OPEN)
 hold(AT_RISK, OPEN)
 
 -- The ladder may have changed since a task was put under the clock.
-local ladder = read_ladder(config[2])
 local function wind_up(set)
   for _, id in ipairs(redis.call('ZRANGE', set, from, from + limit - 1)) do
     local run = redis.pcall('HMGET', run_key(id), 'arrived', 'sla', 'rung', 'shift')

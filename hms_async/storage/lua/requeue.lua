@@ -31,7 +31,7 @@ if ARGV[4] == '1' or not arrived or arrived > NOW or state == 'expired' then
   redis.call('HDEL', run_key(id), 'rung')
 end
 redis.call('HDEL', run_key(id), 'attempt', 'crashes', 'finished', 'error', 'result',
-  'token', 'settled_by', 'lost_token', 'cancel', 'revived', 'moved_to', 'handoff', 'expires')
+  'token', 'settled_by', 'lost_token', 'cancel', 'revived', 'moved_to', 'moving', 'handoff', 'expires')
 if key and redis.pcall('GET', key) == id then redis.call('PERSIST', key) end
 if sla then put_on_the_clock(id, ladder, arrived - shift, sla, spoken) end
 redis.call('ZREM', NORMAL .. ':' .. state, id)

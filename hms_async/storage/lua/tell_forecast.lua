@@ -19,8 +19,8 @@ redis.call('HSET', PACE, 'told', ARGV[4])
 announce('type', 'sla.forecast', 'misses', misses, 'first_miss', ARGV[6], 'slots', ARGV[7])
 if misses > 0 then
   raise_incident('forecast', 'warning', 1)
-elseif is_open(incident_key('forecast')) then
-  resolve_incident(incident_key('forecast'))
+else
+  resolve_incident('forecast')
 end
 write_tally()
 return 'ok'

@@ -6,7 +6,7 @@ local LARGEST_RAW = 65536
 
 -- A record for an entry that no script of ours put there: it counts as adopted (R5).
 local function adopt(id, body, queue, policy, corr)
-  local ladder = policy.sla and read_ladder(policy.ladder)
+  local ladder = policy.sla and read_ladder_late(policy.ladder)
   if body then redis.call('SET', body_key(id), body) end
   redis.call('HSET', run_key(id), 'state', 'waiting', 'queue', queue, 'arrived', NOW)
   if corr then redis.call('HSET', run_key(id), 'corr', corr) end

@@ -11,7 +11,10 @@ local DRIFT = 0       -- how far it is behind
 -- `stood` and `stopped` are the settings `clock_stood` and `clock_stopped`.
 local function set_clock(stood, stopped)
   STOPPED = tonumber(stopped)
-  DRIFT = (tonumber(stood) or 0) + (STOPPED and math.max(NOW - STOPPED, 0) or 0)
+  if STOPPED and not (STOPPED > 0 and STOPPED < math.huge) then STOPPED = false end
+  -- Zero comes first: `math.max` keeps a first one that is no number.
+  local still = STOPPED and math.max(0, NOW - STOPPED) or 0
+  DRIFT = math.min(math.max(0, (tonumber(stood) or 0) + still), LONGEST_MS)
 end
 
 -- How much later a task is due than its promise says, for the pauses since it arrived.

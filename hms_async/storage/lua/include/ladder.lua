@@ -3,15 +3,33 @@
 
 local AT_RISK_PERCENT = 80
 
+-- What a newer release, or a foreign hand, may have put among the actions is no word of ours.
+local function words_of(actions)
+  local words = {}
+  for _, action in ipairs(type(actions) == 'table' and actions or {}) do
+    if type(action) == 'string' and string.find(action, '^[^:]') then words[#words + 1] = action end
+  end
+  return words
+end
+
 -- Raises for what a foreign hand broke, so it is called before anything is written (R8).
 local function read_ladder(json)
   local ladder = json and json ~= '' and cjson.decode(json) or {}
   for _, rung in ipairs(ladder) do
-    if not (tonumber(rung[1]) and tonumber(rung[2]) and type(rung[3]) == 'string') then
+    local percent, plus = tonumber(rung[1]) or math.huge, tonumber(rung[2]) or math.huge
+    if not (percent < math.huge and plus < math.huge and type(rung[3]) == 'string') then
       error('a rung of the ladder cannot be read')
     end
+    rung[1], rung[2], rung[4] = percent, plus, words_of(rung[4])
   end
   return ladder
+end
+
+-- The same where something has been written already: a ladder that cannot be read has no rungs then,
+-- and the next sweep says so.
+local function read_ladder_late(json)
+  local readable, ladder = pcall(read_ladder, json)
+  return readable and ladder or {}
 end
 
 local function share_at(percent, arrived, sla) return arrived + math.floor(sla * percent / 100) end

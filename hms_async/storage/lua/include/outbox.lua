@@ -33,17 +33,31 @@ local function put_action(id, kind, ...)
   if redis.call('ZSCORE', ACTIONS, id) then return end
   local key = action_key(id)
   redis.call('DEL', key) -- whatever a foreign hand left there: no write may fail now (R8)
+  redis.call('ZREM', DEAD_ACTIONS, id) -- it has one record, so it is in one place
   redis.call('HSET', key, 'kind', kind, 'made', NOW, ...)
   redis.call('ZADD', ACTIONS, NOW, id)
 end
 
--- Lets go of the oldest beyond the most that a set may hold, and returns how many those were.
+-- Whether an action holds a task that has left its queue: to drop it would lose the task (I2).
+local function holds_a_task(id) return string.find(id, '^[^:]*:[^:]*:reroute:') ~= nil end
+
+-- Messages make room for what holds a task, but there must be some.
+local function has_room() return redis.call('ZCARD', ACTIONS) < MOST_ACTIONS end
+
+-- Lets go of the oldest beyond the most that a set may hold, and returns how many those were. Of the
+-- dead none holds a task: it was brought back.
 local function drop_oldest_actions(set, most)
-  local over = redis.call('ZRANGE', set, 0, redis.call('ZCARD', set) - most - 1)
-  if redis.call('ZCARD', set) <= most then return 0 end
-  local keys = {}
-  for i, id in ipairs(over) do keys[i] = action_key(id) end
+  local over = redis.call('ZCARD', set) - most
+  if over <= 0 then return 0 end
+  local dropped, keys = {}, {}
+  for _, id in ipairs(redis.call('ZRANGE', set, 0, -1)) do
+    if #dropped == over then break end
+    if set == DEAD_ACTIONS or not holds_a_task(id) then
+      dropped[#dropped + 1] = id
+      keys[#keys + 1] = action_key(id)
+    end
+  end
   call_in_slices('DEL', NORMAL .. ':none', keys)
-  call_in_slices('ZREM', set, over)
-  return #over
+  call_in_slices('ZREM', set, dropped)
+  return #dropped
 end

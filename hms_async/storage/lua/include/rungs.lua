@@ -11,8 +11,10 @@ local function severity_of(rung)
   return SEVERITY[rung[3]] or (rung[1] < 100 and 'warning' or 'error')
 end
 
-local function move_to_express(id)
+-- The rung's next action is to find the task where this one has put it.
+local function move_to_express(id, task)
   redis.call('HSET', run_key(id), 'lane', 'express')
+  task.state, task.lane = 'waiting', 'express'
   to_express[#to_express + 1] = id
 end
 
@@ -27,12 +29,12 @@ local function give_up(id, task, window, ...)
 end
 
 -- What this script can do itself is done here; what it cannot goes to the outbox.
-local function act(action, id, task, rung, late_by, window)
-  count('action.' .. string.match(action, '^[^:]+'))
-  local verb, target = string.match(action, '^(%a+):?(.*)$')
+local function act(action, id, task, rung, at, late_by, window)
+  local verb, target = string.match(action, '^([^:]+):?(.*)$')
+  count('action.' .. verb)
   if verb == 'bump' then
     if task.state == 'waiting' and task.lane == 'normal' then
-      move_to_express(id)
+      move_to_express(id, task)
       count_stale(1)
       tell('bumped', id, task.corr)
     end
@@ -40,17 +42,27 @@ local function act(action, id, task, rung, late_by, window)
     -- A task under a lease goes back when the lease has ended, in the same round as this.
     if task.state == 'retrying' then
       redis.call('HSET', run_key(id), 'state', 'waiting', 'ready', NOW)
-      move_to_express(id)
+      move_to_express(id, task)
       no_longer_retrying[#no_longer_retrying + 1] = id
     end
   elseif verb == 'escalate' or verb == 'page' then
     raise_incident('sla', verb == 'page' and 'critical' or severity_of(rung), 1, id)
   elseif verb == 'cancel' then
     give_up(id, task, window)
-  elseif verb ~= 'reroute' or give_up(id, task, window, 'moved_to', target) then
-    put_action(id .. ':' .. rung[3] .. ':' .. action, verb, 'target', target, 'type',
-      'sla.' .. rung[3], 'task', id, 'corr', task.corr or '', 'percent', rung[1], 'late_by', late_by,
-      'arrived', task.arrived, 'due', task.due, 'severity', severity_of(rung))
+  else
+    -- With the instant, as a name may stand twice in a ladder, and a clock may be started anew.
+    local name = string.format('%s:%s:%s:%.0f', id, rung[3], action, at)
+    if verb == 'reroute' then
+      if not has_room() then
+        count('action.folded')
+        return raise_incident('delivery', 'error', 1, id)
+      end
+      -- `prune` leaves the task until the action has been carried out.
+      if not give_up(id, task, window, 'moved_to', target, 'moving', name) then return end
+    end
+    put_action(name, verb, 'target', target, 'type', 'sla.' .. rung[3], 'task', id, 'corr',
+      task.corr or '', 'percent', rung[1], 'late_by', late_by, 'arrived', task.arrived, 'due',
+      task.due, 'severity', severity_of(rung))
   end
 end
 
@@ -76,9 +88,9 @@ local function speak(id, task, ladder, arrived, sla, window)
   count('sla.' .. rung[3])
   announce('type', 'sla.' .. rung[3], 'id', id, 'corr', task.corr or '', 'percent', rung[1],
     'late_by', late_by, 'collapsed', collapsed)
-  local actions = rung[4] or {}
+  local actions = rung[4]
   -- A task may end with its first action: then the others, but for those of the outside, are over.
-  for _, action in ipairs(actions) do act(action, id, task, rung, late_by, window) end
+  for _, action in ipairs(actions) do act(action, id, task, rung, at, late_by, window) end
   return { id, task.corr or '', rung[3], tostring(rung[1]), late_by, collapsed, sla,
     table.concat(actions, ',') }
 end
