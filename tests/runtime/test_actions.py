@@ -67,10 +67,11 @@ async def test_a_rung_is_told_to_a_real_receiver_who_can_believe_it(
     await _round(store)
 
     ((_, headers, body),) = receiver.heard
-    assert verify_webhook(SECRET, headers, body) == f"{task.id}:warn:webhook"
+    message_id = f"{task.id}:warn:webhook:{clock()}"
+    assert verify_webhook(SECRET, headers, body) == message_id
     said = json.loads(body)
     assert said == {
-        "id": f"{task.id}:warn:webhook",
+        "id": message_id,
         "type": "sla.warn",
         "queue": "q",
         "severity": "warning",
