@@ -315,13 +315,25 @@ class ExchangeLoop:
                     self._take(again, reply)
                 except (HMSError, asyncio.CancelledError):
                     # Given up or broken, it may have claimed: its number has the answer (R2).
-                    await self._carry_out(again)
+                    await self._ask_again(again)
                     raise
         finally:
             feed.asked -= lent
             self._promised -= lent
             self._wake.set()
         return True
+
+    async def _ask_again(self, call: "_Call") -> None:
+        """Ask for the answer to a claim, for a while even if we are cancelled.
+
+        Without it what the server has claimed for us would be nobody's until its lease ends.
+        """
+        try:
+            await self._carry_out(call)
+        except asyncio.CancelledError:
+            with anyio.move_on_after(_LEAVE_AFTER_S, shield=True):
+                await self._carry_out(call)
+            raise
 
     async def _carry_out(self, call: "_Call") -> None:
         """Make a call; a queue that the server refuses to us does not hold up the others.

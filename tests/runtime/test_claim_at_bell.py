@@ -36,12 +36,14 @@ class Wire:
         brought: Payloads of the claims that the bell has brought.
         claimed: Set when it has claimed.
         deal: Called with each such answer; what it raises is heard instead.
+        cuts: How many of the calls that are made elsewhere meet a connection that is lost.
     """
 
     def __init__(self) -> None:
         self.brought: list[bytes] = []
         self.claimed = anyio.Event()
         self.deal: Callable[[], Any] | None = None
+        self.cuts = 0
 
     async def answer(self, reply: Exchanged | None) -> None:
         if reply is None or not reply.claims:
@@ -60,6 +62,9 @@ def wire(ears: Ears, monkeypatch: pytest.MonkeyPatch) -> Wire:
     wire, original = Wire(), Store.exchange
 
     async def exchange(self: Store, queue: str, **options: Any) -> Exchanged | None:
+        if options["at_bell_s"] is None and wire.cuts:
+            wire.cuts -= 1
+            raise StoreUnavailable("the connection is lost")
         reply = await original(self, queue, **options)
         if options["at_bell_s"] is not None:
             await wire.answer(reply)
@@ -98,6 +103,27 @@ async def test_what_rings_comes_with_the_bell(oms: AsyncOMSClient, ears: Ears, w
             assert await oms.result(one.id, timeout=PATIENCE_S) == number
             await ears.wait_for("q")
     assert len(wire.brought) == 3
+
+
+async def test_a_claim_that_is_given_up_while_connections_are_lost_is_asked_for_all_the_same(
+    oms: AsyncOMSClient, ears: Ears, wire: Wire
+) -> None:
+    echo = Echo()
+
+    async def never() -> None:
+        wire.cuts = 2
+        await anyio.sleep_forever()
+
+    wire.deal = never
+    async with listening(oms, ears, echo) as one:
+        task = await oms.enqueue("q", 1)
+        with anyio.fail_after(PATIENCE_S):
+            await wire.claimed.wait()
+        one.stop()
+
+    assert wire.cuts == 0
+    record = await oms.get_task(task.id)
+    assert (record.state, record.crashes) in ((TaskState.WAITING, 0), (TaskState.DONE, 0))
 
 
 async def test_the_bell_brings_a_few_and_the_loop_fetches_the_others(
