@@ -7,6 +7,7 @@ python -m benchmarks plot out.json --out docs/img/
 What is kept of promises, for anyone to repeat.
 
 python -m benchmarks promises
+python -m benchmarks milestones
 """
 
 import argparse
@@ -20,7 +21,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from benchmarks import promises, subjects
+from benchmarks import milestones, promises, subjects
 from benchmarks.speed.environments import interpreter
 from benchmarks.speed.plot import draw
 from benchmarks.speed.run import Plan, measure
@@ -45,6 +46,10 @@ def _among(text: str, known: Collection[str]) -> list[str]:
         if name not in known:
             raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(sorted(known))}")
     return names
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(number) for number in text.split(",")]
 
 
 def _arguments() -> argparse.Namespace:
@@ -73,6 +78,22 @@ def _arguments() -> argparse.Namespace:
     kept.add_argument("--seconds", type=float, default=6.0, help="how long tasks arrive in a run")
     kept.add_argument("--rounds", type=int, default=3, help="rounds; the orders take turns")
     kept.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
+
+    reached = commands.add_parser("milestones", help="how late rungs speak, and what they cost")
+    reached.add_argument("--tasks", type=int, default=100_000, help="how many are open at once")
+    reached.add_argument(
+        "--over",
+        type=_numbers,
+        default=[30.0, 10.0, 0.0],
+        help="how many seconds a rung spreads",
+    )
+    reached.add_argument(
+        "--waiting",
+        type=_numbers,
+        default=[100_000, 500_000],
+        help="lengths of a queue to look at",
+    )
+    reached.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
 
     plot = commands.add_parser("plot", help="draw figures as SVG")
     plot.add_argument("figures", type=Path)
@@ -106,6 +127,14 @@ def _promises(given: argparse.Namespace) -> None:
     print(promises.table(report))
 
 
+def _milestones(given: argparse.Namespace) -> None:
+    waiting = [int(number) for number in given.waiting]
+    measure = partial(milestones.measure, tasks=given.tasks, over_s=given.over, waiting=waiting)
+    report = anyio.run(measure)
+    _write(given.json, report)
+    print(milestones.table(report))
+
+
 def _write(file: Path | None, report: msgspec.Struct) -> None:
     if file:
         file.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
@@ -124,9 +153,9 @@ def main() -> None:
     if given.command == "run":
         _run(given)
         return
-    if given.command == "promises":
+    if measure := {"promises": _promises, "milestones": _milestones}.get(given.command):
         configure(fmt="text", level="critical")
-        _promises(given)
+        measure(given)
         return
     report: dict[str, Any] = json.loads(given.figures.read_text())
     if given.command == "plot":
