@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from hms_async.storage.codec import decode_number
 from hms_async.storage.server import Server
 
 
@@ -55,7 +56,7 @@ async def undelivered(server: Server, queue: str, limit: int = 100) -> list[Acti
             pipe.hgetall(server.keys.part(queue, f"action:{action_id}"))
         records: list[Any] = await pipe.execute(raise_on_error=False) if ids else []
     return [
-        _action(queue, action_id.encode(), int(record.get(b"tries", 0)), _flat(record))
+        _action(queue, action_id.encode(), decode_number(record.get(b"tries")) or 0, _flat(record))
         for action_id, record in zip(ids, records, strict=True)
         if record and not isinstance(record, Exception)
     ]
