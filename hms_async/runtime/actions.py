@@ -38,6 +38,7 @@ LEASE_MS = 120_000
 _AT_ONCE = 16
 _FIRST_PAUSE_MS = 5_000
 _LONGEST_PAUSE_MS = 600_000
+_KINDS = ("webhook", "notify", "reroute")
 _LONGEST_WHY = 2_000
 _STEM = 105  # of 128, less what makes a moved task's id its own
 
@@ -103,7 +104,10 @@ class Actions:
         """
         settings = await self._store.queue(queue)
         number = 0
-        while taken := await outbox.take(self._store, queue, limit=_AT_ONCE, lease_ms=LEASE_MS):
+        able = [*_KINDS, *(f"call:{name}" for name in self._calls)]
+        while taken := await outbox.take(
+            self._store, queue, limit=_AT_ONCE, lease_ms=LEASE_MS, able=able
+        ):
             async with anyio.create_task_group() as group:
                 for action in taken:
                     group.start_soon(self._one, action, settings, name=f"act-{action.kind}")

@@ -1,6 +1,6 @@
 """The outbox of a queue: what somebody outside is to be told or asked (R19)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -28,9 +28,20 @@ class Action(msgspec.Struct, frozen=True):
     fields: Mapping[str, str]
 
 
-async def take(server: Server, queue: str, *, limit: int, lease_ms: int) -> list[Action]:
-    """Take actions that are due; after the lease another may take them."""
-    taken = await server.run("take_actions", queue, limit, lease_ms)
+async def take(
+    server: Server, queue: str, *, limit: int, lease_ms: int, able: Iterable[str] = ()
+) -> list[Action]:
+    """Take actions that are due; after the lease another may take them.
+
+    Args:
+        server: Where the queue is.
+        queue: The queue.
+        limit: How many at most.
+        lease_ms: For how long.
+        able: What can be carried out here, kinds and `call:<function>`; everything if not given.
+            What is due for others only is left to them for a minute.
+    """
+    taken = await server.run("take_actions", queue, limit, lease_ms, *able)
     return [_action(queue, action_id, tries, flat) for action_id, tries, *flat in taken]
 
 

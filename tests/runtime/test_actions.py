@@ -209,13 +209,27 @@ async def test_a_function_that_this_supervisor_lacks_is_left_to_one_that_has_it(
         calls.append(said.type)
 
     clock.advance("1m")
-    with capture_logs() as logs:
+    for _ in range(MOST_TRIES):
         await _round(store)
-    clock.advance("5s")
+        clock.advance("1s")
     await _round(store, {"wake_up": wake_up})
 
-    assert "has no function 'wake_up'" in logs[-1]["error"]
     assert calls == ["sla.breach"]
+    assert (await oms.stats("q")).to_do == 0
+
+
+async def test_a_function_that_no_supervisor_has_is_missed_after_a_minute(
+    oms: AsyncOMSClient, store: Store, clock: ManualClock
+) -> None:
+    await oms.create_queue("q", sla="1m", ladder=["100% breach,call:wake_up"])
+    await oms.enqueue("q", 1)
+    clock.advance("1m")
+    await _round(store)
+    clock.advance("1m")
+    with capture_logs() as logs:
+        await _round(store)
+
+    assert "has no function 'wake_up'" in logs[-1]["error"]
 
 
 def test_two_functions_of_one_name_are_refused() -> None:
