@@ -1,8 +1,10 @@
 """The client: queues, tasks in, and everything one may ask about them."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
+
+from anyio import to_thread
 
 from hms_async.config import namespace as chosen_namespace
 from hms_async.config import store_url
@@ -190,6 +192,9 @@ class AsyncOMSClient:
             raise ConfigInvalid(
                 f'the ladder of "{name}" moves tasks to "{name}" itself: reroute:<another queue>'
             )
+        if settings.receivers.notify:
+            # Not at the first incident, when somebody waits for it.
+            await to_thread.run_sync(_check_notices, settings.receivers.notify)
         await self._store.configure(name, settings)
         return await self._store.queue(name)
 
@@ -529,3 +534,11 @@ class AsyncOMSClient:
                 raise WrongState(task_id, "failed", f"task {task_id} has no body left to run")
             case state:
                 raise WrongState(task_id, state, f"task {task_id} is {state}, cannot be {done}")
+
+
+def _check_notices(urls: Sequence[str]) -> None:
+    # Imports all that Apprise supports, so it runs in a thread, and only where it is wanted.
+    from hms_async.runtime.receivers import check_receiver_url  # noqa: PLC0415
+
+    for url in urls:
+        check_receiver_url(url, kind="notify")

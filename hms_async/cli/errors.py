@@ -27,6 +27,7 @@ _CODES: tuple[tuple[type[errors.HMSError], int], ...] = (
     (errors.StoreError, STORE),
     (errors.EnqueueUnknown, STORE),
     (errors.QueueNotFound, NOT_FOUND),
+    (errors.IncidentNotFound, NOT_FOUND),
     (errors.TaskNotFound, NOT_FOUND),
     (errors.IncidentNotFound, NOT_FOUND),
     (errors.QueueFull, CONFLICT),

@@ -1,5 +1,6 @@
 """`hms queue`: create queues, look at them, pause and resume them."""
 
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -139,7 +140,11 @@ def ls(*, url: str | None, namespace: str, output: options.Output) -> None:
     """List the queues."""
 
     async def work(oms: AsyncOMSClient) -> list[Row]:
-        return [await _row(oms, name) for name in await oms.list_queues()]
+        rows: list[Row] = []
+        for name in await oms.list_queues():
+            with suppress(QueueNotFound):  # it was removed
+                rows.append(await _row(oms, name))
+        return rows
 
     rows = ask(url, namespace, work)
     if output == "json":

@@ -12,7 +12,7 @@ from hms_async.client import AsyncOMSClient
 from hms_async.domain.forecast import Forecast
 from hms_async.domain.incident import KINDS, Incident
 from hms_async.domain.task import TaskRecord
-from hms_async.runtime.promises import Promise, Undelivered
+from hms_async.runtime.promises import MOST_UNDELIVERED, Promise, Undelivered
 from hms_async.telemetry import text
 
 _MARKS = {"breached": ("#", "red"), "at_risk": ("^", "yellow"), "paused": ("||", "magenta")}
@@ -106,7 +106,7 @@ def _list_tasks(
     output: options.Output,
 ) -> None:
     async def work(oms: AsyncOMSClient) -> list[TaskRecord]:
-        names = queues or await oms.list_queues()
+        names = queues or [one.queue.name for one in await oms.sla.ls()]
         found = [task for name in names for task in await oms.sla.at_risk(name, limit=number)]
         return sorted(found, key=lambda task: task.due_ms or 0)[:number]
 
@@ -170,7 +170,7 @@ def ack(
     *, queue: str, kind: str, by: str | None, reason: str, url: str | None, namespace: str
 ) -> None:
     """Say that somebody is at an incident; it is told again only if it gets worse."""
-    who = by or getpass.getuser()
+    who = by or _user()
 
     async def work(oms: AsyncOMSClient) -> bool:
         return await oms.sla.acknowledge(queue, kind, by=who, reason=reason)
@@ -178,6 +178,13 @@ def ack(
     changed = ask(url, namespace, work)
     done = f"acknowledged by {who}" if changed else "was acknowledged already"
     show.say(f"the {kind} incident of {queue} {done}")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, LookupError, ImportError):  # a container's user may have no name
+        raise click.UsageError("say who you are: --by NAME") from None
 
 
 @sla.command()
@@ -224,7 +231,7 @@ def undelivered(
 
     async def work(oms: AsyncOMSClient) -> list[Undelivered]:
         await oms.get_queue(queue)
-        found = await oms.sla.undelivered(queue)
+        found = await oms.sla.undelivered(queue, limit=MOST_UNDELIVERED if again or drop else 100)
         for one in found if again else ():
             await oms.sla.send_again(queue, one.said.id)
         for one in found if drop else ():

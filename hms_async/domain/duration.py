@@ -12,7 +12,7 @@ Duration = str | timedelta | int | float
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern}\s*)+")
-_LONGEST_MS = 100 * 366 * _UNIT_MS["d"]
+LONGEST_MS = 100 * 366 * _UNIT_MS["d"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -40,7 +40,7 @@ def to_ms(value: Duration, *, name: str = "duration", minimum_ms: int = 0) -> in
         raise DurationInvalid(
             f"{name}={value!r} is too short: at least {to_text(minimum_ms)} is needed"
         )
-    if milliseconds > _LONGEST_MS:
+    if milliseconds > LONGEST_MS:
         raise DurationInvalid(f"{name}={value!r} is longer than a century")
     return milliseconds
 

@@ -1,5 +1,6 @@
 """Who outside is told when a promise is in danger."""
 
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -7,6 +8,9 @@ import msgspec
 
 from hms_async.domain.signature import check_secret
 from hms_async.errors import ConfigInvalid
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31})://")
+_HTTP = re.compile(r"https?://[!-~]+", re.IGNORECASE)
 
 
 class Receivers(msgspec.Struct, frozen=True):
@@ -35,8 +39,9 @@ class Receivers(msgspec.Struct, frozen=True):
         """
         if isinstance(notify, str):
             raise ConfigInvalid("notify= is one text: give a list of addresses")
+        notify = tuple(notify)
         for address in notify:
-            if "://" not in str(address):
+            if _scheme(address) is None:
                 raise ConfigInvalid(
                     "an address in notify= is not one that apprise knows: "
                     "write scheme://..., such as mailto:// or pagerduty://"
@@ -49,28 +54,33 @@ class Receivers(msgspec.Struct, frozen=True):
             )
         if secret:
             check_secret(secret)
-        return cls(webhook or "", secret or "", tuple(notify))
+        return cls(webhook or "", secret or "", notify)
 
     def __repr__(self) -> str:
         host = urlsplit(self.webhook).hostname or "none"
-        return f"Receivers(webhook={host!r}, notify={[_scheme(one) for one in self.notify]})"
+        return f"Receivers(webhook={host!r}, notify={self._kinds()})"
+
+    def _kinds(self) -> list[str]:
+        return [_scheme(one) or "?" for one in self.notify]
 
     def words(self) -> list[str]:
         """Return what can be shown of them: the webhook's host, and the kinds of the others."""
         host = [f"webhook {urlsplit(self.webhook).hostname}"] if self.webhook else []
-        return host + [_scheme(one) for one in self.notify]
+        return host + self._kinds()
 
 
 def _is_http(address: object) -> bool:
-    if not isinstance(address, str):
+    if not isinstance(address, str) or not _HTTP.fullmatch(address):
         return False
     try:
         parts = urlsplit(address)
         _ = parts.port  # raises for one that is no number
     except ValueError:
         return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    return bool(parts.hostname)
 
 
-def _scheme(address: str) -> str:
-    return address.partition("://")[0]
+def _scheme(address: object) -> str | None:
+    """Return what kind of address it is; what stands in front of the slashes may be a password."""
+    found = _SCHEME.match(address) if isinstance(address, str) else None
+    return found[1] if found else None

@@ -1,7 +1,9 @@
 """Carrying out what a promise asks of the outside: messages, other queues, functions of ours."""
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
-from hashlib import sha256
+from hashlib import blake2s
 
 import anyio
 import msgspec
@@ -9,18 +11,19 @@ from anyio import CapacityLimiter
 
 from hms_async.domain.queue import Queue
 from hms_async.domain.sla import Severity
+from hms_async.domain.task import TaskRecord
 from hms_async.errors import (
     ConfigInvalid,
+    EnvelopeInvalid,
     HMSError,
+    PayloadInvalid,
     QueueNotFound,
     ReceiverFailed,
     StoreError,
-    StoreFull,
-    StoreRefused,
     StoreUnavailable,
 )
 from hms_async.storage import outbox
-from hms_async.storage.codec import encode_envelope, encode_json
+from hms_async.storage.codec import decode_envelope, encode_envelope, encode_json
 from hms_async.storage.outbox import Action
 from hms_async.storage.replies import Enqueue
 from hms_async.storage.store import Store
@@ -33,9 +36,11 @@ MOST_TRIES = 12
 CALL_TIMEOUT_S = 60.0
 LEASE_MS = 120_000
 _AT_ONCE = 16
-_LONGEST_ID = 128
 _FIRST_PAUSE_MS = 5_000
 _LONGEST_PAUSE_MS = 600_000
+_KINDS = ("webhook", "notify", "reroute")
+_LONGEST_WHY = 2_000
+_STEM = 105  # of 128, less what makes a moved task's id its own
 
 
 class Escalation(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,10 +79,6 @@ class Escalation(msgspec.Struct, frozen=True, kw_only=True):
     count: int | None = None
 
 
-class _NotHere(Exception):
-    """Another supervisor may be able to carry it out."""
-
-
 Call = Callable[[Escalation], Awaitable[object]]
 
 
@@ -103,7 +104,10 @@ class Actions:
         """
         settings = await self._store.queue(queue)
         number = 0
-        while taken := await outbox.take(self._store, queue, limit=_AT_ONCE, lease_ms=LEASE_MS):
+        able = [*_KINDS, *(f"call:{name}" for name in self._calls)]
+        while taken := await outbox.take(
+            self._store, queue, limit=_AT_ONCE, lease_ms=LEASE_MS, able=able
+        ):
             async with anyio.create_task_group() as group:
                 for action in taken:
                     group.start_soon(self._one, action, settings, name=f"act-{action.kind}")
@@ -111,17 +115,21 @@ class Actions:
         return number
 
     async def _one(self, action: Action, queue: Queue) -> None:
-        error: Exception | None = None
-        async with self._limiter:
-            try:
-                await self._perform(action, queue)
-            except (StoreUnavailable, StoreRefused, StoreFull):
-                return  # it comes again when its lease is over
-            except Exception as raised:  # noqa: BLE001  # the boundary to functions of users
-                error = raised
+        error: BaseException | None = None
         try:
+            async with self._limiter:
+                try:
+                    await self._perform(action, queue)
+                except (KeyboardInterrupt, GeneratorExit, StoreUnavailable):
+                    raise
+                except BaseException as raised:
+                    # The boundary to functions of users: exit() in one must not end the others.
+                    if isinstance(raised, asyncio.CancelledError) and _is_cancelled():
+                        raise
+                    error = raised
             await self._end(action, error)
         except StoreError as unheard:
+            # It comes again when its lease is over.
             log.warning("action.unsettled", queue=queue.name, action=action.id, error=str(unheard))
 
     async def _perform(self, action: Action, queue: Queue) -> None:
@@ -149,59 +157,68 @@ class Actions:
     async def _call(self, action: Action) -> None:
         name = action.fields.get("target", "")
         if name not in self._calls:
-            raise _NotHere(f"this supervisor has no function {name!r}")
+            # Another supervisor may have it.
+            raise ReceiverFailed(f"this supervisor has no function {name!r}", retryable=True)
         with anyio.fail_after(CALL_TIMEOUT_S):
             await self._calls[name](to_escalation(action))
 
     async def _reroute(self, action: Action) -> None:
-        """Put a task that has left its queue into the other; brought back if that is refused."""
+        """Put a task that has left its queue into the other."""
         task_id, target = action.fields["task"], action.fields["target"]
         task = await self._store.task(task_id)
         if task is None or task.moved_to != target:
-            return  # somebody has requeued it, or it is forgotten
-        if task.raw is not None:
-            await self._bring_back(action, "its body cannot be read")
-        # The same at each try, and another if it is moved once more after a requeue.
-        made = f"{task_id}.{action.fields['made']}"
-        moved_id = made if len(made) <= _LONGEST_ID else sha256(made.encode()).hexdigest()
-        body = encode_envelope(
-            moved_id, target, encode_json(task.payload), correlation_id=task.correlation_id
-        )
-        options = {"corr": task.correlation_id} if task.correlation_id else {}
-        if task.priority == "high":
-            options["prio"] = "high"
-        item = Enqueue(moved_id, body, encode_json(options) if options else b"")
+            return  # somebody has requeued it
         refusal: str | None
         try:
-            refused = (await self._store.enqueue(target, [item]))[0]
-            refusal = refused and refused.word
+            refused = (await self._store.enqueue(target, [await self._moved(action, task)]))[0]
+            # What is there already is what an earlier try put there.
+            refusal = None if refused is None or refused.word == "exists" else refused.word
         except QueueNotFound:
             refusal = "there is no such queue"
-        if refusal not in (None, "exists"):
-            await self._bring_back(action, f"queue {target} refused it ({refusal})")
+        except (EnvelopeInvalid, PayloadInvalid) as error:
+            refusal = str(error)
+        if refusal is not None:
+            raise ReceiverFailed(f"queue {target} refused it ({refusal})", retryable=False)
 
-    async def _bring_back(self, action: Action, why: str) -> None:
-        await self._store.requeue(action.queue, action.fields["task"])
-        raise ReceiverFailed(f"{why}: the task is back in {action.queue}", retryable=False)
+    async def _moved(self, action: Action, task: TaskRecord) -> Enqueue:
+        """Return a task as it goes into another queue, the same with each try."""
+        body = await self._store.ask("GET", self._store.keys.body(task.queue, task.id))
+        if body is None:
+            raise EnvelopeInvalid("its body is gone")
+        asked = decode_envelope(body)
+        # The clock may be started anew, and the task be moved again: that is another one.
+        mark = f"{action.id} {action.fields['made']}".encode()
+        moved_id = f"{task.id[:_STEM]}.moved-{blake2s(mark, digest_size=8).hexdigest()}"
+        options: dict[str, object] = {
+            "corr": asked.correlation_id or task.correlation_id,
+            "prio": task.priority,
+            "expires": task.expires_ms,
+            "run_timeout": asked.run_timeout_ms,
+        }
+        return Enqueue(
+            moved_id,
+            encode_envelope(
+                moved_id,
+                action.fields["target"],
+                encode_json(asked.payload),
+                correlation_id=asked.correlation_id or task.correlation_id,
+                run_timeout_ms=asked.run_timeout_ms,
+            ),
+            encode_json({name: value for name, value in options.items() if value is not None}),
+        )
 
-    async def _end(self, action: Action, error: Exception | None) -> None:
-        if isinstance(error, _NotHere):
-            pause = _FIRST_PAUSE_MS
-            await outbox.end(self._store, action, "pass", delay_ms=pause, error=str(error))
-            return
+    async def _end(self, action: Action, error: BaseException | None) -> None:
         if error is None:
             if await outbox.end(self._store, action, "done"):
                 log.info("action.done", queue=action.queue, action=action.id, tries=action.tries)
             return
-        why = (
-            str(error)
-            if isinstance(error, HMSError)
-            else f"{type(error).__name__}: {as_text(error)}"
-        )
+        why = _in_short(error)
         final = isinstance(error, ConfigInvalid) or (
             isinstance(error, ReceiverFailed) and not error.retryable
         )
         if final or action.tries >= MOST_TRIES:
+            if action.kind == "reroute" and await self._bring_back(action):
+                why += f": the task is back in {action.queue}"
             await outbox.end(self._store, action, "dead", error=why)
             log.error(
                 "action.given_up",
@@ -211,8 +228,9 @@ class Actions:
                 error=why,
             )
             return
+        # A receiver may ask to be left alone for longer; one that does not would use up the tries.
         after_s = error.after_s if isinstance(error, ReceiverFailed) else None
-        delay_ms = pause_ms(action.tries) if after_s is None else int(after_s * 1_000)
+        delay_ms = max(pause_ms(action.tries), int((after_s or 0) * 1_000))
         await outbox.end(self._store, action, "retry", delay_ms=delay_ms, error=why)
         log.warning(
             "action.failed",
@@ -222,6 +240,24 @@ class Actions:
             again_in_s=delay_ms / 1_000,
             error=why,
         )
+
+    async def _bring_back(self, action: Action) -> bool:
+        """Let a task that nobody else takes go on where it was; nobody might miss it elsewhere."""
+        task = await self._store.task(action.fields["task"])
+        if task is None or task.moved_to != action.fields["target"]:
+            return False
+        return await self._store.requeue(action.queue, task.id) == "ok"
+
+
+def _is_cancelled() -> bool:
+    return anyio.current_effective_deadline() == -math.inf
+
+
+def _in_short(error: BaseException) -> str:
+    text = as_text(error)
+    if not isinstance(error, HMSError):
+        text = f"{type(error).__name__}: {text}"
+    return text[:_LONGEST_WHY].encode(errors="replace").decode()
 
 
 def pause_ms(tries: int) -> int:

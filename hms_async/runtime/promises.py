@@ -1,6 +1,7 @@
 """How the queues' promises stand, and what people do about them: `oms.sla`."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -10,12 +11,22 @@ from hms_async.domain.forecast import Forecast
 from hms_async.domain.incident import KINDS, Incident
 from hms_async.domain.queue import Queue, QueueStats, check_name
 from hms_async.domain.task import TaskRecord
-from hms_async.errors import ConfigInvalid, IncidentNotFound, TaskNotFound, WrongState
+from hms_async.errors import (
+    ConfigInvalid,
+    IncidentNotFound,
+    QueueNotFound,
+    TaskNotFound,
+    WrongState,
+)
 from hms_async.runtime.actions import Escalation, to_escalation
 from hms_async.storage import outbox, reading, watching
+from hms_async.storage.outbox import Action
 from hms_async.storage.store import Store
 
 ClockWord = Literal["breached", "at_risk", "paused", "on_track", "none"]
+
+MOST_UNDELIVERED = 1_000
+"""More are not kept of a queue."""
 
 _WORST_FIRST: tuple[ClockWord, ...] = ("breached", "at_risk", "paused", "on_track", "none")
 
@@ -95,9 +106,15 @@ class Promises:
 
     async def ls(self, queues: Sequence[str] = ()) -> list[Promise]:
         """Return a look at each queue, or at all of them, the worst first."""
-        names = queues or await self._store.queue_names()
-        found = [await self.status(name) for name in names]
+        found = [await self.status(name) for name in queues] if queues else await self._all()
         return sorted(found, key=lambda one: (_WORST_FIRST.index(one.clock), one.queue.name))
+
+    async def _all(self) -> list[Promise]:
+        found: list[Promise] = []
+        for name in await self._store.queue_names():
+            with suppress(QueueNotFound):  # it was removed
+                found.append(await self.status(name))
+        return found
 
     async def at_risk(self, queue: str, *, limit: int = 50) -> list[TaskRecord]:
         """Return open tasks past 80 % of their promise, the latest first.
@@ -174,7 +191,7 @@ class Promises:
         actions = await outbox.undelivered(self._store, check_name(queue, what="queue name"), limit)
         return [
             Undelivered(
-                to_escalation(action), action.kind, action.tries, action.fields.get("error", "")
+                _readable(action), action.kind, action.tries, action.fields.get("error", "")
             )
             for action in actions
         ]
@@ -186,3 +203,11 @@ class Promises:
     async def send_again(self, queue: str, action_id: str) -> bool:
         """Try a message again that was given up; False when it is none of those."""
         return await outbox.send_again(self._store, check_name(queue, what="queue name"), action_id)
+
+
+def _readable(action: Action) -> Escalation:
+    """Return what an action says; of one that a foreign hand has broken what is known of it."""
+    try:
+        return to_escalation(action)
+    except msgspec.ValidationError:
+        return Escalation(id=action.id, type="", queue=action.queue, severity="error", made_ms=0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from hms_async.domain.duration import ms_to_rfc3339
+from hms_async.domain.duration import LONGEST_MS, ms_to_rfc3339
 from hms_async.domain.handoff import Handoff
 from hms_async.domain.outcome import Fault
 from hms_async.domain.task import Attempt, TaskRecord, TaskState
@@ -193,7 +193,7 @@ def decode_envelope(body: bytes) -> Envelope:
     return Envelope(
         read.payload,
         correlation if isinstance(correlation, str) else None,
-        longest if type(longest) is int and longest > 0 else None,
+        longest if type(longest) is int and 0 < longest <= LONGEST_MS else None,
     )
 
 

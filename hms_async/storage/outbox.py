@@ -1,10 +1,11 @@
 """The outbox of a queue: what somebody outside is to be told or asked (R19)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
+from hms_async.storage.codec import decode_number
 from hms_async.storage.server import Server
 
 
@@ -27,9 +28,20 @@ class Action(msgspec.Struct, frozen=True):
     fields: Mapping[str, str]
 
 
-async def take(server: Server, queue: str, *, limit: int, lease_ms: int) -> list[Action]:
-    """Take actions that are due; after the lease another may take them."""
-    taken = await server.run("take_actions", queue, limit, lease_ms)
+async def take(
+    server: Server, queue: str, *, limit: int, lease_ms: int, able: Iterable[str] = ()
+) -> list[Action]:
+    """Take actions that are due; after the lease another may take them.
+
+    Args:
+        server: Where the queue is.
+        queue: The queue.
+        limit: How many at most.
+        lease_ms: For how long.
+        able: What can be carried out here, kinds and `call:<function>`; everything if not given.
+            What is due for others only is left to them for a minute.
+    """
+    taken = await server.run("take_actions", queue, limit, lease_ms, *able)
     return [_action(queue, action_id, tries, flat) for action_id, tries, *flat in taken]
 
 
@@ -41,7 +53,7 @@ async def end(
     Args:
         server: Where the queue is.
         action: What was taken.
-        word: `done`, `retry`, `pass` (to another who can; this was no try) or `dead`.
+        word: `done`, `retry` (after a delay) or `dead`.
         delay_ms: How long until the next try.
         error: Why not.
 
@@ -62,7 +74,7 @@ async def undelivered(server: Server, queue: str, limit: int = 100) -> list[Acti
             pipe.hgetall(server.keys.part(queue, f"action:{action_id}"))
         records: list[Any] = await pipe.execute(raise_on_error=False) if ids else []
     return [
-        _action(queue, action_id.encode(), int(record.get(b"tries", 0)), _flat(record))
+        _action(queue, action_id.encode(), decode_number(record.get(b"tries")) or 0, _flat(record))
         for action_id, record in zip(ids, records, strict=True)
         if record and not isinstance(record, Exception)
     ]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from hms_async.domain.queue import Queue, QueueSettings, QueueStats
+from hms_async.domain.queue import ALPHABET, Queue, QueueSettings, QueueStats
 from hms_async.domain.task import TaskPage, TaskRecord, TaskState
 from hms_async.errors import QueueNotFound, StoreError, StoreProtocol, StoreRefused
 from hms_async.storage import connect, settings
@@ -80,9 +80,10 @@ class Store(Server):
 
     async def queue_names(self) -> list[str]:
         """Return the names of all queues, sorted."""
-        # A foreign hand's entry may be none of UTF-8; it names no queue.
         names = await self.ask("SMEMBERS", self.keys.queues)
-        return sorted(name.decode(errors="replace") for name in names)
+        texts = (name.decode(errors="replace") for name in names)
+        # A foreign hand's entry may be no name, and names no queue then.
+        return sorted(text for text in texts if ALPHABET.fullmatch(text))
 
     async def stats(self, queue: str) -> QueueStats:
         """Return one look at a queue."""

@@ -1,5 +1,6 @@
 """What a promise asks for of the outside, carried out by supervisors."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from hms_async import (
     Escalation,
     Forecast,
     IncidentNotFound,
+    ReceiverFailed,
     Supervisor,
     TaskNotFound,
     TaskState,
@@ -67,11 +69,10 @@ async def test_a_rung_is_told_to_a_real_receiver_who_can_believe_it(
     await _round(store)
 
     ((_, headers, body),) = receiver.heard
-    message_id = f"{task.id}:warn:webhook:{clock()}"
-    assert verify_webhook(SECRET, headers, body) == message_id
+    assert verify_webhook(SECRET, headers, body) == f"{task.id}:warn:webhook:{clock()}"
     said = json.loads(body)
     assert said == {
-        "id": message_id,
+        "id": f"{task.id}:warn:webhook:{clock()}",
         "type": "sla.warn",
         "queue": "q",
         "severity": "warning",
@@ -231,14 +232,27 @@ async def test_a_function_that_this_supervisor_lacks_is_left_to_one_that_has_it(
         calls.append(said.type)
 
     clock.advance("1m")
-    for _ in range(MOST_TRIES + 3):  # that it was handed to the wrong ones is no try
+    for _ in range(MOST_TRIES):
         await _round(store)
-        clock.advance("5s")
-    assert calls == []
+        clock.advance("1s")
     await _round(store, {"wake_up": wake_up})
 
     assert calls == ["sla.breach"]
-    assert await oms.sla.undelivered("q") == []
+    assert (await oms.stats("q")).to_do == 0
+
+
+async def test_a_function_that_no_supervisor_has_is_missed_after_a_minute(
+    oms: AsyncOMSClient, store: Store, clock: ManualClock
+) -> None:
+    await oms.create_queue("q", sla="1m", ladder=["100% breach,call:wake_up"])
+    await oms.enqueue("q", 1)
+    clock.advance("1m")
+    await _round(store)
+    clock.advance("1m")
+    with capture_logs() as logs:
+        await _round(store)
+
+    assert "has no function 'wake_up'" in logs[-1]["error"]
 
 
 def test_two_functions_of_one_name_are_refused() -> None:
@@ -292,6 +306,119 @@ async def test_a_task_whose_desk_refuses_it_is_back_in_its_queue(
     (dead,) = await oms.sla.undelivered("q")
     assert "queue desk refused it (there is no such queue)" in dead.error
     assert (await oms.stats("q")).balanced
+
+
+async def test_tasks_with_long_names_alike_are_all_moved_and_each_once(
+    oms: AsyncOMSClient, store: Store, clock: ManualClock
+) -> None:
+    await oms.create_queue("q", sla="1m", ladder=["100% breach,reroute:desk"])
+    await oms.create_queue("desk")
+    names = [f"{first}{'-' * 127}" for first in "ab"]
+    for name in names:
+        await oms.enqueue("q", name, id=name, priority="high", run_timeout="5m")
+    clock.advance("1m")
+    await _round(store)
+    await _round(store)
+
+    moved = (await oms.list_tasks("desk", TaskState.WAITING)).tasks
+    assert [task.payload for task in moved] == names
+    assert {task.priority for task in moved} == {"high"}
+
+
+async def test_a_task_that_is_brought_back_and_moved_again_is_another_at_the_desk(
+    oms: AsyncOMSClient, store: Store, clock: ManualClock
+) -> None:
+    await oms.create_queue("q", sla="1m", ladder=["100% breach,reroute:desk"])
+    await oms.create_queue("desk")
+    task = await oms.enqueue("q", 1)
+    for _ in range(2):
+        clock.advance("1m")
+        await _round(store)
+        await oms.requeue(task.id, reset_clock=True)
+
+    assert (await oms.stats("desk")).waiting == 2
+
+
+@pytest.mark.parametrize("body", [b"{broken", None])
+async def test_a_task_that_cannot_be_read_is_not_moved_as_an_empty_one(
+    oms: AsyncOMSClient, store: Store, clock: ManualClock, body: bytes | None
+) -> None:
+    await oms.create_queue("q", sla="1m", ladder=["100% breach,reroute:desk"])
+    await oms.create_queue("desk")
+    task = await oms.enqueue("q", {"name": "Sam"})
+    key = store.keys.body("q", task.id)
+    await (store.ask("DEL", key) if body is None else store.ask("SET", key, body))
+    clock.advance("1m")
+    await _round(store)
+
+    assert (await oms.stats("desk")).open == 0
+    (dead,) = await oms.sla.undelivered("q")
+    assert "queue desk refused it" in dead.error
+    assert (await oms.stats("q")).waiting == (0 if body is None else 1)
+
+
+async def test_a_desk_that_stays_broken_gives_the_task_back(
+    oms: AsyncOMSClient, store: Store, clock: ManualClock
+) -> None:
+    await oms.create_queue("q", sla="1m", ladder=["100% breach,reroute:desk"])
+    await oms.create_queue("desk")
+    await store.ask("SET", store.keys.part("desk", "counts"), "of a foreign hand")
+    await oms.enqueue("q", 1)
+    clock.advance("1m")
+    for _ in range(MOST_TRIES):
+        await _round(store)
+        clock.advance("10m")
+
+    (dead,) = await oms.sla.undelivered("q")
+    assert "the task is back in q" in dead.error
+    assert (await oms.stats("q")).waiting == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SystemExit(3),
+        asyncio.CancelledError(),
+        ValueError("\ud800"),
+        ReceiverFailed("\udc80", retryable=True),
+    ],
+)
+async def test_whatever_a_function_raises_the_supervisor_goes_on(
+    oms: AsyncOMSClient, store: Store, clock: ManualClock, error: BaseException
+) -> None:
+    await oms.create_queue("q", sla="1m", ladder=["100% breach,call:wake_up"])
+    await oms.enqueue("q", 1)
+    calls: list[str] = []
+
+    async def wake_up(said: Escalation) -> None:
+        calls.append(said.type)
+        if len(calls) == 1:
+            raise error
+
+    clock.advance("1m")
+    await _round(store, {"wake_up": wake_up})
+    clock.advance("5s")
+    await _round(store, {"wake_up": wake_up})
+
+    assert len(calls) == 2
+    assert (await oms.stats("q")).to_do == 0
+
+
+async def test_a_receiver_that_asks_for_no_time_does_not_use_up_the_tries(
+    oms: AsyncOMSClient, store: Store, clock: ManualClock
+) -> None:
+    await oms.create_queue("q", sla="1m", ladder=["100% breach,call:wake_up"])
+    await oms.enqueue("q", 1)
+    calls: list[str] = []
+
+    async def wake_up(said: Escalation) -> None:
+        calls.append(said.type)
+        raise ReceiverFailed("busy", retryable=True, after_s=0)
+
+    clock.advance("1m")
+    await _round(store, {"wake_up": wake_up})
+
+    assert len(calls) == 1
 
 
 async def test_a_receiver_that_never_answers_holds_up_no_sweep(

@@ -16,6 +16,7 @@ from hms_async import (
     TaskState,
 )
 from hms_async.runtime.handlers import bind
+from hms_async.storage.store import Store
 from tests.runtime.support import QUICK, burst
 
 
@@ -182,3 +183,20 @@ def test_generators_are_no_handlers() -> None:
     for handle in (plain, asynchronous):
         with pytest.raises(HandlerInvalid, match="is a generator: return its result"):
             bind(handle, "q")
+
+
+@pytest.mark.parametrize("longest", [str(10**400), "1e300", str(2**63), "0", "-1", '"x"'])
+async def test_a_foreign_run_timeout_ends_no_worker(
+    oms: AsyncOMSClient, store: Store, longest: str
+) -> None:
+    await oms.create_queue("q")
+    task_id = (await oms.enqueue("q", 1)).id
+    body = f'{{"run_timeout_ms":{longest},"payload":1}}'
+    await store.ask("SET", store.keys.body("q", task_id), body)
+
+    async def handle(task: Task[Any]) -> Any:
+        return task.payload
+
+    await burst(oms.url, handle)
+
+    assert (await oms.get_task(task_id)).result == 1

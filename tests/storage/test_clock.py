@@ -254,3 +254,17 @@ async def test_r8_a_clock_that_a_foreign_hand_has_broken_stops_nothing(
     await watching.read_backlog(driver.store, "q")
     assert len(await driver.claim(2)) == 2
     await driver.stats()
+
+
+async def test_r18_while_the_clock_stands_still_no_breach_is_foreseen(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1h")
+    await driver.push("a", "b")
+    await driver.store.pause("q", paused=True)
+    assert (await watching.read_backlog(driver.store, "q")).predict().misses == 2
+
+    await driver.store.pause("q", paused=True, stop_clock=True)
+    clock.advance("10h")
+
+    assert (await watching.read_backlog(driver.store, "q")).predict().misses == 0

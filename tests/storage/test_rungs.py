@@ -493,3 +493,38 @@ async def test_i2_a_task_that_is_on_its_way_is_not_forgotten(
     await outbox.end(driver.store, action, "done")
     assert await driver.store.prune("q") == (1, False)
     assert await driver.state("a") is None
+
+
+async def test_actions_for_others_hold_up_none_behind_them(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1m", ladder=["50% note,call:desk", "100% breach,call:ours"])
+    await driver.push("a", "b")
+    clock.advance("30s")
+    await driver.sweep()
+    clock.advance("30s")
+    await driver.sweep()
+
+    taken = await outbox.take(driver.store, "q", limit=2, lease_ms=1, able=["call:ours"])
+
+    assert [action.fields["target"] for action in taken] == ["ours", "ours"]
+
+
+async def test_an_incident_lasts_as_long_as_the_task_that_it_is_about(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.create(sla="1h", ladder=["50% warn,escalate", "100% breach,escalate"], **HOOK)
+    await driver.push("a")
+    clock.advance("30m")
+    for _ in range(31):
+        await driver.sweep()
+        clock.advance("1m")
+    told = [action.fields["type"] for action in await _take(driver)]
+    assert told == ["incident.opened", "incident.worsened"]
+
+    await driver.settle(await driver.claim_one(), "done")
+    for _ in range(2):
+        await driver.sweep()
+        clock.advance("1m")
+    await driver.sweep()
+    assert not (await _incidents(driver))["sla"].open

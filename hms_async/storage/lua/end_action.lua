@@ -2,24 +2,21 @@
 --
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 id   4 the number of the try
---        5 word: done | retry | pass (another may be able to; this was no try) | dead
---          of one that was given up: again | drop
+--        5 word: done | retry | dead; of one that was given up: again | drop
 --        6 delay in ms   7 why
 -- Reply  'ok' | 'stale': another has taken it since, or it is gone
 -- Keeps  nothing is given up in silence: it stays among the dead, and an incident is raised.
 -- include queue places tally clock outbox incident
 
-local MOST_PASSES, MOST_DEAD = 1000, 1000
+local MOST_DEAD = 1000
 local id, word = ARGV[3], ARGV[5]
 local was_dead = word == 'again' or word == 'drop'
 check_types()
 check_types_to_speak()
-local fields = redis.pcall('HMGET', action_key(id), 'tries', 'passes')
+local tries = redis.pcall('HGET', action_key(id), 'tries')
 local set = was_dead and DEAD_ACTIONS or ACTIONS
-if fields.err or not fields[1] or not redis.call('ZSCORE', set, id) then return 'stale' end
-if not was_dead and fields[1] ~= ARGV[4] then return 'stale' end
-local passes = (tonumber(fields[2]) or 0) + 1
-if word == 'pass' and passes > MOST_PASSES then word = 'dead' end
+if type(tries) ~= 'string' or not redis.call('ZSCORE', set, id) then return 'stale' end
+if not was_dead and tries ~= ARGV[4] then return 'stale' end
 begin_draining()
 
 local function wait(delay, ...)
@@ -33,10 +30,8 @@ if word == 'done' or word == 'drop' then
   count(word == 'done' and 'action.done' or 'action.dropped')
 elseif word == 'retry' then
   wait(tonumber(ARGV[6]), 'error', ARGV[7])
-elseif word == 'pass' then
-  wait(tonumber(ARGV[6]), 'error', ARGV[7], 'passes', passes, 'tries', tonumber(fields[1]) - 1)
 elseif word == 'again' then
-  wait(0, 'tries', 0, 'passes', 0)
+  wait(0, 'tries', 0)
   redis.call('ZREM', DEAD_ACTIONS, id)
 else
   redis.call('HSET', action_key(id), 'error', ARGV[7])

@@ -17,7 +17,8 @@ for _, lane in ipairs({ { SUSPECTS, 'suspects' }, { EXPRESS, 'express' }, { NORM
   entries = entries + redis.call('LLEN', lane[1])
 end
 
--- Entries that were left behind say nothing; of the others the due instant.
+-- Entries that were left behind say nothing; of the others the due instant. While the clock stands
+-- still nothing comes due, whenever the queue goes on.
 local function look_at(position)
   local lane = lanes[3]
   for _, one in ipairs(lanes) do
@@ -27,7 +28,7 @@ local function look_at(position)
   local run = id and redis.pcall('HMGET', run_key(id), 'state', 'lane', 'arrived', 'sla') or {}
   if run.err or run[1] ~= 'waiting' or (run[2] or 'normal') ~= lane.name then return nil end
   local arrived, sla = tonumber(run[3]), tonumber(run[4])
-  return arrived and sla and arrived + sla + grace_of(id) or ''
+  return not STOPPED and arrived and sla and arrived + sla + grace_of(id) or ''
 end
 
 local sample, most, last = {}, tonumber(ARGV[3]), -1

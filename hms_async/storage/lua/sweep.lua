@@ -140,10 +140,13 @@ if folded > 0 then
   count('action.folded', folded)
   raise_incident('delivery', 'error', folded)
 end
-watch_recovery('sla', function(severity)
-  local late = severity == 'warning' and redis.call('ZCARD', AT_RISK)
+watch_recovery('sla', function(incident)
+  local late = incident.severity == 'warning' and redis.call('ZCARD', AT_RISK)
     or redis.call('ZCOUNT', AT_RISK, '-inf', '(' .. NOW - DRIFT)
-  return late == 0
+  if late > 0 then return false end
+  -- A rung may ask for it long before a task is at risk: then it lasts as long as the last of these.
+  local run = redis.pcall('HMGET', run_key(incident.task), 'state', 'sla')
+  return run.err ~= nil or not (OPEN[run[1]] and run[2])
 end)
 watch_recovery('delivery', function() return redis.call('ZCARD', DEAD_ACTIONS) == 0 end)
 local waiting = math.max(count_entries() - count_left_behind(), 0)

@@ -2,7 +2,7 @@
 -- late tasks make one page. Needs queue, tally, outbox.
 --
 -- `:incident:<kind>` holds id, state (open, acknowledged, resolved), severity, first, last, count,
--- and a task for an example. It resolves by itself when its cause has been gone for a minute.
+-- and the last task for an example. It resolves by itself when its cause has been gone for a minute.
 
 local RANK = { info = 0, warning = 1, error = 2, critical = 3 }
 local RECOVERED_MS = 60000
@@ -46,11 +46,13 @@ local function raise_incident(kind, severity, n, task)
     return say_of_incident(incident, 'opened')
   end
   incident.count = incident.count + n
-  redis.call('HSET', key, 'count', string.format('%.0f', incident.count), 'last', NOW)
+  incident.task = task or ''
+  redis.call('HSET', key, 'count', string.format('%.0f', incident.count), 'last', NOW, 'task',
+    incident.task)
   redis.call('HDEL', key, 'healthy')
   if RANK[severity] > RANK[incident.severity] then
-    incident.severity, incident.state, incident.task = severity, 'open', task or ''
-    redis.call('HSET', key, 'severity', severity, 'state', 'open', 'task', incident.task)
+    incident.severity, incident.state = severity, 'open'
+    redis.call('HSET', key, 'severity', severity, 'state', 'open')
     say_of_incident(incident, 'worsened')
   end
 end
@@ -71,7 +73,7 @@ local function watch_recovery(kind, is_healthy)
   local key = incident_key(kind)
   local incident = open_incident(key)
   if not incident then return end
-  if not is_healthy(incident.severity) then
+  if not is_healthy(incident) then
     redis.call('HDEL', key, 'healthy')
   elseif not incident.healthy then
     redis.call('HSET', key, 'healthy', NOW)

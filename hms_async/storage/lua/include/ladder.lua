@@ -62,6 +62,7 @@ local function put_on_the_clock(id, ladder, arrived, sla, spoken)
   local rung = next_rung_at(ladder, arrived, sla, spoken)
   if rung then redis.call('ZADD', SLA, rung, id) end
   if share_at(AT_RISK_PERCENT, arrived, sla) <= NOW - DRIFT then
-    redis.call('ZADD', AT_RISK, arrived + sla, id)
+    -- It only shows how things stand, so a foreign key in its place stops nothing.
+    redis.pcall('ZADD', AT_RISK, arrived + sla, id)
   end
 end

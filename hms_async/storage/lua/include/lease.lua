@@ -17,7 +17,8 @@ local taken_back = {}
 local function take_back_crash(id, state, lost_token, token)
   if token == '' or lost_token ~= token or not OPEN[state] or taken_back[token] then return end
   taken_back[token] = true
-  redis.call('HINCRBY', run_key(id), 'crashes', -1)
-  redis.call('HINCRBY', run_key(id), 'revived', 1)
+  -- What a foreign hand has made no number of stays as it is (R8).
+  redis.pcall('HINCRBY', run_key(id), 'crashes', -1)
+  redis.pcall('HINCRBY', run_key(id), 'revived', 1)
   redis.call('HDEL', run_key(id), 'lost_token')
 end
