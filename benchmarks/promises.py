@@ -110,9 +110,9 @@ class InTurn(Choice):
         self._chosen = ""
 
     def among(self, feeds: Iterable[Feed], free_slots: int) -> Feed | None:
-        """Return the queue whose turn it is; `None` when no two want the same slots."""
+        """Return the queue whose turn it is; `None` if none wants a slot."""
         rivals = [feed for feed in feeds if feed.contends(free_slots)]
-        if len(rivals) <= 1:
+        if not rivals:
             return None
         first = min(rivals, key=lambda feed: self._served[feed.name])
         self._chosen = first.name

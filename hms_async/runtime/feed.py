@@ -184,8 +184,8 @@ class Feed:
         self.pace.forget()
 
     def contends(self, free_slots: int) -> bool:
-        """Whether it could claim for slots that are free, if it has something to give."""
-        return self.idle_lane is not None and self.room(free_slots) > 0
+        """Whether it would claim for slots that are free, if it may."""
+        return self.hungry and self.idle_lane is not None and self.room(free_slots) > 0
 
     def server_ms(self, monotonic_s: float) -> int:
         """Return the server's time at a moment of our monotonic clock."""
