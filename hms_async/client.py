@@ -188,6 +188,11 @@ class AsyncOMSClient:
             keep_failed=keep_failed,
             keep_failed_max=keep_failed_max,
         )
+        if any(f"reroute:{name}" in rung.actions for rung in settings.ladder):
+            raise ConfigInvalid(
+                f"reroute:{name} would start a late task's clock anew in its own queue, again and "
+                "again: name another queue"
+            )
         if settings.receivers.notify:
             # Not at the first incident, when somebody waits for it.
             await to_thread.run_sync(_check_notices, settings.receivers.notify)
