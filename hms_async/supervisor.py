@@ -8,7 +8,7 @@ from anyio.abc import TaskGroup
 from hms_async.config import namespace as chosen_namespace
 from hms_async.config import store_url
 from hms_async.domain.queue import check_name
-from hms_async.domain.sla import severity_of
+from hms_async.domain.sla import FUNCTION, severity_of
 from hms_async.errors import ConfigInvalid, QueueNotFound, StoreError
 from hms_async.runtime import sweeps
 from hms_async.runtime.actions import Actions, Call
@@ -68,10 +68,15 @@ class Supervisor:
         """Register a coroutine function for rungs that say `call:<name>`, as a decorator.
 
         Raises:
-            ConfigInvalid: If it cannot be called, or the name is taken.
+            ConfigInvalid: If it cannot be called, the name is taken, or no rung can say it.
         """
 
         def register(function: Call) -> Call:
+            if not FUNCTION.fullmatch(name):
+                raise ConfigInvalid(
+                    f"no rung can say call:{name}: give a name of letters, digits and _, "
+                    "not beginning with a digit"
+                )
             if not callable(function):
                 raise ConfigInvalid(f"the action {name!r} is {function!r}, which cannot be called")
             if self._calls.setdefault(name, function) is not function:

@@ -10,9 +10,8 @@ from hms_async.errors import ConfigInvalid
 
 _RUNG = re.compile(r"(\d{1,6}(?:\.\d{1,4})?)%\s*(?:\+\s*(\S+)\s+)?\s*([a-z]\S*(?:\s*,\s*\S+)*)")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_WITH_TARGET = re.compile(
-    r"reroute:[A-Za-z0-9][A-Za-z0-9._-]{0,127}|call:[A-Za-z_][A-Za-z0-9_]{0,63}"
-)
+FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_WITH_TARGET = re.compile(rf"reroute:[A-Za-z0-9][A-Za-z0-9._-]{{0,127}}|call:{FUNCTION.pattern}")
 
 Severity = Literal["info", "warning", "error", "critical"]
 Late = Literal["after_others", "run_anyway", "expire"]

@@ -74,7 +74,9 @@ class Executor:
         # anew.
         say_in_all(queue=attempt.queue, task_id=task.id, corr_id=task.correlation_id)
         longest_ms = envelope.run_timeout_ms or attempt.run_timeout_ms
-        if longest_ms is None:
+        if longest_ms is None or not handler.is_async:
+            # A thread cannot be ended: its lease is not renewed for much longer, so that the task
+            # does not stay with it.
             await self._call(attempt, handler, task)
         else:
             await self._call_in_time(attempt, handler, task, longest_ms / 1_000)
@@ -90,10 +92,7 @@ class Executor:
     async def _call_in_time(
         self, attempt: Attempt, handler: Handler, task: Task[Any], longest_s: float
     ) -> None:
-        """End a coroutine that runs for too long; a plain function has the last word.
-
-        Its lease is not renewed for much longer, so that the task does not stay with it.
-        """
+        """End a coroutine that runs for too long."""
         with anyio.move_on_after(longest_s) as in_time:
             await self._call(attempt, handler, task)
         if in_time.cancel_called and attempt.outcome is None:

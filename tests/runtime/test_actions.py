@@ -265,6 +265,18 @@ def test_two_functions_of_one_name_are_refused() -> None:
         act.action("call")(two)
 
 
+def test_a_name_that_no_rung_can_say_is_refused() -> None:
+    async def one(_: Escalation) -> None: ...
+
+    with pytest.raises(ConfigInvalid, match="no rung can say call:wake-up"):
+        Supervisor("memory://", actions={"wake-up": one})
+
+
+async def test_a_queue_that_would_move_its_tasks_to_itself_is_refused(oms: AsyncOMSClient) -> None:
+    with pytest.raises(ConfigInvalid, match='moves tasks to "q" itself'):
+        await oms.create_queue("q", sla="1m", ladder=["100% breach,reroute:q"])
+
+
 async def test_a_rerouted_task_is_done_elsewhere(
     oms: AsyncOMSClient, store: Store, clock: ManualClock
 ) -> None:

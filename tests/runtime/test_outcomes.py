@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -322,3 +323,19 @@ async def test_a_handler_that_will_not_be_ended_has_the_last_word(oms: AsyncOMSC
     record = await do(oms, handle)
 
     assert (record.state, record.result) == (TaskState.DONE, "finished all the same")
+
+
+async def test_a_plain_function_is_not_left_to_run_beside_its_next_attempt(
+    oms: AsyncOMSClient,
+) -> None:
+    await oms.create_queue("q", retry=QUICK, run_timeout="20ms")
+    attempts: list[int] = []
+
+    def handle(task: Task[Any]) -> str:
+        attempts.append(task.attempt)
+        threading.Event().wait(0.1)  # longer than it may
+        return "done"
+
+    record = await do(oms, handle)
+
+    assert (record.state, record.result, attempts) == (TaskState.DONE, "done", [1])

@@ -268,3 +268,22 @@ async def test_r18_while_the_clock_stands_still_no_breach_is_foreseen(
     clock.advance("10h")
 
     assert (await watching.read_backlog(driver.store, "q")).predict().misses == 0
+
+
+@pytest.mark.parametrize("sla", [None, "2h"])
+async def test_a_pause_that_stops_the_clock_is_no_wait_for_an_attempt(
+    driver: Driver, clock: ManualClock, sla: str | None
+) -> None:
+    await driver.create(sla=sla, max_wait="1h")
+    for name in ("before", "after"):
+        await driver.push(name)
+        await driver.store.pause("q", paused=True, stop_clock=True)
+        clock.advance("10h")
+        await driver.store.pause("q", paused=False)
+    clock.advance("1h")
+    assert [claim.id for claim in await driver.claim(1)] == ["before"]
+    clock.advance("1ms")
+
+    assert await driver.claim(1) == []
+    assert await driver.state("after") is TaskState.FAILED
+    await driver.stats()

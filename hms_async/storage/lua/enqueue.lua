@@ -102,9 +102,9 @@ local function beginning(options, key, size)
   if options ~= NO_OPTIONS then add_limits(fields, options) end
   if key then add(fields, 'key', key) end
   if size then add(fields, 'size', size) end
+  if DRIFT > 0 then add(fields, 'shift', digits(DRIFT)) end
   if sla then
     add(fields, 'sla', digits(sla))
-    if DRIFT > 0 then add(fields, 'shift', digits(DRIFT)) end
     ladder = ladder or read_ladder(config[3])
     rung = next_rung_at(ladder, arrived - DRIFT, sla)
   end

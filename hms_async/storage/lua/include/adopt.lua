@@ -11,10 +11,10 @@ local function adopt(id, body, queue, policy, corr)
   redis.call('HSET', run_key(id), 'state', 'waiting', 'queue', queue, 'arrived', NOW)
   if corr then redis.call('HSET', run_key(id), 'corr', corr) end
   if body and #body > SMALL_BODY then redis.call('HSET', run_key(id), 'size', #body) end
+  if DRIFT > 0 then redis.call('HSET', run_key(id), 'shift', DRIFT) end
   count('adopted')
   if policy.sla then
     redis.call('HSET', run_key(id), 'sla', policy.sla)
-    if DRIFT > 0 then redis.call('HSET', run_key(id), 'shift', DRIFT) end
     put_on_the_clock(id, ladder, NOW - DRIFT, policy.sla)
   end
 end

@@ -45,6 +45,9 @@ local function ends_unstarted(task, policy)
     return true
   end
   local waited = NOW - (tonumber(task.ready) or arrived or NOW)
+  -- A pause that stops the clock is nobody's wait. Which of them came before a later attempt is not
+  -- known, so all since the arrival count: rather too long a wait than a failure for a pause.
+  if most and waited > most then waited = waited - grace_of(id) end
   if most and waited > most then
     fail_at_claim(id, task, policy, 'MaxWaitExceeded',
       'waited ' .. waited .. ' ms for an attempt, may wait ' .. most)
