@@ -57,7 +57,7 @@ async def test_three_supervisors_tell_of_one_breach_in_real_time(
     broken = anyio.Event()
 
     async def listen() -> None:
-        async for event in oms.events("q", after="0-0"):
+        async for event in oms.events("q", after="0-0", types=["sla."]):
             assert event.task_id == enqueued.id
             told[event.type] += 1
             if event.type == "sla.breach":
