@@ -1,7 +1,5 @@
 """Which of several queues a worker takes from next."""
 
-from collections.abc import Iterable
-
 import msgspec
 
 from hms_async.domain.sla import Late
@@ -52,17 +50,3 @@ def rank(head: Head, *, now_ms: int, turn: int, run_ms: int = 0) -> Rank:
     if turn % BY_AGE_EVERY == BY_AGE_EVERY - 1:
         return False, head.arrived_ms, due_ms
     return due_ms < now_ms + run_ms and head.late == "after_others", due_ms, head.arrived_ms
-
-
-def choose(heads: Iterable[Head], *, now_ms: int, turn: int) -> int | None:
-    """Return the place of the head to take from; of equals the first, `None` if there is none.
-
-    Args:
-        heads: Each queue's next task; whoever calls turns their order, so that equals take turns.
-        now_ms: As in `rank`.
-        turn: As in `rank`.
-    """
-    chosen = min(
-        enumerate(heads), key=lambda one: rank(one[1], now_ms=now_ms, turn=turn), default=None
-    )
-    return None if chosen is None else chosen[0]

@@ -4,7 +4,7 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hms_async.domain.precedence import BY_AGE_EVERY, Head, choose, rank
+from hms_async.domain.precedence import BY_AGE_EVERY, Head, rank
 from hms_async.domain.sla import Late
 
 NOW_MS = 1_767_225_600_000
@@ -27,13 +27,7 @@ turns = st.integers(0, 1_000)
 
 
 def chosen(*candidates: Head, turn: int = 0) -> Head:
-    place = choose(candidates, now_ms=NOW_MS, turn=turn)
-    assert place is not None
-    return candidates[place]
-
-
-def test_without_candidates_nothing_is_chosen() -> None:
-    assert choose([], now_ms=NOW_MS, turn=0) is None
+    return min(candidates, key=lambda one: rank(one, now_ms=NOW_MS, turn=turn))
 
 
 def test_the_earliest_due_instant_goes_first_not_the_oldest() -> None:
@@ -73,18 +67,6 @@ def test_of_those_that_are_all_late_the_one_due_first_goes_first() -> None:
     later, earlier = Head(NOW_MS - HOUR_MS, NOW_MS - 1), Head(NOW_MS - HOUR_MS, NOW_MS - 2)
 
     assert chosen(later, earlier) is earlier
-
-
-def test_of_equals_the_first_is_chosen() -> None:
-    assert choose([Head(NOW_MS, NOW_MS)] * 3, now_ms=NOW_MS, turn=0) == 0
-
-
-@given(st.lists(heads, min_size=1), turns)
-def test_the_choice_is_the_smallest_rank(candidates: list[Head], turn: int) -> None:
-    best = chosen(*candidates, turn=turn)
-    ranks = [rank(one, now_ms=NOW_MS, turn=turn) for one in candidates]
-
-    assert rank(best, now_ms=NOW_MS, turn=turn) == min(ranks)
 
 
 @given(st.lists(heads, min_size=1), turns.filter(lambda turn: turn % BY_AGE_EVERY != BY_AGE))
