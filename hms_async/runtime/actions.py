@@ -1,7 +1,6 @@
 """Carrying out what a promise asks of the outside: messages, other queues, functions of ours."""
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2s
 
@@ -22,6 +21,7 @@ from hms_async.errors import (
     StoreError,
     StoreUnavailable,
 )
+from hms_async.runtime.cancellation import is_cancelled
 from hms_async.storage import outbox
 from hms_async.storage.codec import decode_envelope, encode_envelope, encode_json
 from hms_async.storage.outbox import Action
@@ -124,7 +124,7 @@ class Actions:
                     raise
                 except BaseException as raised:
                     # The boundary to functions of users: exit() in one must not end the others.
-                    if isinstance(raised, asyncio.CancelledError) and _is_cancelled():
+                    if isinstance(raised, asyncio.CancelledError) and is_cancelled():
                         raise
                     error = raised
             await self._end(action, error)
@@ -247,10 +247,6 @@ class Actions:
         if task is None or task.moved_to != action.fields["target"]:
             return False
         return await self._store.requeue(action.queue, task.id) == "ok"
-
-
-def _is_cancelled() -> bool:
-    return anyio.current_effective_deadline() == -math.inf
 
 
 def _in_short(error: BaseException) -> str:

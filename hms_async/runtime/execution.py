@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 import time
 import traceback
 from typing import Any
@@ -19,6 +18,7 @@ from hms_async.errors import (
     PayloadInvalid,
     ResultInvalid,
 )
+from hms_async.runtime.cancellation import is_cancelled
 from hms_async.runtime.handlers import Handler
 from hms_async.runtime.leases import Held
 from hms_async.runtime.task import Attempt, Task
@@ -117,7 +117,7 @@ class Executor:
             raise
         except BaseException as error:
             # The boundary: exit() in a handler must not end its neighbours.
-            if not _is_cancelled():
+            if not is_cancelled():
                 # A cancellation, too: the handler awaited something that was cancelled.
                 _record_error(attempt, error)
             elif isinstance(error, asyncio.CancelledError):
@@ -142,11 +142,6 @@ class Executor:
         )
 
 
-def _is_cancelled() -> bool:
-    """Whether a scope of ours around the handler is cancelled, whatever the handler did itself."""
-    return anyio.current_effective_deadline() == -math.inf
-
-
 async def _absorb_stray_cancellation() -> None:
     """Take back what a handler did to the task that it shares with its slot.
 
@@ -154,14 +149,14 @@ async def _absorb_stray_cancellation() -> None:
     the worker.
     """
     current = asyncio.current_task()
-    if current is None or not current.cancelling() or _is_cancelled():
+    if current is None or not current.cancelling() or is_cancelled():
         return
     while current.cancelling():
         current.uncancel()
     try:
         await asyncio.sleep(0)
     except asyncio.CancelledError:
-        if _is_cancelled():
+        if is_cancelled():
             raise
 
 
