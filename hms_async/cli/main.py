@@ -17,6 +17,7 @@ _COMMANDS: Final = (
     ("job", "jobs:job", "Put tasks in, look at them, and act on one."),
     ("sla", "sla:sla", "See how the promises stand, acknowledge, waive and pause."),
     ("stats", "stats:stats", "Show how many tasks of each queue are in which state."),
+    ("protocol", "protocol:protocol", "Hand the Redis scripts to programs in other languages."),
     ("demo", "demo:demo", "Show the whole thing at work, in under a minute."),
     ("version", "version:version", "Show what is installed."),
 )
