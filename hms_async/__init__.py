@@ -52,6 +52,7 @@ from hms_async.errors import (
 
 if TYPE_CHECKING:
     from hms_async.client import AsyncOMSClient
+    from hms_async.domain.audit import Actor, AuditEntry, AuditPage
     from hms_async.domain.forecast import Forecast
     from hms_async.domain.incident import Incident
     from hms_async.runtime.actions import Escalation
@@ -63,9 +64,12 @@ if TYPE_CHECKING:
     from hms_async.worker import AsyncWorker
 
 __all__ = [
+    "Actor",
     "AlreadySettled",
     "AsyncOMSClient",
     "AsyncWorker",
+    "AuditEntry",
+    "AuditPage",
     "CancelRequested",
     "ClientClosed",
     "ConfigInvalid",
@@ -123,8 +127,11 @@ __all__ = [
 # Imported when asked for: a service that only enqueues needs no worker, and `hms --help` not even
 # redis.
 _HOMES = {
+    "Actor": "hms_async.domain.audit",
     "AsyncOMSClient": "hms_async.client",
     "AsyncWorker": "hms_async.worker",
+    "AuditEntry": "hms_async.domain.audit",
+    "AuditPage": "hms_async.domain.audit",
     "Escalation": "hms_async.runtime.actions",
     "Forecast": "hms_async.domain.forecast",
     "Incident": "hms_async.domain.incident",

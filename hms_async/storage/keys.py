@@ -25,6 +25,7 @@ class Keys:
         self._cluster = cluster
         self.queues = f"{self._front}queues"
         self.workers = f"{self._front}workers"
+        self.audit = f"{self._front}audit"
 
     def _tag(self, queue: str) -> str:
         return f"{{{queue}}}" if self._cluster else queue
