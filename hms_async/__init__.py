@@ -15,6 +15,7 @@ from hms_async.domain.task import Enqueued, NewTask, TaskPage, TaskRecord, TaskS
 from hms_async.errors import (
     AlreadySettled,
     CancelRequested,
+    CaseNotFound,
     ClientClosed,
     ConfigInvalid,
     DurationInvalid,
@@ -53,6 +54,7 @@ from hms_async.errors import (
 if TYPE_CHECKING:
     from hms_async.client import AsyncOMSClient
     from hms_async.domain.audit import Actor, AuditEntry, AuditPage
+    from hms_async.domain.case import Case, CaseSummary
     from hms_async.domain.forecast import Forecast
     from hms_async.domain.incident import Incident
     from hms_async.runtime.actions import Escalation
@@ -71,6 +73,9 @@ __all__ = [
     "AuditEntry",
     "AuditPage",
     "CancelRequested",
+    "Case",
+    "CaseNotFound",
+    "CaseSummary",
     "ClientClosed",
     "ConfigInvalid",
     "DurationInvalid",
@@ -132,6 +137,8 @@ _HOMES = {
     "AsyncWorker": "hms_async.worker",
     "AuditEntry": "hms_async.domain.audit",
     "AuditPage": "hms_async.domain.audit",
+    "Case": "hms_async.domain.case",
+    "CaseSummary": "hms_async.domain.case",
     "Escalation": "hms_async.runtime.actions",
     "Forecast": "hms_async.domain.forecast",
     "Incident": "hms_async.domain.incident",

@@ -9,6 +9,7 @@ from anyio import to_thread
 from hms_async.config import namespace as chosen_namespace
 from hms_async.config import store_url
 from hms_async.domain.audit import Actor, AuditPage
+from hms_async.domain.case import Case
 from hms_async.domain.count import check_count
 from hms_async.domain.duration import Duration, to_ms
 from hms_async.domain.event import Event, picking
@@ -24,6 +25,7 @@ from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.sla import Late
 from hms_async.domain.task import Enqueued, NewTask, TaskPage, TaskRecord, TaskState
 from hms_async.errors import (
+    CaseNotFound,
     ClientClosed,
     ConfigInvalid,
     EnqueueManyError,
@@ -40,6 +42,7 @@ from hms_async.runtime.order import to_order, to_orders
 from hms_async.runtime.session import Session
 from hms_async.runtime.task import Task
 from hms_async.storage.audit import read_audit
+from hms_async.storage.cases import MOST_TASKS, read_case
 from hms_async.storage.connect import check_url, is_memory, redact
 from hms_async.storage.events import EventReader
 from hms_async.storage.group import GroupReader
@@ -501,6 +504,26 @@ class AsyncOMSClient:
         """
         word = await self._store.bump(*await self._find(task_id), by=self._acting(by, reason))
         self._answer(task_id, "ok" if word == "already" else word, "bumped")
+
+    async def case(self, correlation_id: str, *, limit: int = 500) -> Case:
+        """Return a case: the tasks of one correlation id across all queues, and how it stands.
+
+        Tasks are in it as long as they are stored, the latest 2,000 at most.
+
+        Args:
+            correlation_id: The case.
+            limit: How many of its tasks at most, up to 2,000; the latest ones.
+
+        Raises:
+            CaseNotFound: If no task of it is stored.
+            ConfigInvalid: If the limit is not valid.
+        """
+        if check_count(limit, name="limit") > MOST_TASKS:
+            raise ConfigInvalid(f"limit={limit} is over {MOST_TASKS}: a case has no more")
+        case = await read_case(self._store, correlation_id, limit)
+        if case is None:
+            raise CaseNotFound(correlation_id)
+        return case
 
     async def audit(
         self, queue: str | None = None, *, cursor: str | None = None, limit: int = 50

@@ -14,6 +14,7 @@ HMSError
 ├── WrongEventLoop (RuntimeError)    used from another event loop than the one that opened it
 ├── QueueNotFound (LookupError)      .queue
 ├── IncidentNotFound (LookupError)   .queue .kind: none of this kind is open
+├── CaseNotFound (LookupError)       .correlation_id: no task of it is stored
 ├── QueueFull                        .queue .max_depth
 ├── EnqueueManyError                 .results, one per item
 ├── SignatureInvalid (ValueError)    a webhook that is not to be believed; the text says why
@@ -154,6 +155,20 @@ class IncidentNotFound(HMSError, LookupError):
         super().__init__(f'queue "{queue}" has no open incident of the kind {kind}')
         self.queue = queue
         self.kind = kind
+
+
+class CaseNotFound(HMSError, LookupError):
+    """No task of this correlation id is stored, or not any more.
+
+    Attributes:
+        correlation_id: What was asked for.
+    """
+
+    code = "HMS-E053"
+
+    def __init__(self, correlation_id: str) -> None:
+        super().__init__(f'no case "{correlation_id}": no task of it is stored, or not any more')
+        self.correlation_id = correlation_id
 
 
 class QueueFull(HMSError):

@@ -6,6 +6,8 @@ cluster all keys of a queue share its slot.
 
 from hms_async.domain.queue import check_name
 
+_LONGEST_CASE = 512
+
 
 class Keys:
     """The key names of one namespace.
@@ -57,6 +59,11 @@ class Keys:
     def unique_prefix(self, queue: str) -> str:
         """What the keys that hold idempotency keys begin with."""
         return f"{self._front}unique:{self._tag(queue)}:"
+
+    def case(self, correlation_id: str) -> bytes:
+        """A case: its tasks by arrival, across queues; long ids that begin alike share it."""
+        text = correlation_id.encode(errors="replace")
+        return f"{self._front}case:".encode() + text[:_LONGEST_CASE]
 
     def worker(self, worker_id: str) -> str:
         """A worker's card in the registry, a hash; nothing depends on it."""

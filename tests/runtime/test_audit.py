@@ -27,7 +27,7 @@ async def test_every_act_names_who_did_it_and_why(oms: AsyncOMSClient) -> None:
     await oms.cancel("t", by=ANN)
     await oms.requeue("t", reason="after all", by=ANN)
 
-    told = [(act, reason) for act, who, via, reason in await acts(oms, "q") if who == "ann"]
+    told = [(act, reason) for act, who, _, reason in await acts(oms, "q") if who == "ann"]
 
     assert told == [
         ("configure", "new desk"),

@@ -5,12 +5,12 @@
 --        5 who, or '' when it is no operator's act   6 via   7 reason
 -- Reply  'ok' | 'gone' | 'body_lost' | the state that does not allow it
 -- Keeps  I1, I4 and R6: attempts and crashes restart, the SLA clock goes on unless asked.
--- include queue places clock tally ladder audit
+-- include queue places clock tally ladder audit case
 
 local id = ARGV[3]
 local config = redis.call('HMGET', CONFIG, 'version', 'ladder', 'clock_stood', 'clock_stopped')
 local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'sla', 'rung', 'key', 'queue',
-  'shift')
+  'shift', 'corr')
 if run.err or not run[1] or not config[1] or run[6] ~= QUEUE then return 'gone' end
 local state = run[1]
 if state ~= 'failed' and state ~= 'cancelled' and state ~= 'expired' then return state end
@@ -36,6 +36,7 @@ end
 redis.call('HDEL', run_key(id), 'attempt', 'crashes', 'finished', 'error', 'result',
   'token', 'settled_by', 'lost_token', 'cancel', 'revived', 'moved_to', 'moving', 'handoff', 'expires')
 if key and redis.pcall('GET', key) == id then redis.call('PERSIST', key) end
+if run[8] then add_to_case(run[8], { arrived, id }) end -- it may have been one too many
 if sla then put_on_the_clock(id, ladder, arrived - shift, sla, spoken) end
 redis.call('ZREM', NORMAL .. ':' .. state, id)
 count('requeued')
