@@ -29,7 +29,7 @@ _CODES: tuple[tuple[type[errors.HMSError], int], ...] = (
     (errors.QueueNotFound, NOT_FOUND),
     (errors.IncidentNotFound, NOT_FOUND),
     (errors.TaskNotFound, NOT_FOUND),
-    (errors.IncidentNotFound, NOT_FOUND),
+    (errors.CaseNotFound, NOT_FOUND),
     (errors.QueueFull, CONFLICT),
     (errors.IdInUse, CONFLICT),
     (errors.AlreadySettled, CONFLICT),
