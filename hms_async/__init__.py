@@ -13,6 +13,7 @@ from hms_async.domain.queue import Queue, QueueStats
 from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.task import Enqueued, NewTask, TaskPage, TaskRecord, TaskState
 from hms_async.errors import (
+    AccessError,
     AlreadySettled,
     CancelRequested,
     ClientClosed,
@@ -21,6 +22,7 @@ from hms_async.errors import (
     EnqueueManyError,
     EnqueueUnknown,
     EnvelopeInvalid,
+    Forbidden,
     HandlerInvalid,
     HMSError,
     IdInUse,
@@ -32,6 +34,7 @@ from hms_async.errors import (
     PayloadTooLarge,
     QueueFull,
     QueueNotFound,
+    RateLimited,
     ReceiverFailed,
     ResultInvalid,
     ResultTimeout,
@@ -45,15 +48,20 @@ from hms_async.errors import (
     TaskFailed,
     TaskInProgress,
     TaskNotFound,
+    TokenInvalid,
+    TokenNotFound,
     TooFewReplicas,
+    Unauthenticated,
     WrongEventLoop,
     WrongState,
 )
 
 if TYPE_CHECKING:
     from hms_async.client import AsyncOMSClient
+    from hms_async.domain.access import Role
     from hms_async.domain.forecast import Forecast
     from hms_async.domain.incident import Incident
+    from hms_async.domain.token import Token
     from hms_async.runtime.actions import Escalation
     from hms_async.runtime.handlers import handler
     from hms_async.runtime.promises import Promise
@@ -63,6 +71,7 @@ if TYPE_CHECKING:
     from hms_async.worker import AsyncWorker
 
 __all__ = [
+    "AccessError",
     "AlreadySettled",
     "AsyncOMSClient",
     "AsyncWorker",
@@ -76,6 +85,7 @@ __all__ = [
     "EnvelopeInvalid",
     "Escalation",
     "Event",
+    "Forbidden",
     "Forecast",
     "HMSError",
     "HandlerInvalid",
@@ -94,10 +104,12 @@ __all__ = [
     "QueueFull",
     "QueueNotFound",
     "QueueStats",
+    "RateLimited",
     "ReceiverFailed",
     "ResultInvalid",
     "ResultTimeout",
     "RetryPolicy",
+    "Role",
     "SignatureInvalid",
     "StoreError",
     "StoreFull",
@@ -113,7 +125,11 @@ __all__ = [
     "TaskPage",
     "TaskRecord",
     "TaskState",
+    "Token",
+    "TokenInvalid",
+    "TokenNotFound",
     "TooFewReplicas",
+    "Unauthenticated",
     "WrongEventLoop",
     "WrongState",
     "handler",
@@ -129,8 +145,10 @@ _HOMES = {
     "Forecast": "hms_async.domain.forecast",
     "Incident": "hms_async.domain.incident",
     "Promise": "hms_async.runtime.promises",
+    "Role": "hms_async.domain.access",
     "Supervisor": "hms_async.supervisor",
     "Task": "hms_async.runtime.task",
+    "Token": "hms_async.domain.token",
     "handler": "hms_async.runtime.handlers",
     "verify_webhook": "hms_async.runtime.webhook",
 }
