@@ -13,6 +13,7 @@ from hms_async.domain.queue import Queue, QueueStats
 from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.task import Enqueued, NewTask, TaskPage, TaskRecord, TaskState
 from hms_async.errors import (
+    AccessError,
     AlreadySettled,
     CancelRequested,
     CaseNotFound,
@@ -22,6 +23,7 @@ from hms_async.errors import (
     EnqueueManyError,
     EnqueueUnknown,
     EnvelopeInvalid,
+    Forbidden,
     HandlerInvalid,
     HMSError,
     IdInUse,
@@ -33,6 +35,7 @@ from hms_async.errors import (
     PayloadTooLarge,
     QueueFull,
     QueueNotFound,
+    RateLimited,
     ReceiverFailed,
     ResultInvalid,
     ResultTimeout,
@@ -46,17 +49,22 @@ from hms_async.errors import (
     TaskFailed,
     TaskInProgress,
     TaskNotFound,
+    TokenInvalid,
+    TokenNotFound,
     TooFewReplicas,
+    Unauthenticated,
     WrongEventLoop,
     WrongState,
 )
 
 if TYPE_CHECKING:
     from hms_async.client import AsyncOMSClient
+    from hms_async.domain.access import Role
     from hms_async.domain.audit import Actor, AuditEntry, AuditPage
     from hms_async.domain.case import Case, CaseSummary
     from hms_async.domain.forecast import Forecast
     from hms_async.domain.incident import Incident
+    from hms_async.domain.token import Token
     from hms_async.runtime.actions import Escalation
     from hms_async.runtime.handlers import handler
     from hms_async.runtime.promises import Promise
@@ -66,6 +74,7 @@ if TYPE_CHECKING:
     from hms_async.worker import AsyncWorker
 
 __all__ = [
+    "AccessError",
     "Actor",
     "AlreadySettled",
     "AsyncOMSClient",
@@ -85,6 +94,7 @@ __all__ = [
     "EnvelopeInvalid",
     "Escalation",
     "Event",
+    "Forbidden",
     "Forecast",
     "HMSError",
     "HandlerInvalid",
@@ -103,10 +113,12 @@ __all__ = [
     "QueueFull",
     "QueueNotFound",
     "QueueStats",
+    "RateLimited",
     "ReceiverFailed",
     "ResultInvalid",
     "ResultTimeout",
     "RetryPolicy",
+    "Role",
     "SignatureInvalid",
     "StoreError",
     "StoreFull",
@@ -122,7 +134,11 @@ __all__ = [
     "TaskPage",
     "TaskRecord",
     "TaskState",
+    "Token",
+    "TokenInvalid",
+    "TokenNotFound",
     "TooFewReplicas",
+    "Unauthenticated",
     "WrongEventLoop",
     "WrongState",
     "handler",
@@ -143,8 +159,10 @@ _HOMES = {
     "Forecast": "hms_async.domain.forecast",
     "Incident": "hms_async.domain.incident",
     "Promise": "hms_async.runtime.promises",
+    "Role": "hms_async.domain.access",
     "Supervisor": "hms_async.supervisor",
     "Task": "hms_async.runtime.task",
+    "Token": "hms_async.domain.token",
     "handler": "hms_async.runtime.handlers",
     "verify_webhook": "hms_async.runtime.webhook",
 }

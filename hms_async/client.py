@@ -1,6 +1,6 @@
 """The client: queues, tasks in, and everything one may ask about them."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -505,7 +505,13 @@ class AsyncOMSClient:
         word = await self._store.bump(*await self._find(task_id), by=self._acting(by, reason))
         self._answer(task_id, "ok" if word == "already" else word, "bumped")
 
-    async def case(self, correlation_id: str, *, limit: int = 500) -> Case:
+    async def case(
+        self,
+        correlation_id: str,
+        *,
+        limit: int = 500,
+        sees: Callable[[str], bool] = lambda _: True,
+    ) -> Case:
         """Return a case: the tasks of one correlation id across all queues, and how it stands.
 
         Tasks are in it as long as they are stored, the latest 2,000 at most.
@@ -513,6 +519,7 @@ class AsyncOMSClient:
         Args:
             correlation_id: The case.
             limit: How many of its tasks at most, up to 2,000; the latest ones.
+            sees: Whether tasks of a queue are to be seen.
 
         Raises:
             CaseNotFound: If no task of it is stored.
@@ -520,7 +527,7 @@ class AsyncOMSClient:
         """
         if check_count(limit, name="limit") > MOST_TASKS:
             raise ConfigInvalid(f"limit={limit} is over {MOST_TASKS}: a case has no more")
-        case = await read_case(self._store, correlation_id, limit)
+        case = await read_case(self._store, correlation_id, limit, sees)
         if case is None:
             raise CaseNotFound(correlation_id)
         return case

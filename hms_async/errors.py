@@ -17,6 +17,12 @@ HMSError
 ├── CaseNotFound (LookupError)       .correlation_id: no task of it is stored
 ├── QueueFull                        .queue .max_depth
 ├── EnqueueManyError                 .results, one per item
+├── AccessError
+│   ├── Unauthenticated              no token where one is needed
+│   │   └── TokenInvalid             unknown, revoked or expired
+│   ├── Forbidden                    .permission .queue: the token is not for that
+│   └── RateLimited                  .after_s: more calls than the token may make
+├── TokenNotFound (LookupError)      .token_id
 ├── SignatureInvalid (ValueError)    a webhook that is not to be believed; the text says why
 ├── ReceiverFailed                   .retryable .after_s: a webhook or a notice was not taken
 ├── TaskError                        .task_id
@@ -405,3 +411,66 @@ class SignatureInvalid(HMSError, ValueError):
     """A webhook is unsigned, too old, or not what its sender signed; answer 401 and drop it."""
 
     code = "HMS-E051"
+
+
+class AccessError(HMSError):
+    """Whoever asks is not let in, not for that, or not now."""
+
+    code = "HMS-E070"
+
+
+class Unauthenticated(AccessError):
+    """No token came with a call that needs one; over HTTP the answer is 401."""
+
+    code = "HMS-E071"
+
+
+class TokenInvalid(Unauthenticated):
+    """A token is unknown, was revoked, or has expired; over HTTP the answer is 401."""
+
+    code = "HMS-E072"
+
+
+class Forbidden(AccessError):
+    """Whoever asks may not do that; over HTTP the answer is 403.
+
+    Attributes:
+        permission: What they would need.
+        queue: For which queue; `*` for all of them, `None` for any.
+    """
+
+    code = "HMS-E073"
+
+    def __init__(self, name: str, permission: str, queue: str | None = None) -> None:
+        where = "" if queue is None else f" for {'every queue' if queue == '*' else queue}"
+        super().__init__(f'{name} lacks the permission "{permission}"{where}')
+        self.permission = permission
+        self.queue = queue
+
+
+class RateLimited(AccessError):
+    """A token makes more calls than it may; over HTTP the answer is 429.
+
+    Attributes:
+        after_s: In how many seconds the next call is let through.
+    """
+
+    code = "HMS-E074"
+
+    def __init__(self, name: str, rate: int, after_s: float) -> None:
+        super().__init__(f"{name} may make {rate} calls a second: try again in {after_s:.3f} s")
+        self.after_s = after_s
+
+
+class TokenNotFound(HMSError, LookupError):
+    """No token of that id is stored: it never was, or it was revoked.
+
+    Attributes:
+        token_id: The id that was asked for.
+    """
+
+    code = "HMS-E075"
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(f"no token {token_id}: it was never made, or was revoked already")
+        self.token_id = token_id

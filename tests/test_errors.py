@@ -88,6 +88,12 @@ def test_codes_keep_their_meaning_across_releases() -> None:
         "StoreProtocol": "HMS-E044",
         "ReceiverFailed": "HMS-E050",
         "SignatureInvalid": "HMS-E051",
+        "AccessError": "HMS-E070",
+        "Unauthenticated": "HMS-E071",
+        "TokenInvalid": "HMS-E072",
+        "Forbidden": "HMS-E073",
+        "RateLimited": "HMS-E074",
+        "TokenNotFound": "HMS-E075",
     }
 
 
