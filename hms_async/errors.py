@@ -12,6 +12,7 @@ HMSError
 ├── EnvelopeInvalid (ValueError)     a stored task body that this version cannot read
 ├── ClientClosed (RuntimeError)      used outside its `async with`
 ├── WrongEventLoop (RuntimeError)    used from another event loop than the one that opened it
+├── CallSuperseded                   .incarnation .lane .seq: a later call of that lane was made
 ├── QueueNotFound (LookupError)      .queue
 ├── IncidentNotFound (LookupError)   .queue .kind: none of this kind is open
 ├── CaseNotFound (LookupError)       .correlation_id: no task of it is stored
@@ -128,6 +129,27 @@ class WrongEventLoop(HMSError, RuntimeError):
     """The client is used from another event loop than the one that opened it."""
 
     code = "HMS-E015"
+
+
+class CallSuperseded(HMSError):
+    """A numbered call came after a later one of its lane, or after its own repetition.
+
+    Attributes:
+        incarnation: The caller's process.
+        lane: Its lane.
+        seq: The call's number.
+    """
+
+    code = "HMS-E018"
+
+    def __init__(self, incarnation: str, lane: int, seq: int) -> None:
+        super().__init__(
+            f"call {seq} of lane {lane} is superseded: {incarnation} has made it again, or a later "
+            "one; a lane carries one call at a time, with growing numbers"
+        )
+        self.incarnation = incarnation
+        self.lane = lane
+        self.seq = seq
 
 
 class QueueNotFound(HMSError, LookupError):

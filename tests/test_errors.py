@@ -56,6 +56,7 @@ def test_codes_keep_their_meaning_across_releases() -> None:
         "ConfigInvalid": "HMS-E001",
         "NameInvalid": "HMS-E002",
         "DurationInvalid": "HMS-E003",
+        "CallSuperseded": "HMS-E018",
         "QueueNotFound": "HMS-E004",
         "IncidentNotFound": "HMS-E052",
         "CaseNotFound": "HMS-E053",

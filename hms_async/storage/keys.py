@@ -68,3 +68,7 @@ class Keys:
     def worker(self, worker_id: str) -> str:
         """A worker's card in the registry, a hash; nothing depends on it."""
         return f"{self._front}worker:{worker_id}"
+
+    def call(self, listener: str) -> str:
+        """Where one who listens to bells is called away from them, a list; empty at rest."""
+        return f"{self._front}worker:{listener}:bell"
