@@ -25,6 +25,11 @@ class Keys:
         self._cluster = cluster
         self.queues = f"{self._front}queues"
         self.workers = f"{self._front}workers"
+        # Together with each operation, so that on a cluster a script may have all of them.
+        self._operation = f"{self._front}{{operation}}" if cluster else f"{self._front}operation"
+        self.operations = f"{self._operation}s"
+        self.open_operations = f"{self._operation}s:open"
+        self.operation_prefix = f"{self._operation}:"
 
     def _tag(self, queue: str) -> str:
         return f"{{{queue}}}" if self._cluster else queue
@@ -56,6 +61,10 @@ class Keys:
     def unique_prefix(self, queue: str) -> str:
         """What the keys that hold idempotency keys begin with."""
         return f"{self._front}unique:{self._tag(queue)}:"
+
+    def operation(self, operation_id: str) -> str:
+        """An act on many tasks: what is asked for, and how far it is, a hash."""
+        return self.operation_prefix + operation_id
 
     def worker(self, worker_id: str) -> str:
         """A worker's card in the registry, a hash; nothing depends on it."""
