@@ -15,6 +15,7 @@ from hms_async.domain.task import Enqueued, NewTask, TaskPage, TaskRecord, TaskS
 from hms_async.errors import (
     AlreadySettled,
     CancelRequested,
+    CaseNotFound,
     ClientClosed,
     ConfigInvalid,
     DurationInvalid,
@@ -52,6 +53,8 @@ from hms_async.errors import (
 
 if TYPE_CHECKING:
     from hms_async.client import AsyncOMSClient
+    from hms_async.domain.audit import Actor, AuditEntry, AuditPage
+    from hms_async.domain.case import Case, CaseSummary
     from hms_async.domain.forecast import Forecast
     from hms_async.domain.incident import Incident
     from hms_async.runtime.actions import Escalation
@@ -63,10 +66,16 @@ if TYPE_CHECKING:
     from hms_async.worker import AsyncWorker
 
 __all__ = [
+    "Actor",
     "AlreadySettled",
     "AsyncOMSClient",
     "AsyncWorker",
+    "AuditEntry",
+    "AuditPage",
     "CancelRequested",
+    "Case",
+    "CaseNotFound",
+    "CaseSummary",
     "ClientClosed",
     "ConfigInvalid",
     "DurationInvalid",
@@ -123,8 +132,13 @@ __all__ = [
 # Imported when asked for: a service that only enqueues needs no worker, and `hms --help` not even
 # redis.
 _HOMES = {
+    "Actor": "hms_async.domain.audit",
     "AsyncOMSClient": "hms_async.client",
     "AsyncWorker": "hms_async.worker",
+    "AuditEntry": "hms_async.domain.audit",
+    "AuditPage": "hms_async.domain.audit",
+    "Case": "hms_async.domain.case",
+    "CaseSummary": "hms_async.domain.case",
     "Escalation": "hms_async.runtime.actions",
     "Forecast": "hms_async.domain.forecast",
     "Incident": "hms_async.domain.incident",

@@ -8,6 +8,8 @@ from anyio import to_thread
 
 from hms_async.config import namespace as chosen_namespace
 from hms_async.config import store_url
+from hms_async.domain.audit import Actor, AuditPage
+from hms_async.domain.case import Case
 from hms_async.domain.count import check_count
 from hms_async.domain.duration import Duration, to_ms
 from hms_async.domain.event import Event, picking
@@ -23,6 +25,7 @@ from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.sla import Late
 from hms_async.domain.task import Enqueued, NewTask, TaskPage, TaskRecord, TaskState
 from hms_async.errors import (
+    CaseNotFound,
     ClientClosed,
     ConfigInvalid,
     EnqueueManyError,
@@ -33,16 +36,21 @@ from hms_async.errors import (
     WrongState,
 )
 from hms_async.runtime import results
+from hms_async.runtime.acting import this_process
 from hms_async.runtime.follow import consumer_name, next_events
 from hms_async.runtime.order import to_order, to_orders
 from hms_async.runtime.session import Session
 from hms_async.runtime.task import Task
+from hms_async.storage.audit import read_audit
+from hms_async.storage.cases import MOST_TASKS, read_case
 from hms_async.storage.connect import check_url, is_memory, redact
 from hms_async.storage.events import EventReader
 from hms_async.storage.group import GroupReader
 from hms_async.storage.store import Store
 
 if TYPE_CHECKING:
+    from hms_async.domain.operation import Operation
+    from hms_async.runtime.bulk import Operations
     from hms_async.runtime.promises import Promises
 
 _LARGEST_PAGE = 500
@@ -61,6 +69,8 @@ class AsyncOMSClient:
         durable: How many replicas of the server are to have a task before `enqueue` returns. It
             waits for three seconds at most, and each batch waits for the one before it.
         store: A store to use instead of a URL; it stays open afterwards.
+        by: Who acts, where a call does not say; this process, under its host's name and its
+            number, if not given.
 
     Raises:
         ConfigInvalid: If the URL or the namespace is not valid, or `memory://` is to be durable.
@@ -73,6 +83,7 @@ class AsyncOMSClient:
         namespace: str = "",
         durable: int = 0,
         store: Store | None = None,
+        by: Actor | None = None,
     ) -> None:
         self.url = check_url(store_url(url)) if store is None else store.url
         self._durable = check_count(durable, name="durable") if durable else 0
@@ -80,6 +91,7 @@ class AsyncOMSClient:
             raise ConfigInvalid(f"durable={durable} needs replicas, and memory:// has none")
         self._namespace = chosen_namespace(namespace)
         self._given = store
+        self._by = by or this_process()
         self._session: Session | None = None
 
     def __repr__(self) -> str:
@@ -110,6 +122,9 @@ class AsyncOMSClient:
     def _store(self) -> Store:
         return self._opened().store
 
+    def _acting(self, by: Actor | None, reason: str) -> Actor:
+        return (by or self._by).saying(reason)
+
     # Queues.
 
     async def create_queue(  # noqa: PLR0913  # each is a setting by its name
@@ -135,6 +150,8 @@ class AsyncOMSClient:
         keep_done_max: int = 10_000,
         keep_failed: Duration = "30d",
         keep_failed_max: int = 100_000,
+        reason: str = "",
+        by: Actor | None = None,
     ) -> Queue:
         """Create a queue, or give an existing one these settings.
 
@@ -162,6 +179,8 @@ class AsyncOMSClient:
             keep_done_max: How many of each.
             keep_failed: How long failed tasks are kept.
             keep_failed_max: How many.
+            reason: Why, for the audit.
+            by: Who does so; the client's `by` if not given.
 
         Raises:
             ConfigInvalid: If a value makes no sense; the message names it.
@@ -195,7 +214,7 @@ class AsyncOMSClient:
         if settings.receivers.notify:
             # Not at the first incident, when somebody waits for it.
             await to_thread.run_sync(_check_notices, settings.receivers.notify)
-        await self._store.configure(name, settings)
+        await self._store.configure(name, settings, by=self._acting(by, reason))
         return await self._store.queue(name)
 
     async def get_queue(self, name: str) -> Queue:
@@ -223,9 +242,59 @@ class AsyncOMSClient:
         """How the queues' promises stand, and what can be done about them."""
         from hms_async.runtime.promises import Promises  # noqa: PLC0415  # not every client asks
 
-        return Promises(self._store)
+        return Promises(self._store, self._by)
 
-    async def pause(self, queue: str, *, reason: str = "", stop_clock: bool | None = None) -> bool:
+    @property
+    def operations(self) -> "Operations":
+        """Acts on many tasks of a queue at once, and how far they are."""
+        from hms_async.runtime.bulk import Operations  # noqa: PLC0415  # not every client asks
+
+        return Operations(self._store, self._acting)
+
+    async def purge(self, queue: str, *, reason: str = "", by: Actor | None = None) -> "Operation":
+        """Begin to cancel all tasks of a queue that are open and that no worker holds.
+
+        Args:
+            queue: The queue's name.
+            reason: Why, for the audit.
+            by: Who acts.
+
+        Raises:
+            QueueNotFound: If nobody created the queue.
+            TooManyOperations: If so many are open that no more may be.
+        """
+        return await self.operations.start("purge", queue, reason=reason, by=by)
+
+    async def delete_queue(
+        self, queue: str, *, force: bool = False, reason: str = "", by: Actor | None = None
+    ) -> "Operation":
+        """Begin to take a queue away, with all that is stored of it.
+
+        By force it takes no more tasks, those that no worker holds are cancelled, and workers are
+        asked to cancel the rest; whatever one still holds after a minute is given up. The operation
+        and the audit say what was given up.
+
+        Args:
+            queue: The queue's name.
+            force: Whether tasks may be open.
+            reason: Why, for the audit.
+            by: Who acts.
+
+        Raises:
+            QueueNotFound: If nobody created the queue.
+            QueueNotEmpty: If tasks or messages are open, and it is not by force.
+            TooManyOperations: If so many are open that no more may be.
+        """
+        return await self.operations.remove(queue, force=force, reason=reason, by=by)
+
+    async def pause(
+        self,
+        queue: str,
+        *,
+        reason: str = "",
+        stop_clock: bool | None = None,
+        by: Actor | None = None,
+    ) -> bool:
         """Let workers leave the queue's tasks alone; what runs goes on.
 
         Args:
@@ -233,16 +302,25 @@ class AsyncOMSClient:
             reason: Why, for those who look.
             stop_clock: Whether its promises stand still meanwhile; as the queue's
                 `pause_stops_clock` says if not given.
+            by: Who does so; the client's `by` if not given.
 
         Returns:
             False when it was so already.
         """
         check_name(queue, what="queue name")
-        return await self._store.pause(queue, paused=True, reason=reason, stop_clock=stop_clock)
+        actor = self._acting(by, reason)
+        return await self._store.pause(queue, paused=True, stop_clock=stop_clock, by=actor)
 
-    async def resume(self, queue: str) -> bool:
-        """Let workers go on; returns False when the queue was not paused."""
-        return await self._store.pause(check_name(queue, what="queue name"), paused=False)
+    async def resume(self, queue: str, *, reason: str = "", by: Actor | None = None) -> bool:
+        """Let workers go on; returns False when the queue was not paused.
+
+        Args:
+            queue: The queue's name.
+            reason: Why, for those who look.
+            by: Who does so; the client's `by` if not given.
+        """
+        check_name(queue, what="queue name")
+        return await self._store.pause(queue, paused=False, by=self._acting(by, reason))
 
     # Tasks in.
 
@@ -407,10 +485,15 @@ class AsyncOMSClient:
         await self._store.queue(queue)
         return await self._store.tasks(queue, wanted, cursor, limit)
 
-    async def cancel(self, task_id: str) -> bool:
+    async def cancel(self, task_id: str, *, reason: str = "", by: Actor | None = None) -> bool:
         """Cancel a task; one that a worker holds is cancelled there within about a second.
 
         A handler that completes or finally fails all the same has the last word; `result` tells.
+
+        Args:
+            task_id: The task.
+            reason: Why, for the audit.
+            by: Who does so; the client's `by` if not given.
 
         Returns:
             True when it is cancelled now, False when its worker has been asked to.
@@ -419,18 +502,27 @@ class AsyncOMSClient:
             WrongState: If it has ended.
             TaskNotFound: If no such task is stored.
         """
-        word = await self._store.cancel(*await self._find(task_id))
+        word = await self._store.cancel(*await self._find(task_id), by=self._acting(by, reason))
         if word == "asked":
             return False
         self._answer(task_id, word, "cancelled")
         return True
 
-    async def requeue(self, task_id: str, *, reset_clock: bool = False) -> None:
+    async def requeue(
+        self,
+        task_id: str,
+        *,
+        reset_clock: bool = False,
+        reason: str = "",
+        by: Actor | None = None,
+    ) -> None:
         """Bring back a task that failed, was cancelled or expired; its attempts restart.
 
         Args:
             task_id: The task.
             reset_clock: Start its SLA clock anew instead of letting it go on.
+            reason: Why, for the audit.
+            by: Who does so; the client's `by` if not given.
 
         Raises:
             TaskInProgress: If a worker holds it.
@@ -438,19 +530,69 @@ class AsyncOMSClient:
             TaskNotFound: If no such task is stored.
         """
         queue, _ = await self._find(task_id)
-        word = await self._store.requeue(queue, task_id, reset_clock=reset_clock)
+        actor = self._acting(by, reason)
+        word = await self._store.requeue(queue, task_id, reset_clock=reset_clock, by=actor)
         self._answer(task_id, word, "requeued")
 
-    async def bump(self, task_id: str) -> None:
+    async def bump(self, task_id: str, *, reason: str = "", by: Actor | None = None) -> None:
         """Let a waiting task go before the others.
+
+        Args:
+            task_id: The task.
+            reason: Why, for the audit.
+            by: Who does so; the client's `by` if not given.
 
         Raises:
             TaskInProgress: If a worker holds it.
             WrongState: If it is not waiting.
             TaskNotFound: If no such task is stored.
         """
-        word = await self._store.bump(*await self._find(task_id))
+        word = await self._store.bump(*await self._find(task_id), by=self._acting(by, reason))
         self._answer(task_id, "ok" if word == "already" else word, "bumped")
+
+    async def case(self, correlation_id: str, *, limit: int = 500) -> Case:
+        """Return a case: the tasks of one correlation id across all queues, and how it stands.
+
+        Tasks are in it as long as they are stored, the latest 2,000 at most.
+
+        Args:
+            correlation_id: The case.
+            limit: How many of its tasks at most, up to 2,000; the latest ones.
+
+        Raises:
+            CaseNotFound: If no task of it is stored.
+            ConfigInvalid: If the limit is not valid.
+        """
+        if check_count(limit, name="limit") > MOST_TASKS:
+            raise ConfigInvalid(f"limit={limit} is over {MOST_TASKS}: a case has no more")
+        case = await read_case(self._store, correlation_id, limit)
+        if case is None:
+            raise CaseNotFound(correlation_id)
+        return case
+
+    async def audit(
+        self, queue: str | None = None, *, cursor: str | None = None, limit: int = 50
+    ) -> AuditPage:
+        """Return who did what: a page of the acts of operators that changed something.
+
+        About the last 10,000 acts of each queue are kept.
+
+        Args:
+            queue: The queue; all of them if not given, and what was done to the namespace.
+            cursor: That of the page before; the first page without it.
+            limit: How many at most, up to 500.
+
+        Raises:
+            ConfigInvalid: If the cursor or the limit is not valid.
+            QueueNotFound: If nobody created the queue.
+        """
+        if check_count(limit, name="limit") > _LARGEST_PAGE:
+            raise ConfigInvalid(f"limit={limit} is over {_LARGEST_PAGE}: ask for the next page")
+        if queue is None:
+            names = [None, *await self._store.queue_names()]
+            return await read_audit(self._store, names, cursor, limit)
+        await self._store.queue(check_name(queue, what="queue name"))
+        return await read_audit(self._store, [queue], cursor, limit)
 
     async def events(
         self,

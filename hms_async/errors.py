@@ -14,6 +14,7 @@ HMSError
 ├── WrongEventLoop (RuntimeError)    used from another event loop than the one that opened it
 ├── QueueNotFound (LookupError)      .queue
 ├── IncidentNotFound (LookupError)   .queue .kind: none of this kind is open
+├── CaseNotFound (LookupError)       .correlation_id: no task of it is stored
 ├── QueueFull                        .queue .max_depth
 ├── QueueNotEmpty                    .queue .counts: it cannot be removed while tasks are open
 ├── QueueClosing                     .queue is being removed, and can be created anew after that
@@ -160,6 +161,20 @@ class IncidentNotFound(HMSError, LookupError):
         super().__init__(f'queue "{queue}" has no open incident of the kind {kind}')
         self.queue = queue
         self.kind = kind
+
+
+class CaseNotFound(HMSError, LookupError):
+    """No task of this correlation id is stored, or not any more.
+
+    Attributes:
+        correlation_id: What was asked for.
+    """
+
+    code = "HMS-E053"
+
+    def __init__(self, correlation_id: str) -> None:
+        super().__init__(f'no case "{correlation_id}": no task of it is stored, or not any more')
+        self.correlation_id = correlation_id
 
 
 class QueueFull(HMSError):

@@ -1,7 +1,9 @@
 """From a command to the server and back: connect, ask, and say clearly why not."""
 
+import getpass
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 import anyio
@@ -9,6 +11,7 @@ import anyio
 from hms_async import config
 from hms_async.cli.errors import unknown_queue
 from hms_async.client import AsyncOMSClient
+from hms_async.domain.audit import Actor
 from hms_async.errors import QueueNotFound, StoreRefused, StoreUnavailable
 from hms_async.storage.connect import redact
 from hms_async.storage.store import Store
@@ -27,7 +30,7 @@ def ask(url: str | None, namespace: str, work: Callable[[AsyncOMSClient], Awaita
     async def session() -> T:
         async with (
             reachable(config.store_url(url), config.namespace(namespace)) as store,
-            AsyncOMSClient(store=store) as oms,
+            AsyncOMSClient(store=store, by=operator()) as oms,
         ):
             try:
                 return await work(oms)
@@ -35,6 +38,14 @@ def ask(url: str | None, namespace: str, work: Callable[[AsyncOMSClient], Awaita
                 raise unknown_queue(error.queue, await oms.list_queues()) from error
 
     return anyio.run(session)
+
+
+def operator() -> Actor:
+    """Return who sits at the command line: `user@host`."""
+    user = "somebody"
+    with suppress(OSError, LookupError, ImportError):  # a container's user may have no name
+        user = getpass.getuser()
+    return Actor(f"{user}@{socket.gethostname()}", "cli")
 
 
 @asynccontextmanager

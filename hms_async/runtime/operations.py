@@ -41,14 +41,14 @@ _TIME_TO_LET_GO_S = 2.0
 Sleep = Callable[[float], Awaitable[None]]
 
 
-async def run_operations(store: Store, queues: Callable[[], Sequence[str]] | None = None) -> None:
+async def run_operations(store: Store, queues: Sequence[str] | None = None) -> None:
     """Work on operations until cancelled; any number of processes may.
 
     It asks the server once a second whether there is one that nobody works on.
 
     Args:
         store: Where they are.
-        queues: Says of which queues; of all if not given.
+        queues: Of which queues; of all if not given.
     """
     at_work: set[str] = set()
 
@@ -64,12 +64,12 @@ async def run_operations(store: Store, queues: Callable[[], Sequence[str]] | Non
     async def step(group: TaskGroup) -> bool:
         if len(at_work) >= MOST_AT_ONCE:
             return False
-        for operation_id in await operations.due(store, await _now_ms(store)):
+        for operation_id in await operations.due(store):
             if operation_id in at_work or len(at_work) >= MOST_AT_ONCE:
                 continue
             if queues is not None:
                 queue = await operations.queue_of(store, operation_id)
-                if queue is not None and queue not in queues():
+                if queue is not None and queue not in queues:
                     continue
             at_work.add(operation_id)
             group.start_soon(work_on, operation_id, name=f"operation-{operation_id}")
@@ -252,11 +252,6 @@ def _counted(progress: Progress, done: int, refusals: Sequence[Refusal]) -> Prog
         refused=progress.refused + len(fresh),
         refusals=(*progress.refusals, *fresh)[:MOST_REFUSALS],
     )
-
-
-async def _now_ms(store: Store) -> int:
-    """Return the time up to which leases have ended; the server's, which no clock here knows."""
-    return store.now_ms(await store.ask("TIME"))
 
 
 def _described(operation: Operation) -> dict[str, str]:

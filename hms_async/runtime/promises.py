@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from hms_async.domain.audit import Actor
 from hms_async.domain.count import check_count
 from hms_async.domain.forecast import Forecast
 from hms_async.domain.incident import KINDS, Incident
@@ -85,10 +86,12 @@ class Promises:
 
     Args:
         store: Where the queues are.
+        by: Who acts, where a call does not say.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, by: Actor) -> None:
         self._store = store
+        self._by = by
 
     async def status(self, queue: str) -> Promise:
         """Return one look at a queue's promise.
@@ -126,14 +129,14 @@ class Promises:
         return await reading.read_at_risk(self._store, queue, check_count(limit, name="limit"))
 
     async def acknowledge(
-        self, queue: str, kind: str = "sla", *, by: str, reason: str = ""
+        self, queue: str, kind: str = "sla", *, by: Actor | str | None = None, reason: str = ""
     ) -> bool:
         """Say that somebody is at an incident; if it gets worse, it is told again.
 
         Args:
             queue: The queue.
             kind: Which: `sla`, `forecast` or `delivery`.
-            by: Who.
+            by: Who; a name, or an actor; the client's `by` if not given.
             reason: What they say.
 
         Returns:
@@ -146,13 +149,19 @@ class Promises:
         check_name(queue, what="queue name")
         if kind not in KINDS:
             raise ConfigInvalid(f"{kind!r} is no kind of incident: one of {', '.join(KINDS)}")
-        word = await watching.acknowledge(self._store, queue, kind, who=by, reason=reason)
+        actor = Actor(by, self._by.via) if isinstance(by, str) else by or self._by
+        word = await watching.acknowledge(self._store, queue, kind, by=actor.saying(reason))
         if word == "none":
             raise IncidentNotFound(queue, kind)
         return word == "ok"
 
-    async def waive(self, task_id: str, *, reason: str) -> bool:
+    async def waive(self, task_id: str, *, reason: str, by: Actor | None = None) -> bool:
         """Let an open task off its promise; it goes on without a clock.
+
+        Args:
+            task_id: The task.
+            reason: Why; it is kept with the task, too.
+            by: Who does so; the client's `by` if not given.
 
         Returns:
             False when it was let off already.
@@ -162,7 +171,10 @@ class Promises:
             WrongState: If it has ended, or has no promise.
         """
         queue = await self._store.queue_of(check_name(task_id, what="task id"))
-        word = "gone" if queue is None else await self._store.waive(queue, task_id, reason)
+        actor = by or self._by
+        word = "gone"
+        if queue is not None:
+            word = await self._store.waive(queue, task_id, reason, by=actor)
         match word:
             case "ok" | "already":
                 return word == "ok"
@@ -174,8 +186,13 @@ class Promises:
                 message = f"task {task_id} is {state}: what has ended has kept its promise or not"
                 raise WrongState(task_id, state, message)
 
-    async def pause(self, queue: str, *, reason: str) -> bool:
+    async def pause(self, queue: str, *, reason: str, by: Actor | None = None) -> bool:
         """Pause a queue and stop its clock; `resume` lets both go on.
+
+        Args:
+            queue: The queue.
+            reason: Why, for those who look.
+            by: Who does so; the client's `by` if not given.
 
         Returns:
             False when both were so already.
@@ -184,7 +201,8 @@ class Promises:
             QueueNotFound: If nobody created the queue.
         """
         check_name(queue, what="queue name")
-        return await self._store.pause(queue, paused=True, reason=reason, stop_clock=True)
+        actor = (by or self._by).saying(reason)
+        return await self._store.pause(queue, paused=True, stop_clock=True, by=actor)
 
     async def undelivered(self, queue: str, *, limit: int = 100) -> list[Undelivered]:
         """Return messages that were given up, the last first."""
@@ -196,13 +214,21 @@ class Promises:
             for action in actions
         ]
 
-    async def drop(self, queue: str, action_id: str) -> bool:
+    async def drop(
+        self, queue: str, action_id: str, *, reason: str = "", by: Actor | None = None
+    ) -> bool:
         """Let go of a message that was given up; False when it is none of those."""
-        return await outbox.drop(self._store, check_name(queue, what="queue name"), action_id)
+        check_name(queue, what="queue name")
+        actor = (by or self._by).saying(reason)
+        return await outbox.drop(self._store, queue, action_id, by=actor)
 
-    async def send_again(self, queue: str, action_id: str) -> bool:
+    async def send_again(
+        self, queue: str, action_id: str, *, reason: str = "", by: Actor | None = None
+    ) -> bool:
         """Try a message again that was given up; False when it is none of those."""
-        return await outbox.send_again(self._store, check_name(queue, what="queue name"), action_id)
+        check_name(queue, what="queue name")
+        actor = (by or self._by).saying(reason)
+        return await outbox.send_again(self._store, queue, action_id, by=actor)
 
 
 def _readable(action: Action) -> Escalation:

@@ -266,7 +266,8 @@ def decode_record(
             pass
         else:
             raw, payload = None, envelope.payload
-            correlation = envelope.correlation_id
+            # The scripts go by the record, a producer may have named the case to them alone.
+            correlation = correlation or envelope.correlation_id
     error = run.get(b"error")
     result = run.get(b"result")
     return TaskRecord(

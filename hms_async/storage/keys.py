@@ -6,6 +6,8 @@ cluster all keys of a queue share its slot.
 
 from hms_async.domain.queue import check_name
 
+_LONGEST_CASE = 512
+
 
 class Keys:
     """The key names of one namespace.
@@ -25,6 +27,7 @@ class Keys:
         self._cluster = cluster
         self.queues = f"{self._front}queues"
         self.workers = f"{self._front}workers"
+        self.audit = f"{self._front}audit"
         # Together with each operation, so that on a cluster a script may have all of them.
         self._operation = f"{self._front}{{operation}}" if cluster else f"{self._front}operation"
         self.operations = f"{self._operation}s"
@@ -65,6 +68,11 @@ class Keys:
     def operation(self, operation_id: str) -> str:
         """An act on many tasks: what is asked for, and how far it is, a hash."""
         return self.operation_prefix + operation_id
+
+    def case(self, correlation_id: str) -> bytes:
+        """A case: its tasks by arrival, across queues; long ids that begin alike share it."""
+        text = correlation_id.encode(errors="replace")
+        return f"{self._front}case:".encode() + text[:_LONGEST_CASE]
 
     def worker(self, worker_id: str) -> str:
         """A worker's card in the registry, a hash; nothing depends on it."""

@@ -52,6 +52,8 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
         refusals: The first of those.
         stage: Of a removal, how far that is.
         patience_ms: Of a removal, until when it waits for workers.
+        told: Of a removal, what is given up, for people.
+        cleared: Of a removal, how many tasks have been forgotten.
     """
 
     place: Place = Place()
@@ -62,6 +64,8 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     refusals: tuple[Refusal, ...] = ()
     stage: Literal["", "emptying", "clearing"] = ""
     patience_ms: int | None = None
+    told: str = ""
+    cleared: int = 0
 
 
 class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -180,12 +184,24 @@ async def latest(server: Server, limit: int) -> list[Operation]:
     return found
 
 
-async def due(server: Server, now_ms: int) -> list[str]:
-    """Return the ids of operations on which nobody works, those begun first in front."""
+async def due(server: Server) -> list[str]:
+    """Return the ids of operations on which nobody works, those left longest in front.
+
+    It is one small command as long as none is open.
+    """
+    if not await server.ask("ZCARD", server.keys.open_operations):
+        return []
+    now_ms = server.now_ms(await server.ask("TIME"))
     found = await server.ask(
         "ZRANGEBYSCORE", server.keys.open_operations, "-inf", now_ms, "LIMIT", 0, MOST_OPEN
     )
     return [one.decode(errors="replace") for one in found]
+
+
+async def queue_of(server: Server, operation_id: str) -> str | None:
+    """Return the queue of an operation; `None` when it is gone."""
+    reply = await server.ask("HGET", server.keys.operation(operation_id), "queue")
+    return None if reply is None else _text(reply)
 
 
 async def take(server: Server, operation_id: str) -> Taken | None:
@@ -302,7 +318,7 @@ async def act(server: Server, operation: Operation, ids: Sequence[str]) -> list[
     """
     name, rest = _SCRIPTS[operation.act]
     if operation.act is Act.WAIVE:
-        rest = (operation.by.reason or f"operation {operation.id}", "", "")
+        rest = (operation.by.reason or f"operation {operation.id}", "", "")  # it is in the record
     replies = await server.run_many(name, operation.queue, [(one, *rest) for one in ids])
     return [reply if isinstance(reply, StoreError) else str(reply.decode()) for reply in replies]
 
@@ -416,3 +432,91 @@ def _candidate(queue: str, kind: Kind, part: str, row: list[bytes]) -> Candidate
 
 def _text(value: bytes | str) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+# Removing a queue.
+
+
+class Closing(msgspec.Struct, frozen=True):
+    """What a queue held when it was to be closed.
+
+    Attributes:
+        closed: Whether it is.
+        waiting: Entries of its lanes.
+        in_progress: Tasks that workers hold.
+        scheduled: Tasks that are not due yet.
+        retrying: Tasks that wait for another attempt.
+        to_do: Messages, and tasks on their way to other queues, in its outbox.
+        undelivered: Messages that were given up.
+    """
+
+    closed: bool
+    waiting: int
+    in_progress: int
+    scheduled: int
+    retrying: int
+    to_do: int
+    undelivered: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was open, by name."""
+        names = ("waiting", "in_progress", "scheduled", "retrying", "to_do")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+
+async def begin_removal(server: Server, operation: Operation) -> None:
+    """Let a queue take no more tasks; those that are there can still come to their end."""
+    await server.run("remove", operation.queue, "begin", operation.id, "")
+
+
+async def reopen(server: Server, operation: Operation) -> None:
+    """Let a queue take tasks again."""
+    await server.run("remove", operation.queue, "reopen", operation.id, "")
+
+
+async def close(server: Server, operation: Operation, *, whatever: bool) -> Closing:
+    """Take a queue out of service if nothing is open in it, or whatever is."""
+    word = "1" if whatever else ""
+    *numbers, closed = await server.run("remove", operation.queue, "close", operation.id, word)
+    return Closing(closed == b"1", *map(int, numbers))
+
+
+async def clear(server: Server, operation: Operation, limit: int) -> tuple[bool, int]:
+    """Clear a part of a closed queue's keys; returns whether there is more, and tasks forgotten.
+
+    Raises:
+        StoreProtocol: If the queue is not one that this operation has closed.
+    """
+    reply = await server.run("clear", operation.queue, operation.id, limit)
+    if reply == b"stale":
+        raise StoreProtocol(f'queue "{operation.queue}" is not closed by {operation.id} any more')
+    more, cleared = reply
+    return more == 1, cleared
+
+
+async def forget_queue(server: Server, operation: Operation, now_ms: int) -> None:
+    """Take away what is left of a cleared queue, its name at the last.
+
+    Its counters of each minute expire by themselves; one that is created anew is not to have them.
+    The name leaves the set of queues before the mark that nobody can create it leaves: the other way
+    round it would leave the set of one that has just been created anew.
+    """
+    minute = now_ms // 60_000
+    names = [
+        server.keys.part(operation.queue, f"stats:{one}")
+        for one in range(minute - _MINUTES_KEPT, minute + 2)
+    ]
+    async with server.pipeline() as pipe:
+        for first in range(0, len(names), _NAMES_A_CALL):
+            pipe.unlink(*names[first : first + _NAMES_A_CALL])
+        # What operators did to it is kept as long as what they did to many tasks at once.
+        pipe.pexpire(server.keys.part(operation.queue, "audit"), _AUDIT_KEPT_MS)
+        await pipe.execute()
+    await server.ask("SREM", server.keys.queues, operation.queue)
+    await server.run("remove", operation.queue, "forget", operation.id, "")
+
+
+_MINUTES_KEPT = 2_881
+_NAMES_A_CALL = 500
+_AUDIT_KEPT_MS = 30 * 86_400_000

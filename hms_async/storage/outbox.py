@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from hms_async.domain.audit import Actor
+from hms_async.storage.audit import as_args
 from hms_async.storage.codec import decode_number
 from hms_async.storage.server import Server
 
@@ -80,18 +82,23 @@ async def undelivered(server: Server, queue: str, limit: int = 100) -> list[Acti
     ]
 
 
-async def send_again(server: Server, queue: str, action_id: str) -> bool:
+async def send_again(
+    server: Server, queue: str, action_id: str, *, by: Actor | None = None
+) -> bool:
     """Put an action that was given up back into the outbox; False when it is not among those."""
-    return await _end_dead(server, queue, action_id, "again")
+    return await _end_dead(server, queue, action_id, "again", by)
 
 
-async def drop(server: Server, queue: str, action_id: str) -> bool:
+async def drop(server: Server, queue: str, action_id: str, *, by: Actor | None = None) -> bool:
     """Forget an action that was given up; False when it is not among those."""
-    return await _end_dead(server, queue, action_id, "drop")
+    return await _end_dead(server, queue, action_id, "drop", by)
 
 
-async def _end_dead(server: Server, queue: str, action_id: str, word: str) -> bool:
-    reply = await server.run("end_action", queue, action_id, 0, word, 0, "")
+async def _end_dead(
+    server: Server, queue: str, action_id: str, word: str, by: Actor | None
+) -> bool:
+    args = (action_id, 0, word, 0, "", *as_args(by))
+    reply = await server.run("end_action", queue, *args)
     return bool(reply == b"ok")
 
 

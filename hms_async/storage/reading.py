@@ -1,5 +1,6 @@
 """Reading tasks: one with all that is known of it, or a page of a queue's."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from hms_async.domain.task import TaskPage, TaskRecord, TaskState
@@ -22,27 +23,46 @@ _LONGEST_OFFSET = 15
 
 async def read_task(server: Server, queue: str, task_id: str) -> TaskRecord | None:
     """Return a task with its last attempts; `None` when no such task is stored."""
+    return next(iter(await read_tasks(server, [(queue, task_id)])), None)
+
+
+async def read_tasks(server: Server, places: Sequence[tuple[str, str]]) -> list[TaskRecord]:
+    """Return tasks, given by queue and id, with their last attempts; those that are stored."""
+    if not places:
+        return []
     keys = server.keys
+    queues = list({queue for queue, _ in places})
     async with server.pipeline() as pipe:
-        pipe.hgetall(keys.run(queue, task_id))
-        pipe.get(keys.body(queue, task_id))
-        pipe.lrange(keys.attempts(queue, task_id), 0, -1)
-        for part in ("scheduled", "retry", "inflight"):
-            pipe.zscore(keys.part(queue, part), task_id)
-        _ask_for_drift(pipe, server, queue)
-        replies = await pipe.execute(raise_on_error=False)
-    run, body, attempts, scheduled, retry, lease, *clock = replies
-    if isinstance(run, Exception) or b"state" not in run:
-        return None
-    return codec.decode_record(
-        task_id,
-        run,
-        _or_none(body),
-        attempts=_or_none(attempts) or (),
-        starts_ms=_instant(scheduled) or _instant(retry),
-        lease_expires_ms=_instant(lease),
-        drift_ms=_drift_ms(server, *clock),
-    )
+        for queue, task_id in places:
+            pipe.hgetall(keys.run(queue, task_id))
+            pipe.get(keys.body(queue, task_id))
+            pipe.lrange(keys.attempts(queue, task_id), 0, -1)
+            for part in ("scheduled", "retry", "inflight"):
+                pipe.zscore(keys.part(queue, part), task_id)
+        for queue in queues:
+            _ask_for_drift(pipe, server, queue)
+        replies: list[Any] = await pipe.execute(raise_on_error=False)
+    clocks = replies[6 * len(places) :]
+    drifts = {
+        queue: _drift_ms(server, *clocks[2 * n : 2 * n + 2]) for n, queue in enumerate(queues)
+    }
+    tasks: list[TaskRecord] = []
+    for n, (queue, task_id) in enumerate(places):
+        run, body, attempts, scheduled, retry, lease = replies[6 * n : 6 * n + 6]
+        if isinstance(run, Exception) or b"state" not in run:
+            continue
+        tasks.append(
+            codec.decode_record(
+                task_id,
+                run,
+                _or_none(body),
+                attempts=_or_none(attempts) or (),
+                starts_ms=_instant(scheduled) or _instant(retry),
+                lease_expires_ms=_instant(lease),
+                drift_ms=drifts[queue],
+            )
+        )
+    return tasks
 
 
 async def read_page(

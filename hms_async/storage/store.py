@@ -4,10 +4,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
+from hms_async.domain.audit import Actor
 from hms_async.domain.queue import ALPHABET, Queue, QueueSettings, QueueStats
 from hms_async.domain.task import TaskPage, TaskRecord, TaskState
-from hms_async.errors import QueueNotFound, StoreError, StoreProtocol, StoreRefused
+from hms_async.errors import QueueClosing, QueueNotFound, StoreError, StoreProtocol, StoreRefused
 from hms_async.storage import connect, settings
+from hms_async.storage.audit import as_args
 from hms_async.storage.reading import read_page, read_task
 from hms_async.storage.replies import (
     Enqueue,
@@ -51,13 +53,25 @@ class Store(Server):
 
     # Queues.
 
-    async def configure(self, queue: str, wanted: QueueSettings) -> tuple[str, int]:
+    async def configure(
+        self, queue: str, wanted: QueueSettings, *, by: Actor | None = None
+    ) -> tuple[str, int]:
         """Create a queue or change its settings.
+
+        Args:
+            queue: The queue.
+            wanted: Its settings.
+            by: Which operator does so; it is in the audit then.
 
         Returns:
             `created`, `changed` or `same`, and the version of the settings.
+
+        Raises:
+            QueueClosing: If it is being removed.
         """
-        reply = await self.run("configure", queue, *settings.to_fields(wanted))
+        reply = await self.run("configure", queue, *as_args(by), *settings.to_fields(wanted))
+        if reply == b"removing":
+            raise QueueClosing(queue)
         # On a cluster the registry lives elsewhere, so it is no part of the script.
         await self.ask("SADD", self.keys.queues, queue)
         return reply[0].decode(), reply[1]
@@ -117,18 +131,27 @@ class Store(Server):
         )
 
     async def pause(
-        self, queue: str, *, paused: bool, reason: str = "", stop_clock: bool | None = None
+        self,
+        queue: str,
+        *,
+        paused: bool,
+        reason: str = "",
+        stop_clock: bool | None = None,
+        by: Actor | None = None,
     ) -> bool:
         """Pause a queue or let it go on; returns whether that changed anything.
 
         Args:
             queue: The queue.
             paused: Which of the two.
-            reason: Why, for people.
+            reason: Why, for people; the operator's reason if empty.
             stop_clock: Whether its promises stand still meanwhile; the queue's choice if not given.
+            by: Which operator does so; it is in the audit then.
         """
         stops = "" if stop_clock is None else str(int(stop_clock))
-        reply = await self.run("pause", queue, str(int(paused)), reason, stops)
+        who, via, why = as_args(by)
+        args = (str(int(paused)), reason or why, stops, who, via)
+        reply = await self.run("pause", queue, *args)
         return bool(reply == b"ok")
 
     # Tasks in.
@@ -266,23 +289,27 @@ class Store(Server):
         mended, following, _ = await self.run("reconcile", queue, start, limit)
         return mended, following
 
-    # Acts on one task. Each returns the script's word.
+    # Acts on one task. Each returns the script's word; `by` is the operator, for the audit.
 
-    async def cancel(self, queue: str, task_id: str) -> str:
+    async def cancel(self, queue: str, task_id: str, *, by: Actor | None = None) -> str:
         """Cancel a task: `ok`, `asked` (of its holder), `gone`, or the state that forbids it."""
-        return _str(await self.run("cancel", queue, task_id))
+        return _str(await self.run("cancel", queue, task_id, *as_args(by)))
 
-    async def requeue(self, queue: str, task_id: str, *, reset_clock: bool = False) -> str:
+    async def requeue(
+        self, queue: str, task_id: str, *, reset_clock: bool = False, by: Actor | None = None
+    ) -> str:
         """Bring back an ended task that is not done: `ok`, `gone`, `body_lost`, or its state."""
-        return _str(await self.run("requeue", queue, task_id, "1" if reset_clock else "0"))
+        args = ("1" if reset_clock else "0", *as_args(by))
+        return _str(await self.run("requeue", queue, task_id, *args))
 
-    async def bump(self, queue: str, task_id: str) -> str:
+    async def bump(self, queue: str, task_id: str, *, by: Actor | None = None) -> str:
         """Move a waiting task to the express lane: `ok`, `already`, `gone`, or its state."""
-        return _str(await self.run("bump", queue, task_id))
+        return _str(await self.run("bump", queue, task_id, *as_args(by)))
 
-    async def waive(self, queue: str, task_id: str, reason: str) -> str:
+    async def waive(self, queue: str, task_id: str, reason: str, *, by: Actor | None = None) -> str:
         """Close a task's clock: `ok`, `already`, `no_promise`, `gone`, or its state."""
-        return _str(await self.run("waive", queue, task_id, reason))
+        who, via, why = as_args(by)
+        return _str(await self.run("waive", queue, task_id, reason or why, who, via))
 
     # Reading.
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
+from hms_async.domain.audit import Actor
 from hms_async.domain.forecast import Forecast, is_news, predict
 from hms_async.domain.incident import KINDS, Incident, Kind
+from hms_async.storage.audit import as_args
 from hms_async.storage.server import Server
 
 SAMPLE = 17
@@ -113,9 +115,10 @@ async def read_incidents(server: Server, queue: str) -> list[Incident]:
     return incidents
 
 
-async def acknowledge(server: Server, queue: str, kind: Kind, *, who: str, reason: str) -> str:
+async def acknowledge(server: Server, queue: str, kind: Kind, *, by: Actor) -> str:
     """Say that somebody is at an incident: `ok`, `already`, or `none` when none is open."""
-    reply: bytes = await server.run("acknowledge", queue, kind, who, reason)
+    who, via, reason = as_args(by)
+    reply: bytes = await server.run("acknowledge", queue, kind, who, reason, via)
     return reply.decode()
 
 

@@ -1,10 +1,11 @@
 import json
+import socket
 from typing import Any
 
 import anyio
 import pytest
 
-from hms_async import AsyncOMSClient, Supervisor
+from hms_async import AsyncOMSClient, AuditPage, Supervisor
 from hms_async.cli import show
 from hms_async.storage import outbox
 from hms_async.storage.store import Store
@@ -175,3 +176,27 @@ def test_no_column_of_the_list_is_lost_on_a_narrow_terminal(
     assert max(map(len, listed.splitlines())) <= 80
     for word in ("QUEUE", "CLOCK", "PROMISE", "OPEN", "AT RISK", "LATE", "KEPT", name, "on track"):
         assert word in listed
+
+
+def test_the_audit_knows_who_sat_at_the_command_line(
+    hms: Hms, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "ann")
+    hms("queue", "create", "kyc", "--sla", "1h")
+    hms("queue", "pause", "kyc", "--reason", "lunch")
+    task_id = late(url)
+    hms("sla", "ack", "kyc", "--by", "sam")
+    hms("sla", "waive", task_id, "--reason", "agreed")
+
+    async def read() -> AuditPage:
+        async with AsyncOMSClient(url) as oms:
+            return await oms.audit("kyc")
+
+    entries = reversed(anyio.run(read).entries)
+    here = f"ann@{socket.gethostname()}"
+    assert [(entry.act, entry.who, entry.via, entry.reason) for entry in entries] == [
+        ("configure", here, "cli", ""),
+        ("pause", here, "cli", "lunch"),
+        ("acknowledge", "sam", "cli", ""),
+        ("waive", here, "cli", "agreed"),
+    ]

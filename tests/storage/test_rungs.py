@@ -2,6 +2,7 @@
 
 import pytest
 
+from hms_async.domain.audit import Actor
 from hms_async.domain.incident import Incident
 from hms_async.domain.task import TaskState
 from hms_async.storage import outbox, watching
@@ -64,7 +65,7 @@ async def test_an_incident_that_gets_worse_is_told_again_and_once_more_when_it_i
     clock.advance("1m")
     await driver.sweep()
     clock.advance("1s")
-    await watching.acknowledge(driver.store, "q", "sla", who="sam", reason="on it")
+    await watching.acknowledge(driver.store, "q", "sla", by=Actor("sam", "cli", "on it"))
     clock.advance("15m")
     await driver.sweep()
 
@@ -112,7 +113,7 @@ async def test_an_incident_whose_cause_comes_back_is_not_over(
 
 
 async def test_acknowledging_what_is_not_open_says_so(driver: Driver) -> None:
-    word = await watching.acknowledge(driver.store, "q", "sla", who="sam", reason="")
+    word = await watching.acknowledge(driver.store, "q", "sla", by=Actor("sam", "cli"))
     assert word == "none"
 
 

@@ -4,15 +4,17 @@
 -- ARGV   1 task prefix   2 now_ms   3 id   4 the number of the try
 --        5 word: done | retry | dead; of one that was given up: again | drop
 --        6 delay in ms   7 why
+--        8 who, or '' when it is no operator's act   9 via   10 reason
 -- Reply  'ok' | 'stale': another has taken it since, or it is gone
 -- Keeps  nothing is given up in silence: it stays among the dead, and an incident is raised.
--- include queue places tally clock outbox incident
+-- include queue places tally clock outbox incident audit
 
 local MOST_DEAD = 1000
 local id, word = ARGV[3], ARGV[5]
 local was_dead = word == 'again' or word == 'drop'
 check_types()
 check_types_to_speak()
+check_audit(AUDIT)
 local tries = redis.pcall('HGET', action_key(id), 'tries')
 local set = was_dead and DEAD_ACTIONS or ACTIONS
 if type(tries) ~= 'string' or not redis.call('ZSCORE', set, id) then return 'stale' end
@@ -42,4 +44,5 @@ else
   raise_incident('delivery', 'error', 1)
 end
 write_tally()
+audit(AUDIT, ARGV[8], ARGV[9], ARGV[10], word == 'again' and 'send_again' or word, 'action', id)
 return 'ok'

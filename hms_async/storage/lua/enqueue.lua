@@ -108,12 +108,14 @@ local function beginning(options, key, size)
     ladder = ladder or read_ladder(config[3])
     rung = next_rung_at(ladder, arrived - DRIFT, sla)
   end
-  return { fields = fields, lane = lane, starts = waits and starts, rung = rung and digits(rung) }
+  return { fields = fields, lane = lane, starts = waits and starts, rung = rung and digits(rung),
+    arrived = arrived }
 end
 
 -- What will be written, all of it collected before anything is (R8).
 local accepted, wake = 0, false
 local texts, records, rungs, scheduled = {}, {}, {}, {}
+local cases -- correlation id -> what goes into its case
 local lanes = { normal = {}, express = {} }
 local plain, earliest
 
@@ -144,6 +146,15 @@ local function accept(n, id, body, options, key)
   if key then add(texts, key, id) end
   add(records, keys[2 * n], begins.fields)
   if begins.rung then add(rungs, begins.rung, id) end
+  if options.corr then
+    cases = cases or {}
+    local case = cases[options.corr]
+    if not case then
+      case = {}
+      cases[options.corr] = case
+    end
+    add(case, digits(begins.arrived), id)
+  end
   if begins.starts then
     schedule(id, begins.starts)
   else
@@ -218,4 +229,12 @@ redis.call('HINCRBY', COUNTS, 'accepted', accepted)
 redis.call('HINCRBY', STATS, 'accepted', accepted)
 if minute_is_new then keep_minute() end
 if wake then ring() end
+if cases then
+  -- include case
+  for corr, case in pairs(cases) do
+    for first = 1, #case, 1000 do
+      add_to_case(corr, { unpack(case, first, math.min(first + 999, #case)) })
+    end
+  end
+end
 return replies

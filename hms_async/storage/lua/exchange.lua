@@ -97,7 +97,7 @@ elseif not paused and want + ahead > 0
   and lanes.normal + lanes.express + lanes.suspects > 0 then
   -- Where one crash is the end, a task must not be charged for what it had no part in.
   if max_crashes < 2 then ahead = 0 end
-  -- include ladder adopt claim
+  -- include ladder case adopt claim
   claim(taken, lanes, want, ahead, suspects, token_stem, worker, queue, lease, policy)
 end
 if not replayed then

@@ -6,7 +6,7 @@
 -- Keeps  I8; a record is deleted only if it is terminal and ended at the very instant that the
 --        set says (R6): a task that was requeued and ended again is another entry. One that is on
 --        its way to another queue is left until it is there (I2).
--- include queue places tally outbox
+-- include queue places tally outbox case
 
 local limit = tonumber(ARGV[3])
 local config = redis.call('HMGET', CONFIG, 'version', 'keep_done_ms', 'keep_done_max',
@@ -22,12 +22,14 @@ local function forget(set, state, entries)
   local ids, keys = {}, {}
   for i = 1, #entries, 2 do
     local id, score = entries[i], entries[i + 1]
-    local run = redis.pcall('HMGET', run_key(id), 'state', 'finished', 'moving')
+    local run = redis.pcall('HMGET', run_key(id), 'state', 'finished', 'moving',
+      'corr')
     local moves = not run.err and run[3] and redis.call('ZSCORE', ACTIONS, run[3])
     if not moves and not run.err and run[1] == state and tonumber(run[2]) == tonumber(score) then
       for _, key in ipairs({ body_key(id), run_key(id), attempts_key(id) }) do
         keys[#keys + 1] = key
       end
+      leave_case(run[4], id)
       pruned = pruned + 1
     end
     if not moves then ids[#ids + 1] = id end

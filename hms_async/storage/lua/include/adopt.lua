@@ -1,5 +1,5 @@
 -- Entries of lanes that no script of ours put there (R5, R8). Needs queue, places, clock, ladder,
--- finish.
+-- finish, case.
 
 local SMALL_BODY = 16384 -- records name the size of bodies above this one only
 local LARGEST_RAW = 65536
@@ -9,7 +9,10 @@ local function adopt(id, body, queue, policy, corr)
   local ladder = policy.sla and read_ladder_late(policy.ladder)
   if body then redis.call('SET', body_key(id), body) end
   redis.call('HSET', run_key(id), 'state', 'waiting', 'queue', queue, 'arrived', NOW)
-  if corr then redis.call('HSET', run_key(id), 'corr', corr) end
+  if corr then
+    redis.call('HSET', run_key(id), 'corr', corr)
+    add_to_case(corr, { NOW, id })
+  end
   if body and #body > SMALL_BODY then redis.call('HSET', run_key(id), 'size', #body) end
   if DRIFT > 0 then redis.call('HSET', run_key(id), 'shift', DRIFT) end
   count('adopted')

@@ -7,6 +7,7 @@ local INFLIGHT = NORMAL .. ':inflight'
 local ENDED = { NORMAL .. ':done', NORMAL .. ':failed', NORMAL .. ':cancelled',
   NORMAL .. ':expired' }
 local EVENTS = NORMAL .. ':events'
+local AUDIT = NORMAL .. ':audit'
 
 local function attempts_key(id) return ARGV[1] .. id .. ':attempts' end
 
