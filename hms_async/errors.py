@@ -206,9 +206,7 @@ class QueueNotEmpty(HMSError):
 
     def __init__(self, queue: str, counts: Mapping[str, int]) -> None:
         self.counts = {name: count for name, count in counts.items() if count}
-        told = ", ".join(
-            f"{count} {name.replace('_', ' ')}" for name, count in self.counts.items()
-        )
+        told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in self.counts.items())
         super().__init__(
             f'queue "{queue}" is not empty: {told}; wait until its tasks have ended, '
             "or remove it by force, which cancels them"

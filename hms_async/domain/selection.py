@@ -189,7 +189,9 @@ def _ids(given: list[object]) -> tuple[str, ...]:
     if len(given) > MOST_IDS:
         raise ConfigInvalid(f"where.ids: {len(given)} ids are too many: at most {MOST_IDS}")
     return tuple(
-        dict.fromkeys(check_name(one, what=f"where.ids[{n}]: task id") for n, one in enumerate(given))
+        dict.fromkeys(
+            check_name(one, what=f"where.ids[{n}]: task id") for n, one in enumerate(given)
+        )
     )
 
 

@@ -80,7 +80,9 @@ class Operations:
         check_name(queue, what="queue name")
         meant = Where.read(where)
         checked = check_act(act, meant)
-        return await self._begin(checked, queue, meant, rate, self._acting(by, reason), dry_run=dry_run)
+        return await self._begin(
+            checked, queue, meant, rate, self._acting(by, reason), dry_run=dry_run
+        )
 
     async def remove(
         self, queue: str, *, force: bool = False, reason: str = "", by: Actor | None = None

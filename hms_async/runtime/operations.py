@@ -26,8 +26,9 @@ from hms_async.domain.selection import Candidate
 from hms_async.errors import QueueNotFound, StoreError, StoreProtocol
 from hms_async.runtime import removal, search
 from hms_async.runtime.periodic import run_every
-from hms_async.storage import operations
-from hms_async.storage.operations import Place, Progress, Taken
+from hms_async.storage import candidates, operations
+from hms_async.storage.candidates import Place
+from hms_async.storage.operations import Progress, Taken
 from hms_async.storage.store import Store
 from hms_async.telemetry.logs import get_logger
 
@@ -181,7 +182,7 @@ class Work:
     async def _do(
         self, operation: Operation, progress: Progress, ids: Sequence[str]
     ) -> tuple[int, Progress]:
-        words = await operations.act(self._store, operation, ids)
+        words = await candidates.act(self._store, operation, ids)
         done, refusals = 0, list[Refusal]()
         for task_id, word in zip(ids, words, strict=True):
             if isinstance(word, StoreError) and not isinstance(word, StoreProtocol):
@@ -197,7 +198,7 @@ class Work:
 
     async def _find_out(self, operation: Operation, progress: Progress) -> None:
         """Finish the step of one that did not: act on those of its tasks that are still meant."""
-        found = await operations.look_at(self._store, operation, progress.intent)
+        found = await candidates.look_at(self._store, operation, progress.intent)
         left = [task.id for task in found if operation.wants(task)]
         progress = msgspec.structs.replace(
             progress, acted=True, done=progress.done + len(progress.intent) - len(left)

@@ -9,8 +9,10 @@ import msgspec
 
 from hms_async.domain.operation import Operation, OperationState
 from hms_async.errors import QueueNotEmpty
-from hms_async.storage import operations
-from hms_async.storage.operations import Closing, Place, Progress, Taken
+from hms_async.storage import removal
+from hms_async.storage.candidates import Place
+from hms_async.storage.operations import Progress, Taken
+from hms_async.storage.removal import Closing
 from hms_async.storage.store import Store
 
 PATIENCE_MS = 60_000
@@ -51,7 +53,7 @@ def is_emptying(progress: Progress) -> bool:
 
 async def give_up(store: Store, operation: Operation) -> None:
     """Let the queue take tasks again; it stays paused, for whoever stopped this to decide."""
-    await operations.reopen(store, operation)
+    await removal.reopen(store, operation)
 
 
 async def step(store: Store, taken: Taken) -> Further | Ended:
@@ -60,12 +62,12 @@ async def step(store: Store, taken: Taken) -> Further | Ended:
     if progress.stage == "clearing":
         return await _clear(store, taken)
     if not operation.force:
-        closing = await operations.close(store, operation, whatever=False)
+        closing = await removal.close(store, operation, whatever=False)
         if closing.closed:
             return _closed(progress, closing)
         return Ended(OperationState.FAILED, str(QueueNotEmpty(operation.queue, closing.counts)))
     if not progress.stage:
-        await operations.begin_removal(store, operation)
+        await removal.begin_removal(store, operation)
         await store.pause(operation.queue, paused=True, reason=f"removed by {operation.by.who}")
         return Further(msgspec.structs.replace(progress, stage="emptying"))
     return await _close_by_force(store, taken)
@@ -75,9 +77,9 @@ async def _close_by_force(store: Store, taken: Taken) -> Further:
     """Close the queue when a pass has found nothing more to act on."""
     operation, progress = taken.operation, taken.progress
     if progress.told:
-        closing = await operations.close(store, operation, whatever=True)
+        closing = await removal.close(store, operation, whatever=True)
         return _closed(progress, closing)
-    closing = await operations.close(store, operation, whatever=False)
+    closing = await removal.close(store, operation, whatever=False)
     if closing.closed:
         return _closed(progress, closing)
     until_ms = progress.patience_ms or taken.now_ms + PATIENCE_MS
@@ -104,7 +106,9 @@ def _told(closing: Closing) -> str:
         "retrying": "retrying tasks",
         "to_do": "messages, or tasks on their way to other queues, in its outbox",
     }
-    parts = [f"{closing.counts[name]} {said}" for name, said in words.items() if name in closing.counts]
+    parts = [
+        f"{closing.counts[name]} {said}" for name, said in words.items() if name in closing.counts
+    ]
     if closing.undelivered:
         parts.append(f"{closing.undelivered} messages that no receiver took")
     return f"given up with the queue: {', '.join(parts)}" if parts else ""
@@ -113,10 +117,10 @@ def _told(closing: Closing) -> str:
 async def _clear(store: Store, taken: Taken) -> Further | Ended:
     operation, progress = taken.operation, taken.progress
     for _ in range(_CHUNKS_A_STEP):
-        more, cleared = await operations.clear(store, operation, _CHUNK)
+        more, cleared = await removal.clear(store, operation, _CHUNK)
         progress = msgspec.structs.replace(progress, cleared=progress.cleared + cleared)
         if not more:
-            await operations.forget_queue(store, operation, taken.now_ms)
+            await removal.forget_queue(store, operation, taken.now_ms)
             forgotten = f"{progress.cleared} tasks forgotten" if progress.cleared else ""
             return Ended(OperationState.DONE, "; ".join(filter(None, (progress.told, forgotten))))
     return Further(progress)

@@ -16,8 +16,8 @@ import msgspec
 
 from hms_async.domain.operation import Act, Operation
 from hms_async.domain.task import TaskState
-from hms_async.storage import operations
-from hms_async.storage.operations import Kind, Page, Place, Progress
+from hms_async.storage.candidates import Kind, Page, Place, read_page
+from hms_async.storage.operations import Progress
 from hms_async.storage.store import Store
 
 PAGE = 200
@@ -64,7 +64,7 @@ async def look(
             )
             continue
         kind, part = sources[place.source]
-        page = await operations.candidates(store, operation, kind, part, place, PAGE)
+        page = await read_page(store, operation, kind, part, place, PAGE)
         if kind == "front" and place.end is None:
             # What comes in meanwhile is not ours, and would have no end.
             place = msgspec.structs.replace(place, end=page.length)
@@ -102,7 +102,7 @@ async def estimate(
     for kind, part in sources_of(operation, 0):
         place, seen, wanted, more, length = Place(), 0, dict[TaskState, int](), True, 0
         while more and seen < most:
-            page = await operations.candidates(store, operation, kind, part, place, PAGE)
+            page = await read_page(store, operation, kind, part, place, PAGE)
             length, more = page.length, page.more and bool(page.rows)
             for task, place in page.rows:  # noqa: B007  # the last one is where to go on
                 seen += 1
