@@ -49,6 +49,8 @@ from hms_async.storage.group import GroupReader
 from hms_async.storage.store import Store
 
 if TYPE_CHECKING:
+    from hms_async.domain.operation import Operation
+    from hms_async.runtime.bulk import Operations
     from hms_async.runtime.promises import Promises
 
 _LARGEST_PAGE = 500
@@ -241,6 +243,49 @@ class AsyncOMSClient:
         from hms_async.runtime.promises import Promises  # noqa: PLC0415  # not every client asks
 
         return Promises(self._store, self._by)
+
+    @property
+    def operations(self) -> "Operations":
+        """Acts on many tasks of a queue at once, and how far they are."""
+        from hms_async.runtime.bulk import Operations  # noqa: PLC0415  # not every client asks
+
+        return Operations(self._store, self._acting)
+
+    async def purge(self, queue: str, *, reason: str = "", by: Actor | None = None) -> "Operation":
+        """Begin to cancel all tasks of a queue that are open and that no worker holds.
+
+        Args:
+            queue: The queue's name.
+            reason: Why, for the audit.
+            by: Who acts.
+
+        Raises:
+            QueueNotFound: If nobody created the queue.
+            TooManyOperations: If so many are open that no more may be.
+        """
+        return await self.operations.start("purge", queue, reason=reason, by=by)
+
+    async def delete_queue(
+        self, queue: str, *, force: bool = False, reason: str = "", by: Actor | None = None
+    ) -> "Operation":
+        """Begin to take a queue away, with all that is stored of it.
+
+        By force it takes no more tasks, those that no worker holds are cancelled, and workers are
+        asked to cancel the rest; whatever one still holds after a minute is given up. The operation
+        and the audit say what was given up.
+
+        Args:
+            queue: The queue's name.
+            force: Whether tasks may be open.
+            reason: Why, for the audit.
+            by: Who acts.
+
+        Raises:
+            QueueNotFound: If nobody created the queue.
+            QueueNotEmpty: If tasks or messages are open, and it is not by force.
+            TooManyOperations: If so many are open that no more may be.
+        """
+        return await self.operations.remove(queue, force=force, reason=reason, by=by)
 
     async def pause(
         self,

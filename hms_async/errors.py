@@ -17,6 +17,12 @@ HMSError
 ├── IncidentNotFound (LookupError)   .queue .kind: none of this kind is open
 ├── CaseNotFound (LookupError)       .correlation_id: no task of it is stored
 ├── QueueFull                        .queue .max_depth
+├── QueueNotEmpty                    .queue .counts: it cannot be removed while tasks are open
+├── QueueClosing                     .queue is being removed, and can be created anew after that
+├── OperationNotFound (LookupError)  .operation_id
+├── OperationTimeout (TimeoutError)  .operation_id has not come to its end yet; it goes on
+├── OperationEnded                   .operation_id .state: it cannot be stopped any more
+├── TooManyOperations                so many are open that no more can be begun
 ├── EnqueueManyError                 .results, one per item
 ├── AccessError
 │   ├── Unauthenticated              no token where one is needed
@@ -47,7 +53,7 @@ HMSError
 `code` is stable across releases: the command line and the REST API print it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -213,6 +219,93 @@ class QueueFull(HMSError):
         super().__init__(f'queue "{queue}" is full: it holds {max_depth} tasks, its max_depth')
         self.queue = queue
         self.max_depth = max_depth
+
+
+class QueueNotEmpty(HMSError):
+    """The queue cannot be removed: tasks or messages in it are still open.
+
+    Attributes:
+        queue: The queue.
+        counts: How many are open: `waiting`, `in_progress`, `scheduled`, `retrying`, and the
+            messages `to_do` of its outbox; those of which there are none are left out.
+    """
+
+    code = "HMS-E060"
+
+    def __init__(self, queue: str, counts: Mapping[str, int]) -> None:
+        self.counts = {name: count for name, count in counts.items() if count}
+        told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in self.counts.items())
+        super().__init__(
+            f'queue "{queue}" is not empty: {told}; wait until its tasks have ended, '
+            "or remove it by force, which cancels them"
+        )
+        self.queue = queue
+
+
+class QueueClosing(HMSError):
+    """The queue is being removed; create it anew when that is done.
+
+    Attributes:
+        queue: The queue.
+    """
+
+    code = "HMS-E061"
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(f'queue "{queue}" is being removed: create it anew when that is done')
+        self.queue = queue
+
+
+class OperationNotFound(HMSError, LookupError):
+    """No operation of that id is kept.
+
+    Attributes:
+        operation_id: The id that was asked for.
+    """
+
+    code = "HMS-E062"
+
+    def __init__(self, operation_id: str) -> None:
+        super().__init__(
+            f'no operation "{operation_id}": it was never begun, or ended more than 30 days ago'
+        )
+        self.operation_id = operation_id
+
+
+class OperationTimeout(HMSError, TimeoutError):
+    """The operation has not come to its end within the time given; it goes on.
+
+    Attributes:
+        operation_id: The operation.
+    """
+
+    code = "HMS-E063"
+
+    def __init__(self, operation_id: str) -> None:
+        super().__init__(f"operation {operation_id} has not come to its end in time; it goes on")
+        self.operation_id = operation_id
+
+
+class OperationEnded(HMSError):
+    """The operation cannot be stopped any more.
+
+    Attributes:
+        operation_id: The operation.
+        state: Its state.
+    """
+
+    code = "HMS-E064"
+
+    def __init__(self, operation_id: str, state: str, message: str) -> None:
+        super().__init__(message)
+        self.operation_id = operation_id
+        self.state = state
+
+
+class TooManyOperations(HMSError):
+    """So many operations are open that no more can be begun: wait for one, or stop one."""
+
+    code = "HMS-E065"
 
 
 class EnqueueManyError(HMSError):

@@ -12,6 +12,7 @@ from hms_async.domain.sla import FUNCTION, severity_of
 from hms_async.errors import ConfigInvalid, QueueNotFound, StoreError
 from hms_async.runtime import sweeps
 from hms_async.runtime.actions import Actions, Call
+from hms_async.runtime.operations import run_operations
 from hms_async.runtime.periodic import run_every
 from hms_async.runtime.sweeps import Report
 from hms_async.storage.connect import check_url, redact
@@ -123,6 +124,7 @@ class Supervisor:
             group.start_soon(self._sweep_on, store, group, name="act-sweep")
             group.start_soon(self._tidy_on, store, name="act-tidy")
             group.start_soon(self._forecast_on, store, name="act-forecast")
+            group.start_soon(run_operations, store, self._queues, name="act-operations")
 
     async def _sweep_on(self, store: Store, group: TaskGroup) -> None:
         actions = Actions(store, self._calls)

@@ -28,6 +28,11 @@ class Keys:
         self.queues = f"{self._front}queues"
         self.workers = f"{self._front}workers"
         self.audit = f"{self._front}audit"
+        # Together with each operation, so that on a cluster a script may have all of them.
+        self._operation = f"{self._front}{{operation}}" if cluster else f"{self._front}operation"
+        self.operations = f"{self._operation}s"
+        self.open_operations = f"{self._operation}s:open"
+        self.operation_prefix = f"{self._operation}:"
 
     def _tag(self, queue: str) -> str:
         return f"{{{queue}}}" if self._cluster else queue
@@ -59,6 +64,10 @@ class Keys:
     def unique_prefix(self, queue: str) -> str:
         """What the keys that hold idempotency keys begin with."""
         return f"{self._front}unique:{self._tag(queue)}:"
+
+    def operation(self, operation_id: str) -> str:
+        """An act on many tasks: what is asked for, and how far it is, a hash."""
+        return self.operation_prefix + operation_id
 
     def case(self, correlation_id: str) -> bytes:
         """A case: its tasks by arrival, across queues; long ids that begin alike share it."""

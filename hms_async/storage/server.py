@@ -73,6 +73,39 @@ class Server:
         """
         return await self._run(self._pool.call, name, queue, *args)
 
+    async def run_on(self, name: str, keys: Sequence[str], *args: str | bytes | float) -> Any:
+        """Run a script on keys that are no queue's and return its reply.
+
+        Raises:
+            StoreError: If the server cannot be asked, or refuses.
+        """
+        now = "" if self._clock is None else self._clock()
+        return await self._send(self._pool.call, name, (len(keys), *keys, now, *args))
+
+    async def run_many(
+        self, name: str, queue: str, calls: Sequence[Sequence[str | bytes | float]]
+    ) -> list[Any]:
+        """Run a script on a queue once for each of some arguments, in one round trip.
+
+        Returns:
+            The replies; for a call that failed its error.
+
+        Raises:
+            StoreError: If the server cannot be asked.
+        """
+        script = load(name)
+        now = "" if self._clock is None else self._clock()
+        front = (1, self.keys.queue(queue), self.keys.task_prefix(queue), now)
+        with connect.translated():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                cast("Any", pipe).execute_command("SCRIPT", "LOAD", script.text)
+                for args in calls:
+                    cast("Any", pipe).execute_command("EVALSHA", script.sha, *front, *args)
+                _, *replies = await pipe.execute(raise_on_error=False)
+        return [
+            connect.translate(reply) if isinstance(reply, Exception) else reply for reply in replies
+        ]
+
     async def run_after(
         self, wait: Sequence[Word], name: str, queue: str, *args: str | bytes | float
     ) -> Any:
@@ -126,18 +159,22 @@ class Server:
         return reply, connect.translate(failed[0]) if failed else told[1]
 
     async def _run(self, send: _Send, name: str, queue: str, *args: str | bytes | float) -> Any:
-        script = load(name)
         now = "" if self._clock is None else self._clock()
         sent = (1, self.keys.queue(queue), self.keys.task_prefix(queue), now, *args)
-        with connect.translated():
-            try:
-                reply = await send("EVALSHA", script.sha, *sent)
-            except NoScriptError:
-                # A restarted or flushed server; EVAL leaves the script there again.
-                reply = await send("EVAL", script.text, *sent)
+        reply = await self._send(send, name, sent)
         if reply == _NO_QUEUE:
             raise QueueNotFound(queue)
         return reply
+
+    @staticmethod
+    async def _send(send: _Send, name: str, sent: Sequence[str | bytes | float]) -> Any:
+        script = load(name)
+        with connect.translated():
+            try:
+                return await send("EVALSHA", script.sha, *sent)
+            except NoScriptError:
+                # A restarted or flushed server; EVAL leaves the script there again.
+                return await send("EVAL", script.text, *sent)
 
     def now_ms(self, time: tuple[int, int]) -> int:
         """Return the time by which scripts go: what `TIME` answered, unless a test says another."""

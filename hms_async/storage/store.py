@@ -8,7 +8,7 @@ from hms_async.domain.audit import Actor
 from hms_async.domain.queue import ALPHABET, Queue, QueueSettings, QueueStats
 from hms_async.domain.task import TaskPage, TaskRecord, TaskState
 from hms_async.domain.worker import WorkerCard
-from hms_async.errors import QueueNotFound, StoreError, StoreProtocol, StoreRefused
+from hms_async.errors import QueueClosing, QueueNotFound, StoreError, StoreProtocol, StoreRefused
 from hms_async.storage import connect, registry, settings
 from hms_async.storage.audit import as_args
 from hms_async.storage.holding import Holder, LaneRecord, read_holders, read_lanes
@@ -67,8 +67,13 @@ class Store(Server):
 
         Returns:
             `created`, `changed` or `same`, and the version of the settings.
+
+        Raises:
+            QueueClosing: If it is being removed.
         """
         reply = await self.run("configure", queue, *as_args(by), *settings.to_fields(wanted))
+        if reply == b"removing":
+            raise QueueClosing(queue)
         # On a cluster the registry lives elsewhere, so it is no part of the script.
         await self.ask("SADD", self.keys.queues, queue)
         return reply[0].decode(), reply[1]

@@ -3,6 +3,7 @@
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 id
 --        4 who, or '' when it is no operator's act   5 via   6 reason
+--        7 '1' to leave alone what a worker holds
 -- Reply  'ok' | 'asked' | 'gone' | the state that does not allow it
 -- Keeps  I1, R4, R17: see include/cancel.lua.
 -- include queue places clock open tally histogram tell finish lease cancel audit
@@ -12,7 +13,7 @@ local config = redis.call('HMGET', CONFIG, 'version', 'window_ms', 'clock_stood'
 local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'sla', 'key', 'corr', 'accepted',
   'queue', 'token', 'cancel')
 if run.err or not run[1] or not config[1] or run[7] ~= QUEUE then return 'gone' end
-if not OPEN[run[1]] then return run[1] end
+if not OPEN[run[1]] or (ARGV[7] == '1' and run[1] == 'in_progress') then return run[1] end
 set_clock(config[3], config[4])
 check_types()
 check_audit(AUDIT)

@@ -3,7 +3,7 @@
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 who, or '' when it is no operator's act   4 via   5 reason
 --        then pairs: field, value
--- Reply  {'created' | 'changed' | 'same', version}
+-- Reply  {'created' | 'changed' | 'same', version} | 'removing': its keys are being cleared
 -- Keeps  a version that grows with each change, and with nothing else; the names of the settings
 --        that an operator changed are in the audit, not their values: some are secret.
 -- include queue places audit
@@ -11,6 +11,7 @@
 local old = redis.call('HGETALL', CONFIG)
 local settings = {}
 for i = 1, #old, 2 do settings[old[i]] = old[i + 1] end
+if settings.removing then return 'removing' end
 check_types()
 check_audit(AUDIT)
 local version = tonumber(settings.version or 0)

@@ -14,8 +14,8 @@
 
 local queue, unique = ARGV[3], ARGV[4]
 local config = redis.call('HMGET', CONFIG, 'version', 'sla_ms', 'ladder', 'max_depth',
-  'max_payload_bytes', 'clock_stood', 'clock_stopped')
-if not config[1] then return 'no_queue' end
+  'max_payload_bytes', 'clock_stood', 'clock_stopped', 'removing')
+if not config[1] or config[8] then return 'no_queue' end
 set_clock(config[6], config[7])
 local queue_sla, ladder = tonumber(config[2]), nil
 local max_depth, max_payload = tonumber(config[4]), tonumber(config[5])

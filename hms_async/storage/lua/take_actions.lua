@@ -8,7 +8,7 @@
 -- Keeps  at least once (R19): one that is taken by a process that dies comes again.
 -- include queue places tally outbox
 
-if redis.call('EXISTS', CONFIG) == 0 then return 'no_queue' end
+if redis.call('HEXISTS', CONFIG, 'version') == 0 then return 'no_queue' end
 redis.call('ZCARD', ACTIONS)
 local LEFT_TO_OTHERS_MS = 60000
 local limit = tonumber(ARGV[3])
