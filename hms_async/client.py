@@ -24,6 +24,7 @@ from hms_async.domain.queue import (
 from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.sla import Late
 from hms_async.domain.task import Enqueued, NewTask, TaskPage, TaskRecord, TaskState
+from hms_async.domain.worker import WorkerCard
 from hms_async.errors import (
     CaseNotFound,
     ClientClosed,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from hms_async.domain.operation import Operation
     from hms_async.runtime.bulk import Operations
     from hms_async.runtime.promises import Promises
+    from hms_async.runtime.tokens import Tokens
 
 _LARGEST_PAGE = 500
 
@@ -286,6 +288,17 @@ class AsyncOMSClient:
             TooManyOperations: If so many are open that no more may be.
         """
         return await self.operations.remove(queue, force=force, reason=reason, by=by)
+
+    @property
+    def tokens(self) -> "Tokens":
+        """The access tokens of the REST API: make them, list them, take them back."""
+        from hms_async.runtime.tokens import Tokens  # noqa: PLC0415  # not every client asks
+
+        return Tokens(self._store, self._acting)
+
+    async def workers(self) -> list[WorkerCard]:
+        """Return the workers that were heard of lately, those over REST too, the latest first."""
+        return await self._store.workers()
 
     async def pause(
         self,

@@ -24,6 +24,9 @@ HMSError
 ├── OperationEnded                   .operation_id .state: it cannot be stopped any more
 ├── TooManyOperations                so many are open that no more can be begun
 ├── EnqueueManyError                 .results, one per item
+├── RequestInvalid (ValueError)      .path: a request to the API that cannot be read
+│   └── RequestTooLarge              more bytes than are taken at once
+├── AddressInUse (OSError)           nobody can listen there: somebody does, or it is not ours
 ├── AccessError
 │   ├── Unauthenticated              no token where one is needed
 │   │   └── TokenInvalid             unknown, revoked or expired
@@ -526,6 +529,34 @@ class SignatureInvalid(HMSError, ValueError):
     """A webhook is unsigned, too old, or not what its sender signed; answer 401 and drop it."""
 
     code = "HMS-E051"
+
+
+class RequestInvalid(HMSError, ValueError):
+    """A request to the API cannot be read: no JSON, a field missing, unknown or of another type.
+
+    Attributes:
+        message: What is wrong.
+        path: Where, such as `$.tasks[3].delay`; `$` is the body itself.
+    """
+
+    code = "HMS-E080"
+
+    def __init__(self, message: str, *, path: str = "$") -> None:
+        super().__init__(f"{path}: {message}")
+        self.message = message
+        self.path = path
+
+
+class RequestTooLarge(RequestInvalid):
+    """A request to the API has more bytes than are taken at once."""
+
+    code = "HMS-E081"
+
+
+class AddressInUse(HMSError, OSError):
+    """Nobody can listen at an address: somebody does, or it is none of this machine's."""
+
+    code = "HMS-E082"
 
 
 class AccessError(HMSError):

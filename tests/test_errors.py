@@ -95,6 +95,15 @@ def test_codes_keep_their_meaning_across_releases() -> None:
         "Forbidden": "HMS-E073",
         "RateLimited": "HMS-E074",
         "TokenNotFound": "HMS-E075",
+        "QueueNotEmpty": "HMS-E060",
+        "QueueClosing": "HMS-E061",
+        "OperationNotFound": "HMS-E062",
+        "OperationTimeout": "HMS-E063",
+        "OperationEnded": "HMS-E064",
+        "TooManyOperations": "HMS-E065",
+        "RequestInvalid": "HMS-E080",
+        "RequestTooLarge": "HMS-E081",
+        "AddressInUse": "HMS-E082",
     }
 
 

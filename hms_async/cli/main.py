@@ -13,6 +13,8 @@ _COMMANDS: Final = (
     ("run", "run:run", "Run handlers on the tasks of their queues."),
     ("dev", "dev:dev", "Start a server where none is, watch all queues, and run a target."),
     ("act", "act:act", "Watch the clocks of the queues, and act."),
+    ("api", "api:api", "Serve queues and tasks over HTTP, for any language."),
+    ("token", "tokens:token", "Make access tokens for the API, list and revoke them."),
     ("queue", "queues:queue", "Create and change queues, look at them, pause and resume them."),
     ("job", "jobs:job", "Put tasks in, look at them, and act on one."),
     ("case", "cases:case", "Look at a case: the tasks of one correlation id."),

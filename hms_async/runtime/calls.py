@@ -90,7 +90,12 @@ class Walk:
         self.overtaken = False
         self.ended = False
 
-    async def ask(self, woken: str | None = None, *, suspects: bool) -> tuple[str, Exchanged]:
+    async def ask(
+        self,
+        woken: str | None = None,  # noqa: ARG002  # a walk asks in an order of its own
+        *,
+        suspects: bool,
+    ) -> tuple[str, Exchanged]:
         """Make one exchange, and return its queue and answer.
 
         Where the bell has rung does not matter: the numbers say whose turn it is.

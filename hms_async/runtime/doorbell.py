@@ -96,8 +96,8 @@ class Doorbell:
             raise
         finally:
             for queue in queues:
-                if line := self._lines.get(queue):
-                    line.waiters.pop(waiter, None)
+                if left := self._lines.get(queue):
+                    left.waiters.pop(waiter, None)
 
     def learn(self, queue: str, reply: Exchanged) -> None:
         """Take note of what a queue has answered: when it has something next, and if it is paused.
@@ -122,10 +122,7 @@ class Doorbell:
             self._group.start_soon(self._ring, queue, name=f"ring-{queue}")
 
     def _line(self, queue: str) -> _Line:
-        line = self._lines.get(queue)
-        if line is None:
-            self._lines[queue] = line = _Line()
-        return line
+        return self._lines.setdefault(queue, _Line())
 
     def _wake(self, queue: str) -> bool:
         line = self._lines.get(queue)

@@ -22,7 +22,7 @@ from hms_async.runtime.claims import Claims, Wish
 from hms_async.runtime.doorbell import Doorbell
 from hms_async.runtime.exchange import to_send
 from hms_async.runtime.guests import Guests
-from hms_async.runtime.verdicts import Answer, RemoteOutcome, RemoteSettled, Verdicts
+from hms_async.runtime.verdicts import Answer, May, RemoteOutcome, RemoteSettled, Verdicts
 from hms_async.storage.codec import decode_envelope
 from hms_async.storage.replies import MOST_A_CALL, Claim, Exchanged
 from hms_async.storage.store import Store
@@ -202,16 +202,22 @@ class RemoteWorkers:
             if self._walks[lane] is walk:
                 del self._walks[lane]
 
-    async def settle(self, outcomes: Sequence[RemoteOutcome]) -> list[RemoteSettled]:
+    async def settle(
+        self, outcomes: Sequence[RemoteOutcome], *, may: May = lambda _: True
+    ) -> list[RemoteSettled]:
         """Say what became of tasks, at most 250: one answer for each, in order.
 
         It is idempotent: an outcome that is sent again answers `already`.
+
+        Args:
+            outcomes: What became of them.
+            may: Whether the caller may work on a queue's tasks; others are `gone` to it.
 
         Raises:
             ConfigInvalid: If there are too many.
             StoreError: If the server does not say whose tasks they are: nothing was settled.
         """
-        return await self._verdicts.settle(outcomes)
+        return await self._verdicts.settle(outcomes, may)
 
     async def heartbeat(
         self,
@@ -219,6 +225,7 @@ class RemoteWorkers:
         *,
         worker: str | None = None,
         lease_ms: int | None = None,
+        may: May = lambda _: True,
     ) -> list[Answer]:
         """Renew leases, at most 250, given as pairs of id and token.
 
@@ -227,6 +234,7 @@ class RemoteWorkers:
             worker: The worker's name, if it says so.
             lease_ms: For how long, instead of the queue's lease; what was asked for at the pop is
                 not remembered.
+            may: Whether the caller may work on a queue's tasks; others are `lost` to it.
 
         Returns:
             For each `continue`; `cancel` if the task is to be cancelled: it should be stopped and
@@ -241,7 +249,7 @@ class RemoteWorkers:
         if worker is not None:
             self._guests.seen(_check_worker(worker))
         return await self._verdicts.extend(
-            leases, _check_lease(lease_ms), "drain" if self._draining else "continue"
+            leases, _check_lease(lease_ms), "drain" if self._draining else "continue", may
         )
 
     async def _pop(self, asking: _Asking, names: list[str], wish: Wish, until: float) -> Popped:

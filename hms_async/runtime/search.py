@@ -1,13 +1,13 @@
 """Where an operation looks for its tasks, and in which order.
 
-Acting on a task takes it out of the set that one pages through, and lanes shift as workers claim. So
-a place in a sorted set is the score and the id of the last entry behind us, whatever left or entered
-the set since. A lane is gone through twice. From its front at first, so that tasks which are bumped
-keep their order; what shifts over our place meanwhile is missed. From its back in all later passes:
-what is taken in front moves nobody then, and what comes in behind only lets us see some again. Tasks
-move from one source to another, too, so passes go on until one has acted on nothing: whatever stood
-in one place through the whole of that pass has been looked at. What has ended moves no more, and is
-gone through once.
+Acting on a task takes it out of the set that one pages through, and lanes shift as workers claim.
+So a place in a sorted set is the score and the id of the last entry behind us, whatever left or
+entered the set since. A lane is gone through twice. From its front at first, so that tasks which
+are bumped keep their order; what shifts over our place meanwhile is missed. From its back in all
+later passes: what is taken in front moves nobody then, and what comes in behind only lets us see
+some again. Tasks move from one source to another, too, so passes go on until one has acted on
+nothing: whatever stood in one place through the whole of that pass has been looked at. What has
+ended moves no more, and is gone through once.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """What workers elsewhere say of their tasks: outcomes, and that they go on."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, assert_never
 
 import msgspec
@@ -17,6 +17,9 @@ from hms_async.runtime.task import completed, refused
 from hms_async.storage.holding import Holder
 from hms_async.storage.replies import MOST_A_CALL, Settle
 from hms_async.storage.store import Store
+
+May = Callable[[str], bool]
+"""Whether the caller may work on a queue's tasks; others are none to it."""
 
 Answer = Literal["continue", "cancel", "drain", "lost"]
 
@@ -80,7 +83,7 @@ class Verdicts:
         self._claims = claims
         self._guests = guests
 
-    async def settle(self, outcomes: Sequence[RemoteOutcome]) -> list[RemoteSettled]:
+    async def settle(self, outcomes: Sequence[RemoteOutcome], may: May) -> list[RemoteSettled]:
         """Send outcomes, one call for each queue, and return what became of each.
 
         Raises:
@@ -89,7 +92,7 @@ class Verdicts:
         """
         _check_number(len(outcomes))
         answers = [RemoteSettled(id=outcome.id, answer="gone") for outcome in outcomes]
-        holders = await self._store.holders([outcome.id for outcome in outcomes])
+        holders = await self._holders([outcome.id for outcome in outcomes], may)
         for holder, places in _by(holders).items():
             batch = [_to_settle(outcomes[place]) for place in places]
             settled = await self._settle(holder, batch)
@@ -128,6 +131,7 @@ class Verdicts:
         leases: Sequence[tuple[str, str]],
         lease_ms: int | None,
         kept: Literal["continue", "drain"],
+        may: May,
     ) -> list[Answer]:
         """Renew leases, and return `kept`, `cancel` or `lost` for each.
 
@@ -137,7 +141,7 @@ class Verdicts:
         """
         _check_number(len(leases))
         answers: list[Answer] = ["lost"] * len(leases)
-        holders = await self._store.holders([task_id for task_id, _ in leases])
+        holders = await self._holders([task_id for task_id, _ in leases], may)
         workers = [holder.worker if holder else "" for holder in holders]
         queues = [Holder(holder.queue, "") if holder else None for holder in holders]
         for (queue, _), places in _by(queues).items():
@@ -150,6 +154,10 @@ class Verdicts:
                 self._guests.renewed(workers[place], token)
                 answers[place] = "cancel" if token in extended.cancelling else kept
         return answers
+
+    async def _holders(self, task_ids: Sequence[str], may: May) -> list[Holder | None]:
+        found = await self._store.holders(task_ids)
+        return [one if one is not None and may(one.queue) else None for one in found]
 
 
 _ANSWERS: dict[str, Literal["ok", "already", "stale", "gone"]] = {

@@ -13,7 +13,7 @@ from hms_async.storage.codec import decode_fault, decode_number
 from hms_async.storage.server import Server
 
 Kind = Literal["front", "back", "set", "ids"]
-"""How a source is gone through: a lane from either end, a sorted set upwards, ids in their order."""
+"""How a source is gone through: a lane from either end, a sorted set upwards, ids in order."""
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,7 +50,7 @@ class Page(msgspec.Struct, frozen=True):
     rows: list[tuple[Candidate | None, Place]]
 
 
-async def read_page(
+async def read_page(  # noqa: PLR0917  # each is a part of the place
     server: Server, operation: Operation, kind: Kind, part: str, place: Place, limit: int
 ) -> Page:
     """Return a page of a source, with what is to be known of each task in it.

@@ -33,6 +33,7 @@ class Keys:
         self.operations = f"{self._operation}s"
         self.open_operations = f"{self._operation}s:open"
         self.operation_prefix = f"{self._operation}:"
+        self.tokens = f"{self._front}tokens"
 
     def _tag(self, queue: str) -> str:
         return f"{{{queue}}}" if self._cluster else queue
