@@ -1,6 +1,5 @@
 """What all requests of a process share: the store, the client, the leases of absent workers."""
 
-import asyncio
 import os
 import socket
 from collections.abc import AsyncGenerator
@@ -52,7 +51,6 @@ class House:
         self._trusts_loopback = trusts_loopback
         self.redactor = chosen_redactor()
         self._parts: tuple[AsyncOMSClient, RemoteWorkers, Gate, Store] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self.stopping = anyio.Event()
 
     @asynccontextmanager
@@ -75,7 +73,6 @@ class House:
         ):
             group.start_soon(run_operations, store, name="operations")
             self.stopping = anyio.Event()
-            self._loop = asyncio.get_running_loop()
             self._parts = oms, workers, Gate(store), store
             try:
                 yield
@@ -89,11 +86,6 @@ class House:
         self.stopping.set()
         if self._parts is not None:
             self.workers.drain()
-
-    def stop_soon(self) -> None:
-        """The same, from a signal's handler."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.stop)
 
     def _opened(self) -> tuple[AsyncOMSClient, RemoteWorkers, Gate, Store]:
         if self._parts is None:

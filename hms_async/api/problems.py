@@ -83,14 +83,18 @@ def problem_of(error: errors.HMSError) -> Problem:
         type=f"urn:hms:problem:{error.code}",
         title=HTTPStatus(status).phrase,
         status=status,
-        # A store's own words may hold its address, with a password.
-        detail=_redactor.redact_text(str(error)),
+        detail=_words_of(error),
         code=error.code,
         errors=_faults_of(error),
         queue=getattr(error, "queue", None),
         task_id=getattr(error, "task_id", None),
         state=getattr(error, "state", None),
     )
+
+
+def _words_of(error: errors.HMSError) -> str:
+    # A store's own words may hold its address, with a password.
+    return _redactor.redact_text(str(error)) if isinstance(error, errors.StoreError) else str(error)
 
 
 def status_of(error: errors.HMSError) -> int:

@@ -4,7 +4,6 @@ import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Final, NamedTuple
 
 import anyio
@@ -16,7 +15,6 @@ from hms_async.api.app import API
 from hms_async.api.door import LOOPBACK
 from hms_async.errors import AddressInUse, ConfigInvalid
 
-DEFAULT_BIND: Final = "127.0.0.1:8470"
 _FAREWELL_S: Final = 2
 _LARGEST_HEAD: Final = 32_768
 _IDLE_S: Final = 75
@@ -39,7 +37,7 @@ class Bind(NamedTuple):
         host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
         if not port.isdecimal() or not 0 <= int(port) <= 65_535:  # noqa: PLR2004  # ports
             raise ConfigInvalid(
-                f"--bind {text!r} is no address: write HOST:PORT, such as {DEFAULT_BIND}"
+                f"--bind {text!r} is no address: write HOST:PORT, such as 127.0.0.1:8470"
             )
         return cls(host, int(port))
 
@@ -78,40 +76,21 @@ class TLS(NamedTuple):
 
 
 class _Server(uvicorn.Server):
-    """Lets open streams and long polls end when the process is told to.
+    """Says when it answers, and leaves signals to whoever owns the process."""
 
-    They would be waited for before the application hears of the end, so it is told first.
-    """
-
-    def __init__(self, config: uvicorn.Config, app: API, *, signals: bool) -> None:
+    def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self._app = app
-        self._signals = signals
         self.ready = anyio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Hear none."""
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
         await super().startup(sockets)
         self.ready.set()
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Hear signals, unless they are somebody else's."""
-        if not self._signals:
-            yield
-            return
-        with super().capture_signals():
-            yield
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end."""
-        self._app.house.stop_soon()
-        super().handle_exit(sig, frame)
-
-    def end(self) -> None:
-        """Begin to end, from inside the loop."""
-        self._app.house.stop()
-        self.should_exit = True
 
 
 async def serve(
@@ -119,16 +98,17 @@ async def serve(
     listening: socket.socket,
     *,
     tls: TLS | None = None,
-    signals: bool = True,
     task_status: TaskStatus[None] = TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until a signal comes, or until cancelled; what is under way is answered then.
+    """Serve until cancelled; what is under way is answered then.
+
+    Open streams and long polls would be waited for before the application hears of the end, so it
+    is told first.
 
     Args:
         app: What is served.
         listening: Where.
         tls: With which certificate; without one it is plain HTTP.
-        signals: Whether SIGTERM and SIGINT are heard here.
         task_status: Told when requests are answered.
     """
     config = uvicorn.Config(
@@ -143,7 +123,7 @@ async def serve(
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
-    server = _Server(config, app, signals=signals)
+    server = _Server(config)
     try:
         async with anyio.create_task_group() as group:
 
@@ -159,6 +139,7 @@ async def serve(
                 task_status.started()
                 await anyio.sleep_forever()
             finally:
-                server.end()
+                app.house.stop()
+                server.should_exit = True
     finally:
         listening.close()

@@ -12,6 +12,7 @@ from hms_async.cli import options
 from hms_async.cli.errors import USAGE, Failure
 from hms_async.telemetry import logs
 
+DEFAULT_BIND = "127.0.0.1:8470"
 _MISSING = 'serving HTTP needs more packages: pip install "hms-async[web]"'
 
 
@@ -19,7 +20,7 @@ _MISSING = 'serving HTTP needs more packages: pip install "hms-async[web]"'
 @options.store
 @options.setting(
     "--bind",
-    default="127.0.0.1:8470",
+    default=DEFAULT_BIND,
     metavar="HOST:PORT",
     show_default=True,
     help="Where to listen.",

@@ -30,6 +30,7 @@ _CODES: tuple[tuple[type[errors.HMSError], int], ...] = (
     (errors.IncidentNotFound, NOT_FOUND),
     (errors.TaskNotFound, NOT_FOUND),
     (errors.CaseNotFound, NOT_FOUND),
+    (errors.AddressInUse, CONFLICT),
     (errors.QueueFull, CONFLICT),
     (errors.IdInUse, CONFLICT),
     (errors.AlreadySettled, CONFLICT),

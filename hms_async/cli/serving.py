@@ -1,10 +1,15 @@
 """Serving HTTP from the command line: which addresses are let, and what is said at the start."""
 
+import signal
 import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
 
+import anyio
 import msgspec
 
-from hms_async.api.app import API, create_app
+from hms_async.api.app import create_app
 from hms_async.api.serve import TLS, Bind, serve
 from hms_async.cli import show
 from hms_async.cli.errors import USAGE, Failure
@@ -12,7 +17,7 @@ from hms_async.cli.session import reachable
 from hms_async.client import AsyncOMSClient
 from hms_async.storage.store import Store
 
-__all__ = ["TLS", "Address", "Bind", "serve_alone"]
+__all__ = ["TLS", "Address", "Bind", "serve_alone", "served"]
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -41,31 +46,43 @@ class Address(msgspec.Struct, frozen=True):
 async def serve_alone(url: str, namespace: str, address: Address) -> None:
     """Serve until a signal comes."""
     async with reachable(url, namespace) as store:
-        app, listening = await prepare(store, address)
-        say(address)
-        await serve(app, listening, tls=address.tls)
+        await check(store, address)
+        async with served(store, address, address.bind.listen()):
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                show.say("ready.  Ctrl-C to stop.")
+                async for _ in signals:
+                    break
 
 
-async def prepare(store: Store, address: Address) -> tuple[API, socket.socket]:
-    """Return what is to be served, and where.
-
-    Raises:
-        Failure: If others than this machine could come in, and nobody has a token.
-        AddressInUse: If nobody can listen there.
-    """
-    if not address.bind.is_loopback:
-        async with AsyncOMSClient(store=store) as oms:
-            if not await oms.tokens.list():
-                raise Failure(
-                    f"{address.bind.host} is open to others, and nobody needs a token yet. "
-                    "Make one first: hms token create --role admin",
-                    exit_code=USAGE,
-                )
+@asynccontextmanager
+async def served(store: Store, address: Address, listening: socket.socket) -> AsyncGenerator[None]:
+    """Serve while inside, and say where."""
     hosts = address.hosts
     if not hosts and address.bind.host not in ("0.0.0.0", "::"):  # noqa: S104  # compared with
         hosts = (address.bind.host,)
     app = create_app(store=store, prefix=address.prefix, allowed_hosts=hosts)
-    return app, address.bind.listen()
+    async with anyio.create_task_group() as group:
+        await group.start(partial(serve, app, listening, tls=address.tls), name="api")
+        say(address)
+        yield
+        group.cancel_scope.cancel()
+
+
+async def check(store: Store, address: Address) -> None:
+    """Make sure that not everybody can come in.
+
+    Raises:
+        Failure: If others than this machine could, and nobody needs a token.
+    """
+    if address.bind.is_loopback:
+        return
+    async with AsyncOMSClient(store=store) as oms:
+        if not await oms.tokens.list():
+            raise Failure(
+                f"{address.bind.host} is open to others, and nobody needs a token yet. "
+                "Make one first: hms token create --role admin",
+                exit_code=USAGE,
+            )
 
 
 def say(address: Address) -> None:

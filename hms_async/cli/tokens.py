@@ -23,7 +23,7 @@ def token() -> None:
     "roles",
     multiple=True,
     required=True,
-    type=click.Choice(list(Role)),
+    type=click.Choice([role.value for role in Role]),
     help="What its bearer may do; several are possible.",
 )
 @click.option(

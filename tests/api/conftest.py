@@ -36,7 +36,7 @@ async def base_url(app: API) -> AsyncGenerator[str]:
     async def live() -> None:
         # A fixture is left in another task than it was entered in, and a task group must not be.
         async with anyio.create_task_group() as group:
-            await group.start(partial(serve, app, listening, signals=False))
+            await group.start(partial(serve, app, listening))
             ready.set()
             await over.wait()
             group.cancel_scope.cancel()
