@@ -306,41 +306,61 @@ class Task(Struct, frozen=True, kw_only=True):
         )
 
 
-class Case(Struct, frozen=True, kw_only=True):
-    """All tasks of one correlation id, and where the time went."""
+class CasePlace(Struct, frozen=True, kw_only=True):
+    """The task that tells where a case is."""
 
-    correlation_id: str
+    task_id: str
+    queue: str
+    state: task.TaskState
+
+
+class CaseSummary(Struct, frozen=True, kw_only=True):
+    """How a case stands, and where the time went, as sums over its tasks."""
+
+    counts: Mapping[str, int]
     open: int
     ended: int
-    counts: Mapping[str, int]
-    at_task: str
+    at: CasePlace
     since_at: Instant | None
     began_at: Instant | None
     ended_at: Instant | None
     waiting_ms: int
     running_ms: int
     retrying_ms: int
-    more: bool
+
+    @classmethod
+    def of(cls, one: case.CaseSummary) -> "CaseSummary":
+        """Return the document of how a case stands."""
+        return cls(
+            counts={state.value: count for state, count in one.counts.items()},
+            open=one.open,
+            ended=one.ended,
+            at=CasePlace(task_id=one.at.id, queue=one.at.queue, state=one.at.state),
+            since_at=instant(one.since_ms),
+            began_at=instant(one.began_ms),
+            ended_at=instant(one.ended_ms),
+            waiting_ms=one.waiting_ms,
+            running_ms=one.running_ms,
+            retrying_ms=one.retrying_ms,
+        )
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """All tasks of one correlation id, by arrival, and how it stands."""
+
+    correlation_id: str
     tasks: list[Task]
+    more: bool
+    summary: CaseSummary
 
     @classmethod
     def of(cls, one: case.Case) -> "Case":
         """Return the document of a case."""
-        known = one.summary
         return cls(
             correlation_id=one.correlation_id,
-            open=known.open,
-            ended=known.ended,
-            counts={state.value: count for state, count in known.counts.items()},
-            at_task=known.at.id,
-            since_at=instant(known.since_ms),
-            began_at=instant(known.began_ms),
-            ended_at=instant(known.ended_ms),
-            waiting_ms=known.waiting_ms,
-            running_ms=known.running_ms,
-            retrying_ms=known.retrying_ms,
-            more=one.more,
             tasks=[Task.of(each) for each in one.tasks],
+            more=one.more,
+            summary=CaseSummary.of(one.summary),
         )
 
 

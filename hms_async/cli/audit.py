@@ -1,13 +1,12 @@
 """`hms audit`: who did what, and why."""
 
-from typing import Any
-
 import click
 
+from hms_async.api import documents
 from hms_async.cli import options, show
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
-from hms_async.domain.audit import AuditEntry, AuditPage
+from hms_async.domain.audit import AuditPage
 
 
 @click.command(cls=options.Command)
@@ -32,7 +31,7 @@ def audit(
 
     page = ask(url, namespace, work)
     if output == "json":
-        entries = [_document(one) for one in page.entries]
+        entries = [documents.AuditEntry.of(one) for one in page.entries]
         show.json("audit", queue=queue, entries=entries, cursor=page.cursor)
         return
     if page.entries:
@@ -56,17 +55,3 @@ def audit(
         show.say(f"more: hms audit {place}")
     elif not page.entries:
         show.say("nobody has changed anything")
-
-
-def _document(one: AuditEntry) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "at": show.iso(one.at_ms),
-        "queue": one.queue,
-        "act": one.act,
-        "task_id": one.task_id,
-        "who": one.who,
-        "via": one.via,
-        "reason": one.reason,
-        "fields": dict(one.fields),
-    }

@@ -1,13 +1,12 @@
 """`hms case`: all tasks of one correlation id, across queues."""
 
-from typing import Any
-
 import click
 
-from hms_async.cli import options, records, show
+from hms_async.api import documents
+from hms_async.cli import options, show
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
-from hms_async.domain.case import Case, CaseSummary
+from hms_async.domain.case import Case
 from hms_async.domain.task import TaskRecord, TaskState
 
 
@@ -34,9 +33,9 @@ def show_(
         show.json(
             "case.show",
             correlation_id=found.correlation_id,
-            tasks=[records.task(one) for one in found.tasks],
+            tasks=[documents.Task.of(one) for one in found.tasks],
             more=found.more,
-            summary=_document(found.summary),
+            summary=documents.CaseSummary.of(found.summary),
         )
         return
     show.pairs((name, value) for name, value in _lines(found) if value != show.NONE)
@@ -79,18 +78,3 @@ def _row(task: TaskRecord) -> list[show.Cell]:
         show.moment(task.due_ms) if task.state.ended else show.due(task.due_ms),
         show.short(task.reason or (task.payload if task.result is None else task.result)),
     ]
-
-
-def _document(one: CaseSummary) -> dict[str, Any]:
-    return {
-        "counts": {state.value: count for state, count in one.counts.items()},
-        "open": one.open,
-        "ended": one.ended,
-        "at": {"task_id": one.at.id, "queue": one.at.queue, "state": one.at.state.value},
-        "since": show.iso(one.since_ms),
-        "began_at": show.iso(one.began_ms),
-        "ended_at": show.iso(one.ended_ms),
-        "waiting_ms": one.waiting_ms,
-        "running_ms": one.running_ms,
-        "retrying_ms": one.retrying_ms,
-    }

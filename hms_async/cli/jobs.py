@@ -8,7 +8,8 @@ from typing import Any
 import click
 import msgspec
 
-from hms_async.cli import options, records, show, watching
+from hms_async.api import documents
+from hms_async.cli import options, show, watching
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
 from hms_async.domain.duration import Duration
@@ -152,7 +153,7 @@ def show_(*, task_id: str, url: str | None, namespace: str, output: options.Outp
 
     task = ask(url, namespace, work)
     if output == "json":
-        show.json("job.show", task=records.task(task))
+        show.json("job.show", task=documents.Task.of(task))
     else:
         show.pairs((name, value) for name, value in _lines(task) if value != show.NONE)
 
@@ -227,7 +228,7 @@ def ls(
 
     page = ask(url, namespace, work)
     if output == "json":
-        tasks = [records.task(task) for task in page.tasks]
+        tasks = [documents.Task.of(task) for task in page.tasks]
         show.json("job.list", queue=queue, state=state, tasks=tasks, cursor=page.cursor)
         return
     if page.tasks:

@@ -4,8 +4,10 @@ from contextlib import suppress
 from typing import Any
 
 import click
+import msgspec
 
-from hms_async.cli import options, records, settings, show
+from hms_async.api import documents
+from hms_async.cli import options, settings, show
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
 from hms_async.domain.queue import Queue, QueueStats
@@ -53,7 +55,7 @@ def create(
     else:
         show.say(f"queue {name} is there already, {_promise(after)}")
     if output == "json":
-        show.json("queue.create", queue=records.queue(after), created=before is None)
+        show.json("queue.create", queue=documents.Queue.of(after), created=before is None)
 
 
 def _promise(one: Queue) -> str:
@@ -97,7 +99,7 @@ def set_(
     else:
         show.say(f"queue {name} is so already")
     if output == "json":
-        show.json("queue.set", queue=records.queue(after))
+        show.json("queue.set", queue=documents.Queue.of(after))
 
 
 async def _row(oms: AsyncOMSClient, name: str) -> Row:
@@ -119,8 +121,11 @@ def ls(*, url: str | None, namespace: str, output: options.Output) -> None:
 
     rows = ask(url, namespace, work)
     if output == "json":
-        documents = [records.queue(one) | {"stats": records.stats(stats)} for one, stats in rows]
-        show.json("queue.list", queues=documents)
+        listed = [
+            msgspec.structs.asdict(documents.Queue.of(one)) | {"stats": documents.Stats.of(stats)}
+            for one, stats in rows
+        ]
+        show.json("queue.list", queues=listed)
     elif rows:
         show.table(
             ["QUEUE", "PROMISE", "LEASE", "ATTEMPTS", "OPEN", "STATE"],
@@ -158,7 +163,7 @@ def show_(*, name: str, url: str | None, namespace: str, output: options.Output)
 
     one, stats = ask(url, namespace, work)
     if output == "json":
-        show.json("queue.show", queue=records.queue(one), stats=records.stats(stats))
+        show.json("queue.show", queue=documents.Queue.of(one), stats=documents.Stats.of(stats))
         return
     counts = [(state.replace("_", " "), getattr(stats, state)) for state in TaskState]
     show.pairs(
@@ -189,7 +194,7 @@ def peek(
 
     tasks = ask(url, namespace, work).tasks
     if output == "json":
-        show.json("queue.peek", queue=name, tasks=[records.task(one) for one in tasks])
+        show.json("queue.peek", queue=name, tasks=[documents.Task.of(one) for one in tasks])
     elif tasks:
         show.table(
             ["ID", "CORRELATION", "PRIORITY", "ARRIVED", "DUE", "PAYLOAD"],

@@ -7,7 +7,8 @@ import anyio
 import click
 from anyio.abc import ObjectReceiveStream
 
-from hms_async.cli import options, records, show
+from hms_async.api import documents
+from hms_async.cli import options, show
 from hms_async.cli.errors import Failure
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
@@ -47,7 +48,7 @@ def wait(
             result = await oms.result(task_id, timeout=_FOR_EVER if timeout is None else timeout)
         except TaskFailed as error:
             failed = error
-        return records.task(await oms.get_task(task_id)) if as_json else result, failed
+        return documents.Task.of(await oms.get_task(task_id)) if as_json else result, failed
 
     found, failed = ask(url, namespace, work)
     if as_json:
