@@ -34,7 +34,7 @@ class AcceptedMany(Struct, frozen=True, kw_only=True):
     results: list[Entered]
 
 
-class Leased(Struct, frozen=True, kw_only=True):
+class LeasedTask(Struct, frozen=True, kw_only=True):
     """A task that is the caller's until its lease ends."""
 
     id: str
@@ -50,7 +50,7 @@ class Leased(Struct, frozen=True, kw_only=True):
     lease_ms: int
 
     @classmethod
-    def of(cls, one: remote.Leased) -> "Leased":
+    def of(cls, one: remote.Leased) -> "LeasedTask":
         """Return the document of a task under a lease."""
         return cls(
             id=one.id,
@@ -70,7 +70,7 @@ class Leased(Struct, frozen=True, kw_only=True):
 class Popped(Struct, frozen=True, kw_only=True):
     """Tasks under a lease; with `drain` this process is about to end, ask another one."""
 
-    tasks: list[Leased]
+    tasks: list[LeasedTask]
     drain: bool
 
 
@@ -89,7 +89,7 @@ class SettledMany(Struct, frozen=True, kw_only=True):
     results: list[Settled]
 
 
-class Beat(Struct, frozen=True, kw_only=True):
+class BeatAnswer(Struct, frozen=True, kw_only=True):
     """Whether to go on with a task."""
 
     id: str
@@ -99,7 +99,7 @@ class Beat(Struct, frozen=True, kw_only=True):
 class Beats(Struct, frozen=True, kw_only=True):
     """Whether to go on with each of several tasks."""
 
-    results: list[Beat]
+    results: list[BeatAnswer]
 
 
 class Acted(Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ fields, and gives their JSON schemas, which stand in the OpenAPI document.
 """
 
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, Final, TypeVar, cast, get_args, get_origin
 
 import msgspec
@@ -94,6 +95,7 @@ def gives(
     *kinds: Any,
     status: int = 200,
     others: Mapping[int, Any] | None = None,
+    also: Iterable[str] = (),
     refuses: Iterable[int] = (),
     body: bool = False,
 ) -> dict[int | str, dict[str, Any]]:
@@ -102,13 +104,17 @@ def gives(
     Args:
         kinds: What it gives, one of them.
         status: With which status.
-        others: What it gives with another status.
+        others: What it gives with another status: one kind, or several.
+        also: Other types of media that it gives with 200.
         refuses: With which statuses of its own it fails.
         body: Whether it takes a body, which may be refused.
     """
     found: dict[int | str, dict[str, Any]] = {status: _response(_one_of(kinds), JSON)}
     for code, kind in (others or {}).items():
-        found[code] = _response(_one_of((kind,)), JSON)
+        several: tuple[Any, ...] = kind if isinstance(kind, tuple) else (kind,)
+        found[code] = _response(_one_of(several), JSON)
+    for media_type in also:
+        found[HTTPStatus.OK.value]["content"][media_type] = {"schema": {"type": "string"}}
     problem = _one_of((problems.Problem,))
     for code in sorted({*_COMMON, *refuses, *(_WITH_BODY if body else ())}):
         found[code] = _response(problem, problems.MEDIA_TYPE)

@@ -60,7 +60,7 @@ async def pop(request: Request, visit: Working) -> Response:
         await visit.house.workers.settle(back)
     return answer(
         answers.Popped(
-            tasks=[answers.Leased.of(one) for one in tasks], drain=visit.stopping.is_set()
+            tasks=[answers.LeasedTask.of(one) for one in tasks], drain=visit.stopping.is_set()
         )
     )
 
@@ -214,7 +214,7 @@ def _settled(one: RemoteSettled) -> answers.Settled:
     "/heartbeat",
     summary="Renew leases",
     openapi_extra=takes(bodies.Beat, bodies.Many[bodies.Beat]),
-    responses=gives(answers.Beat, answers.Beats, body=True),
+    responses=gives(answers.BeatAnswer, answers.Beats, body=True),
 )
 async def heartbeat(request: Request, visit: Working) -> Response:
     """Renew leases, and learn of each task whether to go on with it.
@@ -228,5 +228,7 @@ async def heartbeat(request: Request, visit: Working) -> Response:
         worker=next((one.worker for one in given if one.worker), None),
         may=visit.sees,
     )
-    beats = [answers.Beat(id=one.id, answer=word) for one, word in zip(given, words, strict=True)]
+    beats = [
+        answers.BeatAnswer(id=one.id, answer=word) for one, word in zip(given, words, strict=True)
+    ]
     return answer(answers.Beats(results=beats) if many else beats[0])
