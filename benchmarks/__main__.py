@@ -8,6 +8,10 @@ What is kept of promises, for anyone to repeat.
 
 python -m benchmarks promises
 python -m benchmarks milestones
+
+What HTTP costs, for anyone to repeat.
+
+python -m benchmarks rest
 """
 
 import argparse
@@ -21,7 +25,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from benchmarks import milestones, promises, subjects
+from benchmarks import milestones, promises, rest, subjects
 from benchmarks.speed.environments import interpreter
 from benchmarks.speed.plot import draw
 from benchmarks.speed.run import Plan, measure
@@ -95,10 +99,19 @@ def _arguments() -> argparse.Namespace:
     )
     reached.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
 
+    _add_rest(commands.add_parser("rest", help="pop and complete over HTTP, and wake-ups"))
     plot = commands.add_parser("plot", help="draw figures as SVG")
     plot.add_argument("figures", type=Path)
     plot.add_argument("--out", type=Path, default=Path("docs/img"))
     return parser.parse_args()
+
+
+def _add_rest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tasks", type=int, default=20_000, help="in a queue to be drained")
+    parser.add_argument("--singles", type=int, default=2_000, help="of those popped one by one")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds; the ways take turns")
+    parser.add_argument("--wakes", type=int, default=300, help="long polls to be woken")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
 
 
 def _run(given: argparse.Namespace) -> None:
@@ -135,6 +148,19 @@ def _milestones(given: argparse.Namespace) -> None:
     print(milestones.table(report))
 
 
+def _rest(given: argparse.Namespace) -> None:
+    measure = partial(
+        rest.measure,
+        tasks=given.tasks,
+        singles=given.singles,
+        rounds=given.rounds,
+        wakes=given.wakes,
+    )
+    report = anyio.run(measure, backend_options={"use_uvloop": True})
+    _write(given.json, report)
+    print(rest.table(report))
+
+
 def _write(file: Path | None, report: msgspec.Struct) -> None:
     if file:
         file.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
@@ -153,7 +179,8 @@ def main() -> None:
     if given.command == "run":
         _run(given)
         return
-    if measure := {"promises": _promises, "milestones": _milestones}.get(given.command):
+    measures = {"promises": _promises, "milestones": _milestones, "rest": _rest}
+    if measure := measures.get(given.command):
         configure(fmt="text", level="critical")
         measure(given)
         return

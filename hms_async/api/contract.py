@@ -94,7 +94,7 @@ def takes(*kinds: Any, also: Iterable[str] = (), optional: bool = False) -> dict
 def gives(
     *kinds: Any,
     status: int = 200,
-    others: Mapping[int, Any] | None = None,
+    others: Mapping[int, Iterable[Any]] | None = None,
     also: Iterable[str] = (),
     refuses: Iterable[int] = (),
     body: bool = False,
@@ -104,15 +104,14 @@ def gives(
     Args:
         kinds: What it gives, one of them.
         status: With which status.
-        others: What it gives with another status: one kind, or several.
+        others: What it gives with another status, one of several kinds.
         also: Other types of media that it gives with 200.
         refuses: With which statuses of its own it fails.
         body: Whether it takes a body, which may be refused.
     """
     found: dict[int | str, dict[str, Any]] = {status: _response(_one_of(kinds), JSON)}
     for code, kind in (others or {}).items():
-        several: tuple[Any, ...] = kind if isinstance(kind, tuple) else (kind,)
-        found[code] = _response(_one_of(several), JSON)
+        found[code] = _response(_one_of(kind), JSON)
     for media_type in also:
         found[HTTPStatus.OK.value]["content"][media_type] = {"schema": {"type": "string"}}
     problem = _one_of((problems.Problem,))

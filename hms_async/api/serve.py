@@ -53,7 +53,9 @@ class Bind(NamedTuple):
             AddressInUse: If somebody else does, or it is none of this machine's.
         """
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        opened = socket.socket(family, socket.SOCK_STREAM)
+        # Only where the protocol is told does asyncio switch off Nagle's algorithm: an answer's
+        # body would wait 40 ms for the acknowledgement of its head.
+        opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             opened.bind((self.host, self.port))

@@ -38,7 +38,7 @@ Key = Annotated[
     responses=gives(
         answers.Accepted,
         status=201,
-        others={200: (answers.Accepted, answers.AcceptedMany), 207: answers.AcceptedMany},
+        others={200: [answers.Accepted, answers.AcceptedMany], 207: [answers.AcceptedMany]},
         also=[UNBOUNDED],
         refuses=[404, 409],
         body=True,

@@ -27,7 +27,7 @@ async def live() -> Response:
 @router.get(
     "/ready",
     summary="Whether the process should get requests",
-    responses=gives(answers.Health, others={503: answers.Health}),
+    responses=gives(answers.Health, others={503: [answers.Health]}),
 )
 async def ready(request: Request) -> Response:
     """Tell whether the store answers, and the process is not about to end."""

@@ -27,7 +27,7 @@ Acting = Annotated[Visit, needs(Permission.OPERATE)]
     responses=gives(
         documents.Operation,
         status=202,
-        others={200: documents.Operation},
+        others={200: [documents.Operation]},
         refuses=[404, 409],
         body=True,
     ),

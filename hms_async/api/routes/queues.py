@@ -48,7 +48,7 @@ async def list_queues(visit: Looking) -> Response:
     status_code=200,
     summary="Create a queue, or set one's settings",
     openapi_extra=takes(bodies.NewQueue),
-    responses=gives(documents.Queue, others={201: documents.Queue}, body=True),
+    responses=gives(documents.Queue, others={201: [documents.Queue]}, body=True),
 )
 async def create_queue(request: Request, visit: Ruling) -> Response:
     """Create a queue (201), or give an existing one these settings (200).

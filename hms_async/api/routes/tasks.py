@@ -54,7 +54,7 @@ async def wait(
     "/{task_id}/cancel",
     summary="Cancel a task",
     openapi_extra=takes(bodies.Reason, optional=True),
-    responses=gives(answers.Acted, others={202: answers.Acted}, refuses=[404, 409], body=True),
+    responses=gives(answers.Acted, others={202: [answers.Acted]}, refuses=[404, 409], body=True),
 )
 async def cancel(task_id: str, request: Request, visit: Acting) -> Response:
     """Cancel a task: 200 when it is cancelled, 202 when its worker has been asked to."""

@@ -87,7 +87,7 @@ def _call(body: bodies.Pop) -> Call | None:
     responses=gives(
         answers.Settled,
         answers.SettledMany,
-        others={207: answers.SettledMany},
+        others={207: [answers.SettledMany]},
         refuses=[404, 409],
         body=True,
     ),
@@ -110,7 +110,7 @@ async def complete(request: Request, visit: Working) -> Response:
     responses=gives(
         answers.Settled,
         answers.SettledMany,
-        others={207: answers.SettledMany},
+        others={207: [answers.SettledMany]},
         refuses=[404, 409],
         body=True,
     ),
@@ -133,7 +133,7 @@ async def fail(request: Request, visit: Working) -> Response:
     responses=gives(
         answers.Settled,
         answers.SettledMany,
-        others={207: answers.SettledMany},
+        others={207: [answers.SettledMany]},
         refuses=[404, 409],
         body=True,
     ),
@@ -160,7 +160,7 @@ async def retry(request: Request, visit: Working) -> Response:
     responses=gives(
         answers.Settled,
         answers.SettledMany,
-        others={207: answers.SettledMany},
+        others={207: [answers.SettledMany]},
         refuses=[404, 409],
         body=True,
     ),
