@@ -16,6 +16,8 @@ from hms_async.storage.store import Store
 FRESH_S = 2.0
 GOOD_S = 30.0
 """For how long the last table serves when the store is away."""
+AGAIN_S = 1.0
+"""How long after a reading that failed the store is asked again."""
 
 _BURST = 2
 
@@ -40,6 +42,8 @@ class Gate:
         self._store = store
         self._clock = clock
         self._table: _Table | None = None
+        self._failure: StoreError | None = None
+        self._failed_at = 0.0
         self._reading = anyio.Lock()
         self._buckets: dict[str, Bucket] = {}
 
@@ -56,42 +60,69 @@ class Gate:
             RateLimited: If the token makes too many calls.
             StoreError: If nobody can say which tokens are good.
         """
+        token = await self._find(authorization, loopback=loopback)
+        if token is None:
+            return ON_LOOPBACK
+        bucket = self._buckets.get(token.id)
+        if bucket is None:
+            self._buckets[token.id] = bucket = Bucket(token.rate, _BURST * token.rate)
+        if after_s := bucket.take(self._clock()):
+            raise RateLimited(token.principal.name, token.rate, after_s)
+        return token.principal
+
+    async def check(self, authorization: str | None, *, loopback: bool) -> None:
+        """Make sure that whoever was admitted still would be; it is no call of its own.
+
+        Args:
+            authorization: As it was when they were admitted.
+            loopback: Likewise.
+
+        Raises:
+            Unauthenticated: If they would not: their token was revoked, or has expired.
+            StoreError: If nobody can say which tokens are good.
+        """
+        await self._find(authorization, loopback=loopback)
+
+    async def _find(self, authorization: str | None, *, loopback: bool) -> Token | None:
+        """Return the token of a caller; `None` for one on this machine who needs none."""
         table = await self._current()
         if authorization is None:
             if loopback and not table.tokens:
-                return ON_LOOPBACK
+                return None
             raise Unauthenticated("a token is needed: Authorization: Bearer hms_<id>_<secret>")
         scheme, _, text = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated(f"{scheme[:20]!r} is not spoken here: send Bearer and a token")
-        now_s = self._clock()
-        now_ms = table.server_ms + int((now_s - table.read_at) * 1_000)
-        token = verify(table.tokens, text.strip(), now_ms)
-        bucket = self._buckets.get(token.id)
-        if bucket is None:
-            self._buckets[token.id] = bucket = Bucket(token.rate, _BURST * token.rate)
-        if after_s := bucket.take(now_s):
-            raise RateLimited(token.principal.name, token.rate, after_s)
-        return token.principal
+        now_ms = table.server_ms + int((self._clock() - table.read_at) * 1_000)
+        return verify(table.tokens, text.strip(), now_ms)
 
     async def _current(self) -> _Table:
-        """Return the table; however many ask, one reads it anew."""
-        if (table := self._fresh()) is not None:
+        """Return the table; however many ask, one reads it anew, or fails to."""
+        if (table := self._known()) is not None:
             return table
         async with self._reading:
-            if (table := self._fresh()) is not None:
+            if (table := self._known()) is not None:
                 return table
             try:
                 found, now_ms = await tokens.read_table(self._store)
-            except StoreError:
-                if self._table is not None and self._clock() - self._table.read_at < GOOD_S:
-                    return self._table
+            except StoreError as error:
+                self._failure, self._failed_at = error, self._clock()
+                if (table := self._known()) is not None:
+                    return table
                 raise
+            self._failure = None
             self._table = _Table(found, now_ms, self._clock())
             for gone in self._buckets.keys() - found.keys():
                 del self._buckets[gone]
             return self._table
 
-    def _fresh(self) -> _Table | None:
-        table = self._table
-        return table if table is not None and self._clock() - table.read_at < FRESH_S else None
+    def _known(self) -> _Table | None:
+        """Return the table unless it is to be read; fail as the last reading did a moment ago."""
+        table, now_s = self._table, self._clock()
+        # Without this all who wait would try one after the other, each for as long as that takes.
+        failure = self._failure if now_s - self._failed_at < AGAIN_S else None
+        if table is not None and now_s - table.read_at < (GOOD_S if failure else FRESH_S):
+            return table
+        if failure is not None:
+            raise failure.with_traceback(None)
+        return None
