@@ -1,6 +1,7 @@
 """How often the gate asks the store, and what it does when the store is away."""
 
 from collections import Counter
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 import anyio
@@ -12,6 +13,7 @@ from hms_async.errors import HMSError, RateLimited, StoreUnavailable, TokenInval
 from hms_async.runtime.gate import AGAIN_S, FRESH_S, GOOD_S, Gate
 from hms_async.storage import tokens
 from hms_async.storage.server import Server
+from hms_async.storage.store import Store
 
 CALLERS = 50
 
@@ -44,8 +46,9 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> Readings:
 
 
 @pytest.fixture
-async def gate(oms: AsyncOMSClient, readings: Readings) -> Gate:
-    return Gate(oms._store, clock=lambda: readings.now_s)
+async def gate(store_url: str, readings: Readings) -> AsyncGenerator[Gate]:
+    async with Store(store_url) as store:
+        yield Gate(store, clock=lambda: readings.now_s)
 
 
 async def outcomes(gate: Gate, readings: Readings, said: str | None) -> Counter[str]:
