@@ -17,6 +17,7 @@ _COMMANDS: Final = (
     ("web", "api:web", "The same; the dashboard will be served here, too."),
     ("token", "tokens:token", "Make access tokens for the API, list and revoke them."),
     ("queue", "queues:queue", "Create and change queues, look at them, pause and resume them."),
+    ("op", "operations:op", "Act on many tasks in the background."),
     ("job", "jobs:job", "Put tasks in, look at them, and act on one."),
     ("case", "cases:case", "Look at a case: the tasks of one correlation id."),
     ("sla", "sla:sla", "See how the promises stand, acknowledge, waive and pause."),

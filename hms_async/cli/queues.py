@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from hms_async.api import documents
-from hms_async.cli import options, settings, show
+from hms_async.cli import operations, options, settings, show
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
 from hms_async.domain.queue import Queue, QueueStats
@@ -104,6 +104,10 @@ def set_(
 
 async def _row(oms: AsyncOMSClient, name: str) -> Row:
     return await oms.get_queue(name), await oms.stats(name)
+
+
+queue.add_command(operations.purge)
+queue.add_command(operations.rm)
 
 
 @queue.command()
