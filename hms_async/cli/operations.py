@@ -292,7 +292,7 @@ def finish(
         return
 
     # Whoever waits works on it, too, and tells of that; stdout is for the operation's id.
-    logs.configure(level="warning")
+    logs.configure(fmt="text", level="warning")
 
     async def wait(oms: AsyncOMSClient) -> Operation:
         async with anyio.create_task_group() as group:
