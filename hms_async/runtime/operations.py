@@ -1,10 +1,11 @@
 """Working off acts on many tasks, step by step, whoever began them.
 
-Everything that must survive is in Redis: where the search is, what has been done, and which tasks are
-being acted on right now. A lease with a growing number sees to it that one process at a time works on
-an operation; when that one dies, another goes on from what is written. Each act is a checked transition,
-so to do it again does nothing. The counts hold except for the one step that was under way when a process
-died: of its tasks those that are no longer meant count as done, by whomever.
+Everything that must survive is in Redis: where the search is, what has been done, and which tasks
+are being acted on right now. A lease with a growing number sees to it that one process at a time
+works on an operation; when that one dies, another goes on from what is written. Each act is a
+checked transition, so to do it again does nothing. The counts hold except for the one step that
+was under way when a process died: of its tasks those that are no longer meant count as done, by
+whomever.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,8 +1,8 @@
 """Taking a queue away, as an operation that can be gone on with at any step.
 
-By force: the queue takes no more tasks and is paused, what no worker holds is cancelled, and workers
-are asked to cancel the rest. Then, or at once without force, one script looks whether anything is open
-and closes the queue. Only then its keys are cleared, a bounded part at a time.
+By force: the queue takes no more tasks and is paused, what no worker holds is cancelled, and
+workers are asked to cancel the rest. Then, or at once without force, one script looks whether
+anything is open and closes the queue. Only then its keys are cleared, a bounded part at a time.
 """
 
 import msgspec
