@@ -13,7 +13,10 @@ from hms_async.domain.queue import Queue, QueueStats
 from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.task import Enqueued, NewTask, TaskPage, TaskRecord, TaskState
 from hms_async.errors import (
+    AccessError,
+    AddressInUse,
     AlreadySettled,
+    CallSuperseded,
     CancelRequested,
     CaseNotFound,
     ClientClosed,
@@ -22,6 +25,7 @@ from hms_async.errors import (
     EnqueueManyError,
     EnqueueUnknown,
     EnvelopeInvalid,
+    Forbidden,
     HandlerInvalid,
     HMSError,
     IdInUse,
@@ -29,11 +33,19 @@ from hms_async.errors import (
     InstantInvalid,
     LeaseLost,
     NameInvalid,
+    OperationEnded,
+    OperationNotFound,
+    OperationTimeout,
     PayloadInvalid,
     PayloadTooLarge,
+    QueueClosing,
     QueueFull,
+    QueueNotEmpty,
     QueueNotFound,
+    RateLimited,
     ReceiverFailed,
+    RequestInvalid,
+    RequestTooLarge,
     ResultInvalid,
     ResultTimeout,
     SignatureInvalid,
@@ -46,17 +58,23 @@ from hms_async.errors import (
     TaskFailed,
     TaskInProgress,
     TaskNotFound,
+    TokenInvalid,
+    TokenNotFound,
     TooFewReplicas,
+    TooManyOperations,
+    Unauthenticated,
     WrongEventLoop,
     WrongState,
 )
 
 if TYPE_CHECKING:
     from hms_async.client import AsyncOMSClient
+    from hms_async.domain.access import Role
     from hms_async.domain.audit import Actor, AuditEntry, AuditPage
     from hms_async.domain.case import Case, CaseSummary
     from hms_async.domain.forecast import Forecast
     from hms_async.domain.incident import Incident
+    from hms_async.domain.token import Token
     from hms_async.runtime.actions import Escalation
     from hms_async.runtime.handlers import handler
     from hms_async.runtime.promises import Promise
@@ -66,12 +84,15 @@ if TYPE_CHECKING:
     from hms_async.worker import AsyncWorker
 
 __all__ = [
+    "AccessError",
     "Actor",
+    "AddressInUse",
     "AlreadySettled",
     "AsyncOMSClient",
     "AsyncWorker",
     "AuditEntry",
     "AuditPage",
+    "CallSuperseded",
     "CancelRequested",
     "Case",
     "CaseNotFound",
@@ -85,6 +106,7 @@ __all__ = [
     "EnvelopeInvalid",
     "Escalation",
     "Event",
+    "Forbidden",
     "Forecast",
     "HMSError",
     "HandlerInvalid",
@@ -96,17 +118,26 @@ __all__ = [
     "LeaseLost",
     "NameInvalid",
     "NewTask",
+    "OperationEnded",
+    "OperationNotFound",
+    "OperationTimeout",
     "PayloadInvalid",
     "PayloadTooLarge",
     "Promise",
     "Queue",
+    "QueueClosing",
     "QueueFull",
+    "QueueNotEmpty",
     "QueueNotFound",
     "QueueStats",
+    "RateLimited",
     "ReceiverFailed",
+    "RequestInvalid",
+    "RequestTooLarge",
     "ResultInvalid",
     "ResultTimeout",
     "RetryPolicy",
+    "Role",
     "SignatureInvalid",
     "StoreError",
     "StoreFull",
@@ -122,7 +153,12 @@ __all__ = [
     "TaskPage",
     "TaskRecord",
     "TaskState",
+    "Token",
+    "TokenInvalid",
+    "TokenNotFound",
     "TooFewReplicas",
+    "TooManyOperations",
+    "Unauthenticated",
     "WrongEventLoop",
     "WrongState",
     "handler",
@@ -143,8 +179,10 @@ _HOMES = {
     "Forecast": "hms_async.domain.forecast",
     "Incident": "hms_async.domain.incident",
     "Promise": "hms_async.runtime.promises",
+    "Role": "hms_async.domain.access",
     "Supervisor": "hms_async.supervisor",
     "Task": "hms_async.runtime.task",
+    "Token": "hms_async.domain.token",
     "handler": "hms_async.runtime.handlers",
     "verify_webhook": "hms_async.runtime.webhook",
 }

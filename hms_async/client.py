@@ -1,6 +1,6 @@
 """The client: queues, tasks in, and everything one may ask about them."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +24,7 @@ from hms_async.domain.queue import (
 from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.sla import Late
 from hms_async.domain.task import Enqueued, NewTask, TaskPage, TaskRecord, TaskState
+from hms_async.domain.worker import WorkerCard
 from hms_async.errors import (
     CaseNotFound,
     ClientClosed,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from hms_async.domain.operation import Operation
     from hms_async.runtime.bulk import Operations
     from hms_async.runtime.promises import Promises
+    from hms_async.runtime.tokens import Tokens
 
 _LARGEST_PAGE = 500
 
@@ -286,6 +288,17 @@ class AsyncOMSClient:
             TooManyOperations: If so many are open that no more may be.
         """
         return await self.operations.remove(queue, force=force, reason=reason, by=by)
+
+    @property
+    def tokens(self) -> "Tokens":
+        """The access tokens of the REST API: make them, list them, take them back."""
+        from hms_async.runtime.tokens import Tokens  # noqa: PLC0415  # not every client asks
+
+        return Tokens(self._store, self._acting)
+
+    async def workers(self) -> list[WorkerCard]:
+        """Return the workers that were heard of lately, those over REST too, the latest first."""
+        return await self._store.workers()
 
     async def pause(
         self,
@@ -550,7 +563,13 @@ class AsyncOMSClient:
         word = await self._store.bump(*await self._find(task_id), by=self._acting(by, reason))
         self._answer(task_id, "ok" if word == "already" else word, "bumped")
 
-    async def case(self, correlation_id: str, *, limit: int = 500) -> Case:
+    async def case(
+        self,
+        correlation_id: str,
+        *,
+        limit: int = 500,
+        sees: Callable[[str], bool] = lambda _: True,
+    ) -> Case:
         """Return a case: the tasks of one correlation id across all queues, and how it stands.
 
         Tasks are in it as long as they are stored, the latest 2,000 at most.
@@ -558,6 +577,7 @@ class AsyncOMSClient:
         Args:
             correlation_id: The case.
             limit: How many of its tasks at most, up to 2,000; the latest ones.
+            sees: Whether tasks of a queue are to be seen.
 
         Raises:
             CaseNotFound: If no task of it is stored.
@@ -565,7 +585,7 @@ class AsyncOMSClient:
         """
         if check_count(limit, name="limit") > MOST_TASKS:
             raise ConfigInvalid(f"limit={limit} is over {MOST_TASKS}: a case has no more")
-        case = await read_case(self._store, correlation_id, limit)
+        case = await read_case(self._store, correlation_id, limit, sees)
         if case is None:
             raise CaseNotFound(correlation_id)
         return case

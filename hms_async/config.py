@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 
 from hms_async.domain.queue import check_name
+from hms_async.domain.redaction import Redactor
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 
@@ -21,3 +22,13 @@ def namespace(given: str, environ: Mapping[str, str] = os.environ) -> str:
     """
     chosen = given or environ.get("HMS_NAMESPACE", "")
     return check_name(chosen, what="namespace") if chosen else ""
+
+
+def redactor(environ: Mapping[str, str] = os.environ) -> Redactor:
+    """Return what leaves out secrets; `HMS_REDACT` adds names to its own, `tax_id,passport`.
+
+    Raises:
+        ConfigInvalid: If one of them is no name.
+    """
+    names = (name.strip() for name in environ.get("HMS_REDACT", "").split(","))
+    return Redactor(tuple(name for name in names if name))

@@ -12,6 +12,7 @@ HMSError
 ├── EnvelopeInvalid (ValueError)     a stored task body that this version cannot read
 ├── ClientClosed (RuntimeError)      used outside its `async with`
 ├── WrongEventLoop (RuntimeError)    used from another event loop than the one that opened it
+├── CallSuperseded                   .incarnation .lane .seq: a later call of that lane was made
 ├── QueueNotFound (LookupError)      .queue
 ├── IncidentNotFound (LookupError)   .queue .kind: none of this kind is open
 ├── CaseNotFound (LookupError)       .correlation_id: no task of it is stored
@@ -23,6 +24,15 @@ HMSError
 ├── OperationEnded                   .operation_id .state: it cannot be stopped any more
 ├── TooManyOperations                so many are open that no more can be begun
 ├── EnqueueManyError                 .results, one per item
+├── RequestInvalid (ValueError)      .path: a request to the API that cannot be read
+│   └── RequestTooLarge              more bytes than are taken at once
+├── AddressInUse (OSError)           nobody can listen there: somebody does, or it is not ours
+├── AccessError
+│   ├── Unauthenticated              no token where one is needed
+│   │   └── TokenInvalid             unknown, revoked or expired
+│   ├── Forbidden                    .permission .queue: the token is not for that
+│   └── RateLimited                  .after_s: more calls than the token may make
+├── TokenNotFound (LookupError)      .token_id
 ├── SignatureInvalid (ValueError)    a webhook that is not to be believed; the text says why
 ├── ReceiverFailed                   .retryable .after_s: a webhook or a notice was not taken
 ├── TaskError                        .task_id
@@ -128,6 +138,27 @@ class WrongEventLoop(HMSError, RuntimeError):
     """The client is used from another event loop than the one that opened it."""
 
     code = "HMS-E015"
+
+
+class CallSuperseded(HMSError):
+    """A numbered call came after a later one of its lane, or after its own repetition.
+
+    Attributes:
+        incarnation: The caller's process.
+        lane: Its lane.
+        seq: The call's number.
+    """
+
+    code = "HMS-E018"
+
+    def __init__(self, incarnation: str, lane: int, seq: int) -> None:
+        super().__init__(
+            f"call {seq} of lane {lane} is superseded: {incarnation} has made it again, or a later "
+            "one; a lane carries one call at a time, with growing numbers"
+        )
+        self.incarnation = incarnation
+        self.lane = lane
+        self.seq = seq
 
 
 class QueueNotFound(HMSError, LookupError):
@@ -498,3 +529,94 @@ class SignatureInvalid(HMSError, ValueError):
     """A webhook is unsigned, too old, or not what its sender signed; answer 401 and drop it."""
 
     code = "HMS-E051"
+
+
+class RequestInvalid(HMSError, ValueError):
+    """A request to the API cannot be read: no JSON, a field missing, unknown or of another type.
+
+    Attributes:
+        message: What is wrong.
+        path: Where, such as `$.tasks[3].delay`; `$` is the body itself.
+    """
+
+    code = "HMS-E080"
+
+    def __init__(self, message: str, *, path: str = "$") -> None:
+        super().__init__(f"{path}: {message}")
+        self.message = message
+        self.path = path
+
+
+class RequestTooLarge(RequestInvalid):
+    """A request to the API has more bytes than are taken at once."""
+
+    code = "HMS-E081"
+
+
+class AddressInUse(HMSError, OSError):
+    """Nobody can listen at an address: somebody does, or it is none of this machine's."""
+
+    code = "HMS-E082"
+
+
+class AccessError(HMSError):
+    """Whoever asks is not let in, not for that, or not now."""
+
+    code = "HMS-E070"
+
+
+class Unauthenticated(AccessError):
+    """No token came with a call that needs one; over HTTP the answer is 401."""
+
+    code = "HMS-E071"
+
+
+class TokenInvalid(Unauthenticated):
+    """A token is unknown, was revoked, or has expired; over HTTP the answer is 401."""
+
+    code = "HMS-E072"
+
+
+class Forbidden(AccessError):
+    """Whoever asks may not do that; over HTTP the answer is 403.
+
+    Attributes:
+        permission: What they would need.
+        queue: For which queue; `*` for all of them, `None` for any.
+    """
+
+    code = "HMS-E073"
+
+    def __init__(self, name: str, permission: str, queue: str | None = None) -> None:
+        where = "" if queue is None else f" for {'every queue' if queue == '*' else queue}"
+        super().__init__(f'{name} lacks the permission "{permission}"{where}')
+        self.permission = permission
+        self.queue = queue
+
+
+class RateLimited(AccessError):
+    """A token makes more calls than it may; over HTTP the answer is 429.
+
+    Attributes:
+        after_s: In how many seconds the next call is let through.
+    """
+
+    code = "HMS-E074"
+
+    def __init__(self, name: str, rate: int, after_s: float) -> None:
+        super().__init__(f"{name} may make {rate} calls a second: try again in {after_s:.3f} s")
+        self.after_s = after_s
+
+
+class TokenNotFound(HMSError, LookupError):
+    """No token of that id is stored: it never was, or it was revoked.
+
+    Attributes:
+        token_id: The id that was asked for.
+    """
+
+    code = "HMS-E075"
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(f"no token {token_id}: it was never made, or was revoked already")
+        self.token_id = token_id

@@ -48,6 +48,9 @@ _FAREWELL_S = 0.5
 _LEAVE_S = 0.5
 _BEAT_S = 2.0  # what a beat may take at least, however short the lease
 
+Beside = Callable[[Store], AbstractAsyncContextManager[None]]
+"""What else lives in the process, from before the first task until after the last."""
+
 
 class _Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What a running worker consists of; `docs/architecture.md` says who does what."""
@@ -116,6 +119,7 @@ class AsyncWorker:
         self.shutdown_timeout_s = to_ms(shutdown_timeout, name="shutdown_timeout") / 1_000
         self.loop_stall_limit_s = to_ms(loop_stall_limit, name="loop_stall_limit") / 1_000
         self.handed_back = 0
+        self.beside: Beside = _nothing_beside  # `hms dev` serves its API there
         self._lifespan = lifespan or _no_resources
         self._stop: Stop | None = None
 
@@ -204,6 +208,7 @@ class AsyncWorker:
         with CancelScope() as scope:
             async with (
                 Store(self.url, namespace=self.namespace) as store,
+                self.beside(store),
                 self._lifespan() as resources,
             ):
                 try:
@@ -344,6 +349,11 @@ def _give_up(error: StoreError) -> int:
 @asynccontextmanager
 async def _no_resources() -> AsyncGenerator[None]:
     yield None
+
+
+@asynccontextmanager
+async def _nothing_beside(_: Store) -> AsyncGenerator[None]:
+    yield
 
 
 def _bind(

@@ -65,6 +65,11 @@ def note(word: Word, task: Task[Any]) -> None:
         claimed_ms=attempt._server_ms,  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         payload=task.payload,
     )
+    write(line)
+
+
+def write(line: Line) -> None:
+    """Add a line, and return when it is on the disk."""
     file = _opened(os.environ[VARIABLE])
     os.write(file, msgspec.json.encode(line) + b"\n")
     os.fsync(file)

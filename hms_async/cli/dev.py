@@ -3,7 +3,8 @@
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
@@ -12,16 +13,17 @@ import anyio
 import click
 
 from hms_async import config
-from hms_async.cli import act, banner, options, show
+from hms_async.cli import act, api, banner, options, show
 from hms_async.cli.errors import CONFLICT, Failure
 from hms_async.cli.plan import worker_for
 from hms_async.cli.run import introduce, survey
 from hms_async.cli.session import reachable
-from hms_async.errors import QueueNotFound, StoreError
+from hms_async.errors import AddressInUse, QueueNotFound, StoreError
 from hms_async.storage import embedded
 from hms_async.storage.connect import is_memory, redact
 from hms_async.storage.embedded import Chosen
 from hms_async.storage.keys import Keys
+from hms_async.storage.store import Store
 from hms_async.supervisor import Supervisor
 from hms_async.telemetry import logs
 from hms_async.worker import AsyncWorker
@@ -144,8 +146,23 @@ def _try(url: str, names: list[str]) -> None:
     )
 
 
+@asynccontextmanager
+async def _serving(store: Store) -> AsyncGenerator[None]:
+    """Serve the API while inside, where that is installed and its port is free."""
+    try:
+        serving = api.imported()
+        address = serving.Address(serving.Bind.parse(api.DEFAULT_BIND))
+        listening = address.bind.listen()
+    except (Failure, AddressInUse) as error:
+        _address("API", f"not served here: {error}")
+        yield
+        return
+    async with serving.served(store, address, listening):
+        yield
+
+
 async def _watch(url: str, namespace: str) -> None:
-    async with reachable(url, namespace) as store:
+    async with reachable(url, namespace) as store, _serving(store):
         scene = await banner.look(store, await store.queue_names())
         _address("Act", act.watching(scene, every=True))
         if not is_memory(url):
@@ -156,6 +173,7 @@ async def _watch(url: str, namespace: str) -> None:
 
 def _work(worker: AsyncWorker, leave: Callable[[int], object]) -> None:
     worker.supervise = worker.supervise_all = True
+    worker.beside = _serving
     try:
         scene = survey(worker)
     except Failure as error:

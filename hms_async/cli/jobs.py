@@ -8,7 +8,8 @@ from typing import Any
 import click
 import msgspec
 
-from hms_async.cli import options, records, show
+from hms_async.api import documents
+from hms_async.cli import options, show, watching
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
 from hms_async.domain.duration import Duration
@@ -20,6 +21,11 @@ from hms_async.domain.task import Enqueued, TaskPage, TaskRecord, TaskState
 @click.group(cls=options.Group)
 def job() -> None:
     """Put tasks in, look at them, and act on one."""
+
+
+job.add_command(watching.wait)
+job.add_command(watching.watch)
+_why = click.option("--reason", default="", help="Why, for the audit.")
 
 
 @job.command()
@@ -147,7 +153,7 @@ def show_(*, task_id: str, url: str | None, namespace: str, output: options.Outp
 
     task = ask(url, namespace, work)
     if output == "json":
-        show.json("job.show", task=records.task(task))
+        show.json("job.show", task=documents.Task.of(task))
     else:
         show.pairs((name, value) for name, value in _lines(task) if value != show.NONE)
 
@@ -222,7 +228,7 @@ def ls(
 
     page = ask(url, namespace, work)
     if output == "json":
-        tasks = [records.task(task) for task in page.tasks]
+        tasks = [documents.Task.of(task) for task in page.tasks]
         show.json("job.list", queue=queue, state=state, tasks=tasks, cursor=page.cursor)
         return
     if page.tasks:
@@ -258,12 +264,13 @@ def _what(task: TaskRecord) -> str:
 
 @job.command()
 @click.argument("task_id", metavar="ID")
+@_why
 @options.store
-def cancel(*, task_id: str, url: str | None, namespace: str) -> None:
+def cancel(*, task_id: str, reason: str, url: str | None, namespace: str) -> None:
     """Cancel a task; one that a worker holds is cancelled there within about a second."""
 
     async def work(oms: AsyncOMSClient) -> bool:
-        return await oms.cancel(task_id)
+        return await oms.cancel(task_id, reason=reason)
 
     if ask(url, namespace, work):
         show.say(f"task {task_id} is cancelled")
@@ -274,12 +281,29 @@ def cancel(*, task_id: str, url: str | None, namespace: str) -> None:
 @job.command()
 @click.argument("task_id", metavar="ID")
 @click.option("--reset-clock", is_flag=True, help="Start its SLA clock anew.")
+@_why
 @options.store
-def requeue(*, task_id: str, reset_clock: bool, url: str | None, namespace: str) -> None:
+def requeue(
+    *, task_id: str, reset_clock: bool, reason: str, url: str | None, namespace: str
+) -> None:
     """Bring back a task that failed, was cancelled or expired; its attempts restart."""
 
     async def work(oms: AsyncOMSClient) -> None:
-        await oms.requeue(task_id, reset_clock=reset_clock)
+        await oms.requeue(task_id, reset_clock=reset_clock, reason=reason)
 
     ask(url, namespace, work)
     show.say(f"task {task_id} waits again")
+
+
+@job.command()
+@click.argument("task_id", metavar="ID")
+@_why
+@options.store
+def bump(*, task_id: str, reason: str, url: str | None, namespace: str) -> None:
+    """Let a waiting task go before the others."""
+
+    async def work(oms: AsyncOMSClient) -> None:
+        await oms.bump(task_id, reason=reason)
+
+    ask(url, namespace, work)
+    show.say(f"task {task_id} goes before the others")

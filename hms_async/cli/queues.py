@@ -1,17 +1,16 @@
-"""`hms queue`: create queues, look at them, pause and resume them."""
+"""`hms queue`: create and change queues, look at them, pause and resume them."""
 
 from contextlib import suppress
 from typing import Any
 
 import click
+import msgspec
 
-from hms_async.cli import options, records, show
+from hms_async.api import documents
+from hms_async.cli import operations, options, settings, show
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
-from hms_async.domain.duration import Duration
-from hms_async.domain.queue import MEBIBYTE, Queue, QueueStats
-from hms_async.domain.retry import RetryPolicy
-from hms_async.domain.sla import LATE
+from hms_async.domain.queue import Queue, QueueStats
 from hms_async.domain.task import TaskPage, TaskState
 from hms_async.errors import QueueNotFound
 
@@ -20,58 +19,25 @@ Row = tuple[Queue, QueueStats]
 
 @click.group(cls=options.Group)
 def queue() -> None:
-    """Create queues, look at them, pause and resume them."""
+    """Create and change queues, look at them, pause and resume them."""
+
+
+queue.add_command(operations.purge)
+queue.add_command(operations.rm)
 
 
 @queue.command()
 @click.argument("name")
-@click.option("--sla", type=options.duration, help="The promise: how long a task may take.")
-@click.option(
-    "--ladder",
-    multiple=True,
-    metavar="RUNG",
-    help='When to speak up and what to do, one option a rung: "80% warn,bump", "100%+15m page".',
-)
-@click.option(
-    "--late",
-    type=click.Choice(sorted(LATE)),
-    default="after_others",
-    show_default=True,
-    help="What becomes of a task that is past due and has not begun.",
-)
-@click.option("--pause-stops-clock", is_flag=True, help="Promises stand still in a pause.")
-@click.option("--max-wait", type=options.duration, help="A task that waits for longer fails.")
-@click.option("--run-timeout", type=options.duration, help="An attempt that runs longer fails.")
-@click.option("--webhook", metavar="URL", help="Hears of incidents, as signed JSON.")
-@click.option("--webhook-secret", metavar="SECRET", help="What it is signed with.")
-@click.option("--notify", multiple=True, metavar="URL", help="A pager, chat or mailbox (apprise).")
-@click.option("--max-attempts", type=int, default=5, show_default=True, help="The first included.")
-@click.option("--retry-base", type=options.duration, default="1s", show_default=True)
-@click.option("--retry-cap", type=options.duration, default="5m", show_default=True)
-@click.option(
-    "--lease",
-    type=options.duration,
-    default="30s",
-    show_default=True,
-    help="How long a worker may be silent before its tasks are rescued.",
-)
-@click.option("--max-crashes", type=int, default=3, show_default=True)
-@click.option("--max-depth", type=int, help="How many tasks may wait; any number if not given.")
-@click.option("--max-payload-bytes", type=int, default=MEBIBYTE, show_default=True)
-@click.option("--idempotency-window", type=options.duration, default="24h", show_default=True)
+@settings.new
 @options.store
 @options.output
 def create(
     *,
     name: str,
-    ladder: tuple[str, ...],
-    max_attempts: int,
-    retry_base: Duration,
-    retry_cap: Duration,
     url: str | None,
     namespace: str,
     output: options.Output,
-    **settings: Any,
+    **given: Any,
 ) -> None:
     """Create a queue, or give an existing one these settings.
 
@@ -83,50 +49,61 @@ def create(
             before = await oms.get_queue(name)
         except QueueNotFound:
             before = None
-        retry = RetryPolicy(max_attempts=max_attempts, base=retry_base, cap=retry_cap)
-        return before, await oms.create_queue(name, ladder=ladder or None, retry=retry, **settings)
+        return before, await oms.create_queue(name, **settings.asked(given))
 
     before, after = ask(url, namespace, work)
     if before is None:
         show.say(f"queue {name} created, {_promise(after)}")
-    elif changes := _changes(before, after):
+    elif changes := settings.differences(before.settings, after.settings):
         show.say(f"queue {name} changed: {'; '.join(changes)}")
     else:
         show.say(f"queue {name} is there already, {_promise(after)}")
     if output == "json":
-        show.json("queue.create", queue=records.queue(after), created=before is None)
+        show.json("queue.create", queue=documents.Queue.of(after), created=before is None)
 
 
 def _promise(one: Queue) -> str:
     return f"promise {show.span(one.settings.sla_ms)}" if one.settings.sla_ms else "no promise"
 
 
-def _changes(before: Queue, after: Queue) -> list[str]:
-    old, new = dict(_settings(before)), dict(_settings(after))
-    return [f"{name} {old[name]} -> {value}" for name, value in new.items() if value != old[name]]
+@queue.command("set")
+@click.argument("name")
+@settings.changes
+@click.option("--reason", default="", help="Why, for the audit.")
+@options.store
+@options.output
+def set_(
+    *,
+    name: str,
+    reason: str,
+    url: str | None,
+    namespace: str,
+    output: options.Output,
+    **given: Any,
+) -> None:
+    """Change some settings of a queue and keep the others.
 
+    Open tasks keep the promise that they came with; the ladder is always the current one.
 
-def _settings(one: Queue) -> list[tuple[str, str]]:
-    settings = one.settings
-    return [
-        ("promise", "none" if settings.sla_ms is None else show.span(settings.sla_ms)),
-        ("ladder", "; ".join(map(str, settings.ladder)) or "none"),
-        ("late", settings.late.replace("_", " ")),
-        ("clock in a pause", "stands still" if settings.pause_stops_clock else "runs on"),
-        ("max wait", show.span(settings.max_wait_ms)),
-        ("run time-out", show.span(settings.run_timeout_ms)),
-        ("receivers", ", ".join(settings.receivers.words()) or "none"),
-        ("lease", show.span(settings.lease_ms)),
-        ("attempts", str(settings.retry.max_attempts)),
-        ("retry base", show.span(settings.retry.base_ms)),
-        ("retry cap", show.span(settings.retry.cap_ms)),
-        ("crashes", str(settings.max_crashes)),
-        ("max depth", str(settings.max_depth or "none")),
-        ("max payload", f"{settings.max_payload_bytes} bytes"),
-        ("idempotency", show.span(settings.window_ms)),
-        ("keep done", f"{show.span(settings.keep_done_ms)}, {settings.keep_done_max}"),
-        ("keep failed", f"{show.span(settings.keep_failed_ms)}, {settings.keep_failed_max}"),
-    ]
+    \b
+        hms queue set kyc --sla 1h --max-depth none
+    """  # noqa: D301  # click keeps lines after a real \b
+    changes = settings.given(given)
+    if not changes:
+        raise click.UsageError("say what to change, such as --sla 1h")
+
+    async def work(oms: AsyncOMSClient) -> tuple[Queue, Queue]:
+        before = await oms.get_queue(name)
+        wanted = settings.changed(before.settings, changes)
+        return before, await oms.create_queue(name, **wanted, reason=reason)
+
+    before, after = ask(url, namespace, work)
+    if told := settings.differences(before.settings, after.settings):
+        show.say(f"queue {name} changed: {'; '.join(told)}")
+    else:
+        show.say(f"queue {name} is so already")
+    if output == "json":
+        show.json("queue.set", queue=documents.Queue.of(after))
 
 
 async def _row(oms: AsyncOMSClient, name: str) -> Row:
@@ -148,8 +125,11 @@ def ls(*, url: str | None, namespace: str, output: options.Output) -> None:
 
     rows = ask(url, namespace, work)
     if output == "json":
-        documents = [records.queue(one) | {"stats": records.stats(stats)} for one, stats in rows]
-        show.json("queue.list", queues=documents)
+        listed = [
+            msgspec.structs.asdict(documents.Queue.of(one)) | {"stats": documents.Stats.of(stats)}
+            for one, stats in rows
+        ]
+        show.json("queue.list", queues=listed)
     elif rows:
         show.table(
             ["QUEUE", "PROMISE", "LEASE", "ATTEMPTS", "OPEN", "STATE"],
@@ -187,14 +167,14 @@ def show_(*, name: str, url: str | None, namespace: str, output: options.Output)
 
     one, stats = ask(url, namespace, work)
     if output == "json":
-        show.json("queue.show", queue=records.queue(one), stats=records.stats(stats))
+        show.json("queue.show", queue=documents.Queue.of(one), stats=documents.Stats.of(stats))
         return
     counts = [(state.replace("_", " "), getattr(stats, state)) for state in TaskState]
     show.pairs(
         [
             ("queue", one.name),
             ("state", _state(one)),
-            *_settings(one),
+            *settings.lines(one.settings),
             ("settings", f"version {one.version}"),
             *counts,
             ("oldest", show.moment(stats.oldest_arrived_ms, stats.now_ms)),
@@ -218,7 +198,7 @@ def peek(
 
     tasks = ask(url, namespace, work).tasks
     if output == "json":
-        show.json("queue.peek", queue=name, tasks=[records.task(one) for one in tasks])
+        show.json("queue.peek", queue=name, tasks=[documents.Task.of(one) for one in tasks])
     elif tasks:
         show.table(
             ["ID", "CORRELATION", "PRIORITY", "ARRIVED", "DUE", "PAYLOAD"],
@@ -254,12 +234,13 @@ def pause(*, name: str, reason: str, url: str | None, namespace: str) -> None:
 
 @queue.command()
 @click.argument("name")
+@click.option("--reason", default="", help="Why, for the audit.")
 @options.store
-def resume(*, name: str, url: str | None, namespace: str) -> None:
+def resume(*, name: str, reason: str, url: str | None, namespace: str) -> None:
     """Let workers take a paused queue's tasks again."""
 
     async def work(oms: AsyncOMSClient) -> bool:
-        return await oms.resume(name)
+        return await oms.resume(name, reason=reason)
 
     changed = ask(url, namespace, work)
     show.say(f"queue {name} {'goes on' if changed else 'was not paused'}")

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from hms_async.cli import options, records, show
+from hms_async.api import documents
+from hms_async.cli import options, show
 from hms_async.cli.errors import Failure
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
@@ -54,7 +55,7 @@ def ls(
 
 def _list_queues(found: list[Promise], output: options.Output) -> None:
     if output == "json":
-        show.json("sla.list", queues=[records.promise(one) for one in found])
+        show.json("sla.list", queues=[documents.Promise.of(one) for one in found])
     elif found:
         show.table(
             ["QUEUE", "CLOCK", "PROMISE", "OPEN", "AT RISK", "LATE", "FORECAST", "KEPT",
@@ -112,7 +113,7 @@ def _list_tasks(
 
     tasks = ask(url, namespace, work)
     if output == "json":
-        show.json("sla.at_risk", tasks=[records.task(one) for one in tasks])
+        show.json("sla.at_risk", tasks=[documents.Task.of(one) for one in tasks])
     elif tasks:
         show.table(
             ["ID", "QUEUE", "CORRELATION", "STATE", "ARRIVED", "DUE", "WORKER"],

@@ -2,7 +2,8 @@
 
 import click
 
-from hms_async.cli import options, records, show
+from hms_async.api import documents
+from hms_async.cli import options, show
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
 from hms_async.domain.queue import QueueStats
@@ -24,7 +25,7 @@ def stats(
 
     found = ask(url, namespace, work)
     if output == "json":
-        show.json("stats", queues=[records.stats(one) for one in found])
+        show.json("stats", queues=[documents.Stats.of(one) for one in found])
     elif found:
         show.table(
             ["QUEUE", "PROMISE", "WAITING", "RUNNING", "SCHED", "RETRY", "DONE", "FAILED",

@@ -74,4 +74,4 @@ class HandedBack(msgspec.Struct, frozen=True):
 
 Outcome = Completed | Failed | RetryAsked | HandedBack
 
-Word = Literal["done", "fail", "retry", "release"]
+Word = Literal["done", "fail", "retry", "error", "release"]

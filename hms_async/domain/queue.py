@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal, cast
+from datetime import timedelta
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -134,6 +135,30 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
             keep_failed_max=check_count(keep_failed_max, name="keep_failed_max"),
         )
 
+    def arguments(self) -> dict[str, Any]:
+        """Return what `create` makes these settings of, so that some of it can be changed."""
+        return {
+            "sla": _duration(self.sla_ms),
+            "ladder": [str(rung) for rung in self.ladder],
+            "late": self.late,
+            "pause_stops_clock": self.pause_stops_clock,
+            "max_wait": _duration(self.max_wait_ms),
+            "run_timeout": _duration(self.run_timeout_ms),
+            "webhook": self.receivers.webhook or None,
+            "webhook_secret": self.receivers.secret or None,
+            "notify": self.receivers.notify,
+            "retry": self.retry,
+            "lease": _duration(self.lease_ms),
+            "max_crashes": self.max_crashes,
+            "max_depth": self.max_depth,
+            "max_payload_bytes": self.max_payload_bytes,
+            "idempotency_window": _duration(self.window_ms),
+            "keep_done": _duration(self.keep_done_ms),
+            "keep_done_max": self.keep_done_max,
+            "keep_failed": _duration(self.keep_failed_ms),
+            "keep_failed_max": self.keep_failed_max,
+        }
+
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """A queue as it is stored.
@@ -219,6 +244,10 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
 
     def _total(self, *names: str) -> int:
         return sum(self.totals.get(name, 0) for name in names)
+
+
+def _duration(ms: int | None) -> timedelta | None:
+    return None if ms is None else timedelta(milliseconds=ms)
 
 
 def _optional_ms(value: Duration | None, name: str) -> int | None:

@@ -19,13 +19,15 @@ class Settlement(msgspec.Struct, frozen=True):
     Attributes:
         word: What happens to the task.
         delay_ms: For `retry`: how long until the next attempt.
+        jitter: For `error`, which leaves the delay to the store: a uniform draw from [0, 1).
         result: For `done`: the result as JSON.
         about: For `done`: what its event says, as JSON, or nothing.
-        fault: For `fail` and `retry`: why.
+        fault: For `fail`, `retry` and `error`: why.
     """
 
     word: Word
     delay_ms: int = 0
+    jitter: float = 0.0
     result: bytes = b""
     about: bytes = b""
     fault: Fault | None = None
@@ -42,6 +44,22 @@ def decide(
         policy: The queue's retry policy.
         jitter: A uniform draw from [0, 1).
     """
+    settlement = decide_unknowing(outcome, jitter=jitter)
+    if settlement.word != "error":
+        return settlement
+    wait_ms = policy.delay_ms(attempts_used, jitter)
+    return Settlement("retry", wait_ms, fault=settlement.fault)
+
+
+def decide_unknowing(outcome: Outcome, *, jitter: float) -> Settlement:
+    """Return what an outcome leads to, for one who knows neither the attempt nor its queue.
+
+    Where that depends on them the word is `error`, and the store decides by the queue's policy.
+
+    Args:
+        outcome: What the attempt came to.
+        jitter: A uniform draw from [0, 1).
+    """
     match outcome:
         case Completed(result, about):
             return Settlement("done", result=result, about=about)
@@ -50,9 +68,10 @@ def decide(
         case Failed(fault, retryable=False):
             return Settlement("fail", fault=fault)
         case Failed(fault):
-            return Settlement("retry", policy.delay_ms(attempts_used, jitter), fault=fault)
+            return Settlement("error", jitter=jitter, fault=fault)
+        case RetryAsked(None):
+            return Settlement("error", jitter=jitter, fault=_ASKED)
         case RetryAsked(delay_ms):
-            wait_ms = policy.delay_ms(attempts_used, jitter) if delay_ms is None else delay_ms
-            return Settlement("retry", wait_ms, fault=_ASKED)
+            return Settlement("retry", delay_ms or 0, fault=_ASKED)
         case _:
             assert_never(outcome)

@@ -157,6 +157,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         handoff: What its handler left to a workflow, when it said so.
         attempts: The last ten attempts that failed.
         raw: The body as stored, when it cannot be read.
+        hidden: Which of these are left out, because whoever looks may not see them: `payload`,
+            `result`, `raw`, `handoff.payload`.
     """
 
     id: str
@@ -183,6 +185,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     handoff: Handoff | None = None
     attempts: tuple[Attempt, ...] = ()
     raw: bytes | None = None
+    hidden: tuple[str, ...] = ()
 
     @property
     def arrived_at(self) -> datetime:

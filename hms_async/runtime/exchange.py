@@ -49,6 +49,8 @@ class Lane:
         head: Ask for the task that goes next, too.
 
     Attributes:
+        worker: For whom the next call is made, for people.
+        lease_ms: For how long the next call claims, instead of the queue's lease.
         busy: Whether a call is under way.
         ahead: What the last call claimed ahead: not to be started before the next is answered.
     """
@@ -66,7 +68,8 @@ class Lane:
         self.queue = queue
         self._head = head
         self._store = store
-        self._worker = worker
+        self.worker = worker
+        self.lease_ms: int | None = None
         self._incarnation = incarnation
         self._number = number
         self._seq = 0
@@ -148,13 +151,14 @@ class Lane:
         while True:
             reply = await self._store.exchange(
                 self.queue,
-                worker=self._worker,
+                worker=self.worker,
                 incarnation=self._incarnation,
                 lane=self._number,
                 seq=self._seq,
                 settles=settles,
                 want=want,
                 ahead=ahead,
+                lease_ms=self.lease_ms,
                 suspects=suspects,
                 at_bell_s=at_bell_s,
                 head=self._head,
@@ -208,7 +212,19 @@ def settlement_of(attempt: Attempt, policy: RetryPolicy) -> Settlement:
 
 
 def to_settle(attempt: Attempt, settlement: Settlement) -> Settle:
+    """Return an attempt's settlement as it is sent."""
+    return to_send(attempt.claim.id, attempt.claim.token, settlement)
+
+
+def to_send(task_id: str, token: str, settlement: Settlement) -> Settle:
     """Return a settlement as it is sent."""
     body = settlement.result if settlement.fault is None else encode_fault(settlement.fault)
-    argument = settlement.delay_ms if settlement.word == "retry" else settlement.about
-    return Settle(attempt.claim.id, attempt.claim.token, settlement.word, argument, body)
+    argument: str | bytes | int | float = settlement.about
+    match settlement.word:
+        case "retry":
+            argument = settlement.delay_ms
+        case "error":
+            argument = settlement.jitter
+        case _:
+            pass
+    return Settle(task_id, token, settlement.word, argument, body)

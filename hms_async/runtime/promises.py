@@ -119,6 +119,10 @@ class Promises:
                 found.append(await self.status(name))
         return found
 
+    async def incidents(self, queue: str) -> list[Incident]:
+        """Return the last incident of each kind of a queue, those that are over included."""
+        return await watching.read_incidents(self._store, check_name(queue, what="queue name"))
+
     async def at_risk(self, queue: str, *, limit: int = 50) -> list[TaskRecord]:
         """Return open tasks past 80 % of their promise, the latest first.
 

@@ -13,6 +13,7 @@ import anyio
 from anyio import CancelScope
 
 from hms_async.errors import WrongEventLoop
+from hms_async.runtime.doorbell import Doorbell
 from hms_async.runtime.pop import Popper
 from hms_async.runtime.submit import Submitter
 from hms_async.storage.store import Store
@@ -34,7 +35,8 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._group = anyio.create_task_group()
         name = f"{socket.gethostname()}-{os.getpid()}-client"
-        self.popper = Popper(store, name, self._group)
+        self._doorbell = Doorbell(store)
+        self.popper = Popper(store, name, self._group, self._doorbell)
         self._opened = asyncio.Event()
         self._closing = asyncio.Event()
         # The one task outside a task group; `close` waits for it.
@@ -71,6 +73,7 @@ class Session:
             async with self._group as group:
                 group.start_soon(self.submitter.run, name="client-submit")
                 group.start_soon(self.submitter.watch_time, name="client-time")
+                group.start_soon(self._doorbell.run, name="client-doorbell")
                 self._opened.set()
                 await self._closing.wait()
                 self._release()

@@ -111,34 +111,48 @@ class Attempt:
                 is failed with it then: another try would only do the work again, and fail again.
         """
         try:
-            data = self._encoded(result)
-            about = encode_about(_note_of(result), self._encoded_handoff(handoff))
+            outcome = completed(result, handoff, longest=self.max_result_bytes)
         except ResultInvalid as error:
-            self.record(Failed(Fault("ResultInvalid", str(error)), retryable=False))
+            self.record(refused(error))
             raise
-        self.record(Completed(data, about))
+        self.record(outcome)
         self.result = result
 
-    def _encoded(self, result: Any) -> bytes:
-        try:
-            data = encode_json(result)
-        except PayloadInvalid as error:
-            raise ResultInvalid(str(error)) from error
-        return self._checked(data, "the result", "return where it is")
 
-    def _encoded_handoff(self, handoff: Handoff | Mapping[str, Any] | None) -> bytes:
-        if handoff is None:
-            return b""
-        data = encode_handoff(read_handoff(handoff))
-        return self._checked(data, "the hand-off", "say in its payload where it is")
+def completed(
+    result: Any, handoff: Handoff | Mapping[str, Any] | None = None, *, longest: int | None = None
+) -> Completed:
+    """Return the outcome of a task that is done.
 
-    def _checked(self, data: bytes, what: str, advice: str) -> bytes:
-        if len(data) > self.max_result_bytes:
-            raise ResultInvalid(
-                f"{what} has {len(data)} bytes of JSON, the queue takes "
-                f"{self.max_result_bytes}: keep it elsewhere and {advice}"
-            )
-        return data
+    Args:
+        result: What it came to.
+        handoff: What is to go on with the case.
+        longest: Bytes that each of them may have; the store looks, too.
+
+    Raises:
+        ResultInvalid: If either is not JSON or too large, or the hand-off is none.
+    """
+    try:
+        data = encode_json(result)
+    except PayloadInvalid as error:
+        raise ResultInvalid(str(error)) from error
+    _check_size(data, longest, "the result", "return where it is")
+    left = b"" if handoff is None else encode_handoff(read_handoff(handoff))
+    _check_size(left, longest, "the hand-off", "say in its payload where it is")
+    return Completed(data, encode_about(_note_of(result), left))
+
+
+def refused(error: ResultInvalid) -> Failed:
+    """Return the outcome of a task whose result cannot be kept: it would fail again."""
+    return Failed(Fault("ResultInvalid", str(error)), retryable=False)
+
+
+def _check_size(data: bytes, longest: int | None, what: str, advice: str) -> None:
+    if longest is not None and len(data) > longest:
+        raise ResultInvalid(
+            f"{what} has {len(data)} bytes of JSON, the queue takes "
+            f"{longest}: keep it elsewhere and {advice}"
+        )
 
 
 def _note_of(result: object) -> str:

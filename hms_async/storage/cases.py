@@ -1,5 +1,6 @@
 """Reading a case: the tasks of one correlation id, across queues."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hms_async.domain.case import Case, sum_up
@@ -14,13 +15,19 @@ MOST_TASKS = 2_000
 _AT_ONCE = 100  # bodies may be large
 
 
-async def read_case(server: Server, correlation_id: str, limit: int) -> Case | None:
+async def read_case(
+    server: Server,
+    correlation_id: str,
+    limit: int,
+    sees: Callable[[str], bool] = lambda _: True,
+) -> Case | None:
     """Return a case with its latest tasks; `None` when it has none that is stored.
 
     Args:
         server: Where the tasks are.
         correlation_id: The case.
         limit: How many tasks at most.
+        sees: Whether tasks of a queue are to be seen.
     """
     key = server.keys.case(correlation_id)
     try:
@@ -36,9 +43,9 @@ async def read_case(server: Server, correlation_id: str, limit: int) -> Case | N
                 pipe.hget(server.keys.run("", task_id), "queue")
             queues = await pipe.execute(raise_on_error=False)
         places = [
-            (queue.decode(errors="replace"), task_id)
+            (name, task_id)
             for queue, task_id in zip(queues, some, strict=True)
-            if isinstance(queue, bytes)
+            if isinstance(queue, bytes) and sees(name := queue.decode(errors="replace"))
         ]
         # An entry may have outlived its task, whose id another one has; long cases share keys.
         tasks += [

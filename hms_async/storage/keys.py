@@ -33,6 +33,7 @@ class Keys:
         self.operations = f"{self._operation}s"
         self.open_operations = f"{self._operation}s:open"
         self.operation_prefix = f"{self._operation}:"
+        self.tokens = f"{self._front}tokens"
 
     def _tag(self, queue: str) -> str:
         return f"{{{queue}}}" if self._cluster else queue
@@ -77,3 +78,7 @@ class Keys:
     def worker(self, worker_id: str) -> str:
         """A worker's card in the registry, a hash; nothing depends on it."""
         return f"{self._front}worker:{worker_id}"
+
+    def call(self, listener: str) -> str:
+        """Where one who listens to bells is called away from them, a list; empty at rest."""
+        return f"{self._front}worker:{listener}:bell"

@@ -39,3 +39,10 @@ def load(name: str) -> Script:
 
     text = _INCLUDE.sub(included, text)
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def names() -> list[str]:
+    """Return the names of all operations, sorted."""
+    lua = files("hms_async.storage").joinpath("lua")
+    found = (entry.name for entry in lua.iterdir())
+    return sorted(name.removesuffix(".lua") for name in found if name.endswith(".lua"))

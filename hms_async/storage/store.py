@@ -7,9 +7,11 @@ from typing import Any, cast
 from hms_async.domain.audit import Actor
 from hms_async.domain.queue import ALPHABET, Queue, QueueSettings, QueueStats
 from hms_async.domain.task import TaskPage, TaskRecord, TaskState
+from hms_async.domain.worker import WorkerCard
 from hms_async.errors import QueueClosing, QueueNotFound, StoreError, StoreProtocol, StoreRefused
-from hms_async.storage import connect, settings
+from hms_async.storage import connect, registry, settings
 from hms_async.storage.audit import as_args
+from hms_async.storage.holding import Holder, LaneRecord, read_holders, read_lanes
 from hms_async.storage.reading import read_page, read_task
 from hms_async.storage.replies import (
     Enqueue,
@@ -232,20 +234,39 @@ class Store(Server):
             reply = await self.run_after(wait, "exchange", queue, *args)
         return None if reply == b"superseded" else Exchanged.read(reply)
 
-    async def extend(self, queue: str, leases: Iterable[tuple[str, str]]) -> Extended:
-        """Renew leases, given as pairs of id and token."""
+    async def extend(
+        self, queue: str, leases: Iterable[tuple[str, str]], *, lease_ms: int | None = None
+    ) -> Extended:
+        """Renew leases, given as pairs of id and token; for the queue's lease if none is given."""
         pairs = [part for lease in leases for part in lease]
-        return Extended.read(await self.run("extend", queue, "", *pairs))
+        longest = "" if lease_ms is None else lease_ms
+        return Extended.read(await self.run("extend", queue, longest, *pairs))
 
-    async def wait_for_bell(self, queues: Sequence[str], timeout_s: float) -> str | None:
+    async def wait_for_bell(
+        self, queues: Sequence[str], timeout_s: float, *, listener: str | None = None
+    ) -> str | None:
         """Wait until one of these queues rings; returns its name, or `None` at the time-out.
 
         Only a token travels here, so a cancelled or broken wait loses no task.
+
+        Args:
+            queues: The queues.
+            timeout_s: For how long, in seconds.
+            listener: Who waits, if `call` is to end the wait; none is lost then.
         """
-        bells = {self.keys.part(queue, "bell"): queue for queue in queues}
+        bells: dict[str, str | None] = {self.keys.part(queue, "bell"): queue for queue in queues}
+        if listener is not None:
+            bells[self.keys.call(listener)] = None
         with connect.translated():
             reply = await self.waiting.blpop(list(bells), timeout=timeout_s)
         return bells[reply[0].decode()] if reply else None
+
+    async def call(self, listener: str, keep_ms: int) -> None:
+        """End a wait for bells without losing a token; an end that nobody takes is kept so long."""
+        async with self.pipeline() as pipe:
+            pipe.rpush(self.keys.call(listener), "1")
+            pipe.pexpire(self.keys.call(listener), keep_ms)
+            await pipe.execute()
 
     async def rung(self, queues: Sequence[str]) -> list[str]:
         """Return those of these queues at whose bell a token lies; it stays there."""
@@ -318,6 +339,14 @@ class Store(Server):
         reply = await self.ask("HGET", self.keys.run("", task_id), "queue")
         return None if reply is None else _str(reply)
 
+    async def holders(self, task_ids: Sequence[str]) -> list[Holder | None]:
+        """Return who holds these tasks, or did last; `None` for one that is not stored."""
+        return await read_holders(self, task_ids)
+
+    async def lanes(self, queues: Sequence[str], incarnation: str, lane: int) -> list[LaneRecord]:
+        """Return the last call that each of these queues has seen in a lane of that name."""
+        return await read_lanes(self, queues, incarnation, lane)
+
     async def task(self, task_id: str) -> TaskRecord | None:
         """Return a task with its last attempts; `None` when no such task is stored."""
         queue = await self.queue_of(task_id)
@@ -333,21 +362,15 @@ class Store(Server):
 
     async def register_worker(self, worker_id: str, card: dict[str, str], ttl_s: int) -> None:
         """Leave a worker's card where operators look; nothing depends on it."""
-        seconds, _ = await self.ask("TIME")
-        seen_ms = int(seconds) * 1_000
-        async with self.pipeline() as pipe:
-            pipe.hset(self.keys.worker(worker_id), mapping=card | {"seen_ms": str(seen_ms)})
-            pipe.expire(self.keys.worker(worker_id), ttl_s)
-            pipe.zadd(self.keys.workers, {worker_id: seen_ms})
-            pipe.zremrangebyscore(self.keys.workers, "-inf", seen_ms - ttl_s * 1_000)
-            await pipe.execute()
+        await registry.register(self, worker_id, card, ttl_s)
 
     async def unregister_worker(self, worker_id: str) -> None:
         """Take a worker's card away."""
-        async with self.pipeline() as pipe:
-            pipe.delete(self.keys.worker(worker_id))
-            pipe.zrem(self.keys.workers, worker_id)
-            await pipe.execute()
+        await registry.unregister(self, worker_id)
+
+    async def workers(self, limit: int = registry.MOST_CARDS) -> list[WorkerCard]:
+        """Return the cards of workers that were heard of lately, the latest first."""
+        return await registry.cards(self, limit)
 
 
 def _enqueued(reply: list[Any]) -> list[Refused | None]:

@@ -181,7 +181,17 @@ def test_cancelling_a_task_in_progress_asks_its_worker(hms: Hms, url: str) -> No
     assert "cancel asked" in hms("job", "show", task_id).stdout
 
 
-@pytest.mark.parametrize("command", ["show", "cancel", "requeue"])
+def test_bump_lets_a_task_go_before_the_others(hms: Hms) -> None:
+    first, second = pushed(hms), pushed(hms)
+    done = hms("job", "bump", second, "--reason", "the minister waits")
+    assert done.stderr == f"task {second} goes before the others\n"
+    lines = hms("queue", "peek", "kyc").stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [second, first]
+    hms("job", "cancel", second)
+    assert hms("job", "bump", second).exit_code == 5
+
+
+@pytest.mark.parametrize("command", ["show", "cancel", "requeue", "bump", "wait", "watch"])
 def test_a_task_that_is_not_there(hms: Hms, command: str) -> None:
     result = hms("job", command, "nope")
     assert result.exit_code == 4

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 
@@ -66,6 +67,86 @@ def test_create_refuses_in_one_line_what_makes_no_sense(
     assert result.exit_code == 2
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+EVERY_SETTING = (
+    *("--sla", "90m", "--ladder", "50% note", "--ladder", "100% webhook", "--late", "expire"),
+    *("--max-wait", "1h", "--run-timeout", "2m", "--webhook", "https://hooks.example/x"),
+    *("--webhook-secret", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0", "--lease", "4s"),
+    *("--max-attempts", "7", "--retry-base", "2s", "--retry-cap", "1m", "--max-crashes", "2"),
+    *("--max-depth", "9", "--max-payload-bytes", "1000", "--idempotency-window", "1h"),
+)
+
+
+def settings_of(hms: Hms, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(hms("queue", "show", name, "-o", "json").stdout)["queue"]
+    return found
+
+
+def test_set_changes_what_is_given_and_keeps_the_rest(hms: Hms) -> None:
+    hms("queue", "create", "kyc", *EVERY_SETTING, "--pause-stops-clock")
+    before = settings_of(hms, "kyc")
+
+    done = hms("queue", "set", "kyc", "--sla", "1h", "--retry-cap", "90s", "-o", "json")
+
+    assert done.stderr == "queue kyc changed: promise 1h30m -> 1h; retry cap 1m -> 1m30s\n"
+    after = settings_of(hms, "kyc")
+    assert after == before | {"sla_ms": 3_600_000, "retry_cap_ms": 90_000, "version": 2}
+    document = json.loads(done.stdout)
+    assert (document["schema"], document["queue"]) == ("hms.queue.set/v1", after)
+
+
+def test_set_to_none_takes_a_setting_away(hms: Hms) -> None:
+    hms("queue", "create", "kyc", *EVERY_SETTING, "--pause-stops-clock")
+
+    refused = hms("queue", "set", "kyc", "--webhook", "none")
+    assert (refused.exit_code, "speaks to no one" in refused.stderr) == (2, True)
+    done = hms(
+        *("queue", "set", "kyc", "--sla", "none", "--ladder", "none", "--max-wait", "none"),
+        *("--run-timeout", "none", "--webhook", "none", "--max-depth", "none"),
+        "--pause-runs-clock",
+    )
+
+    assert done.exit_code == 0
+    after = settings_of(hms, "kyc")
+    optional = ("sla_ms", "max_wait_ms", "run_timeout_ms", "max_depth")
+    assert {name: after[name] for name in optional} == dict.fromkeys(optional)
+    assert (after["ladder"], after["receivers"], after["pause_stops_clock"]) == ([], [], False)
+    assert (after["lease_ms"], after["late"]) == (4_000, "expire")
+
+
+def test_set_can_set_all_that_create_can(hms: Hms) -> None:
+    hms("queue", "create", "one", *EVERY_SETTING, "--pause-stops-clock")
+    hms("queue", "create", "two")
+    hms("queue", "set", "two", *EVERY_SETTING, "--pause-stops-clock")
+    assert settings_of(hms, "two") | {"name": "one", "version": 1} == settings_of(hms, "one")
+    again = hms("queue", "set", "two", *EVERY_SETTING)
+    assert again.stderr == "queue two is so already\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        ([], 2, "say what to change, such as --sla 1h  (hms queue set --help)"),
+        (["--sla", "soon"], 2, '"soon" is not a duration'),
+        (["--max-depth", "many"], 2, "'many' is not a valid integer"),
+        (["--lease", "none"], 2, '"none" is not a duration'),
+        (["--lease", "1s"], 2, "error HMS-E003: lease="),
+    ],
+)
+def test_set_refuses_what_makes_no_sense(hms: Hms, args: list[str], code: int, said: str) -> None:
+    hms("queue", "create", "kyc")
+    result = hms("queue", "set", "kyc", *args)
+    assert (result.exit_code, result.stderr.count("\n")) == (code, 1)
+    assert said in result.stderr
+    assert settings_of(hms, "kyc")["version"] == 1
+
+
+def test_set_does_not_create(hms: Hms) -> None:
+    hms("queue", "create", "kyc")
+    result = hms("queue", "set", "kcy", "--sla", "1h")
+    assert (result.exit_code, 'Did you mean "kyc"?' in result.stderr) == (4, True)
+    assert "kcy" not in hms("queue", "ls").stdout
 
 
 def test_ls_as_plain_columns(hms: Hms) -> None:

@@ -57,6 +57,36 @@ def test_settings_without_a_word_are_the_defaults() -> None:
     assert QueueSettings.create() == QueueSettings()
 
 
+def test_settings_are_made_again_of_their_own_arguments() -> None:
+    plain = QueueSettings.create()
+    full = QueueSettings.create(
+        sla="90m",
+        ladder=["50% note", "100% webhook,notify"],
+        late="expire",
+        pause_stops_clock=True,
+        max_wait="1h",
+        run_timeout="2m",
+        webhook="https://hooks.example/x",
+        webhook_secret="whsec_" + "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0",
+        notify=["mailto://ann@example.org"],
+        retry=RetryPolicy(max_attempts=7, base="2s", cap="1m"),
+        lease="4s",
+        max_crashes=2,
+        max_depth=9,
+        max_payload_bytes=1_000,
+        idempotency_window="1h",
+        keep_done="2h",
+        keep_done_max=5,
+        keep_failed="3d",
+        keep_failed_max=6,
+    )
+
+    for settings in (plain, full):
+        assert QueueSettings.create(**settings.arguments()) == settings
+    same = [n for n, v in full.arguments().items() if v == plain.arguments()[n]]
+    assert same == []
+
+
 def test_settings_hold_what_was_asked_in_milliseconds() -> None:
     settings = QueueSettings.create(
         sla="2h",

@@ -40,9 +40,11 @@ def ears(monkeypatch: pytest.MonkeyPatch) -> Ears:
     ears = Ears()
     original, exchange_now = Store.wait_for_bell, Store.exchange
 
-    async def wait_for_bell(self: Store, queues: Sequence[str], timeout_s: float) -> str | None:
+    async def wait_for_bell(
+        self: Store, queues: Sequence[str], timeout_s: float, **options: Any
+    ) -> str | None:
         ears.note(queues)
-        return await original(self, queues, timeout_s)
+        return await original(self, queues, timeout_s, **options)
 
     async def exchange(self: Store, queue: str, **options: Any) -> Exchanged | None:
         if options.get("at_bell_s") is not None:

@@ -1,0 +1,1 @@
+"""The REST API: queues, tasks and promises for programs in any language."""

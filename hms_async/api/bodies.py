@@ -1,0 +1,231 @@
+"""What callers may send: bodies of requests, as structs that refuse what they do not know."""
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from msgspec import Meta, Struct, structs
+
+from hms_async.domain.handoff import Handoff
+from hms_async.domain.task import NewTask
+
+Duration = Annotated[
+    str | int | float,
+    Meta(description='"90s", "15m", "2h", or a number of seconds', examples=["90s", 30]),
+]
+Moment = Annotated[datetime, Meta(tz=True)]
+MOST_A_CALL = 250
+"""Tasks in one pop, one batch of settles or of heartbeats."""
+
+MOST_TO_ENQUEUE = 5_000
+
+
+class _Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Refuses fields that it does not know: a misspelt option must not be dropped."""
+
+
+class Wanted(_Body, frozen=True, kw_only=True):
+    """One of many tasks to be enqueued."""
+
+    payload: Any
+    id: str | None = None
+    correlation_id: str | None = None
+    priority: Literal["normal", "high"] = "normal"
+    delay: Duration | None = None
+    eta: Moment | None = None
+    idempotency_key: str | None = None
+    sla: Duration | None = None
+    expires_at: Moment | None = None
+    expires_in: Duration | None = None
+    max_wait: Duration | None = None
+    run_timeout: Duration | None = None
+
+    def to_task(self, idempotency_key: str | None = None) -> NewTask:
+        """Return it as the client takes it.
+
+        Args:
+            idempotency_key: Its key if it has none itself.
+        """
+        return NewTask(
+            self.payload,
+            id=self.id,
+            correlation_id=self.correlation_id,
+            priority=self.priority,
+            delay=self.delay,
+            eta=self.eta,
+            idempotency_key=self.idempotency_key or idempotency_key,
+            sla=self.sla,
+            expires_at=self.expires_at,
+            expires_in=self.expires_in,
+            max_wait=self.max_wait,
+            run_timeout=self.run_timeout,
+        )
+
+
+class Line(Wanted, frozen=True, kw_only=True):
+    """One line of a stream of tasks to be enqueued; its queue may stand in the query, too."""
+
+    queue: str | None = None
+
+
+class Enqueue(Wanted, frozen=True, kw_only=True):
+    """A task to be enqueued."""
+
+    queue: str
+
+
+class EnqueueMany(_Body, frozen=True, kw_only=True):
+    """Tasks to be enqueued, in order."""
+
+    queue: str
+    tasks: Annotated[list[Wanted], Meta(min_length=1, max_length=MOST_TO_ENQUEUE)]
+
+
+class Pop(_Body, frozen=True, kw_only=True):
+    """Tasks that a worker takes under a lease.
+
+    With `incarnation`, `lane` and `seq` a call may be repeated with the same `seq` when its answer
+    was lost: it gets the same tasks.
+    """
+
+    queue: str | None = None
+    queues: Annotated[list[str], Meta(min_length=1, max_length=100)] | None = None
+    max: Annotated[int, Meta(ge=1, le=MOST_A_CALL)] = 1
+    wait: Duration = 0
+    worker: str | None = None
+    lease: Duration | None = None
+    incarnation: str | None = None
+    lane: Annotated[int, Meta(ge=0)] | None = None
+    seq: Annotated[int, Meta(ge=1)] | None = None
+
+
+class Leased(_Body, frozen=True, kw_only=True):
+    """An attempt under a lease, as `POST /oms/pop` gave it."""
+
+    id: str
+    token: str
+
+
+class Completed(Leased, frozen=True, kw_only=True):
+    """An attempt whose task is done."""
+
+    result: Any = None
+    handoff: Handoff | None = None
+
+
+class Failed(Leased, frozen=True, kw_only=True):
+    """An attempt that failed; final unless it is `retryable`."""
+
+    reason: str
+    type: str = "Failed"
+    traceback: str = ""
+    retryable: bool = False
+
+
+class RetryAsked(Leased, frozen=True, kw_only=True):
+    """An attempt that is to be made again; it counts as a failed one."""
+
+    delay: Duration | None = None
+    reason: str = "the worker asked for another attempt"
+
+
+L = TypeVar("L", bound=Leased)
+
+
+class Many(_Body, Generic[L], frozen=True, kw_only=True):
+    """Several at once."""
+
+    tasks: Annotated[list[L], Meta(min_length=1, max_length=MOST_A_CALL)]
+
+
+class Beat(Leased, frozen=True, kw_only=True):
+    """A lease to be renewed."""
+
+    worker: str | None = None
+
+
+BATCHES = (Many[Completed], Many[Failed], Many[RetryAsked], Many[Leased], Many[Beat])
+"""All batches that are taken."""
+
+
+class Reason(_Body, frozen=True, kw_only=True):
+    """Why, for those who look."""
+
+    reason: str = ""
+
+
+class Pause(Reason, frozen=True, kw_only=True):
+    """How a queue is paused."""
+
+    stop_clock: bool | None = None
+
+
+class Requeue(Reason, frozen=True, kw_only=True):
+    """How a task is brought back."""
+
+    reset_clock: bool = False
+
+
+class Waive(_Body, frozen=True, kw_only=True):
+    """Why a task is let off its promise."""
+
+    reason: Annotated[str, Meta(min_length=1)]
+
+
+class Retry(_Body, frozen=True, kw_only=True):
+    """When a failed attempt is tried again."""
+
+    max_attempts: int = 5
+    base: Duration = "1s"
+    cap: Duration = "5m"
+
+
+class NewQueue(_Body, frozen=True, kw_only=True):
+    """A queue to be created, or to be given these settings: what is left out has its default."""
+
+    name: str
+    sla: Duration | None = None
+    ladder: list[str] | None = None
+    late: Literal["after_others", "run_anyway", "expire"] = "after_others"
+    pause_stops_clock: bool = False
+    max_wait: Duration | None = None
+    run_timeout: Duration | None = None
+    webhook: str | None = None
+    webhook_secret: str | None = None
+    notify: list[str] = []
+    retry: Retry = Retry()
+    lease: Duration = "30s"
+    max_crashes: int = 3
+    max_depth: int | None = None
+    max_payload_bytes: int = 1_048_576
+    idempotency_window: Duration = "24h"
+    keep_done: Duration = "24h"
+    keep_done_max: int = 10_000
+    keep_failed: Duration = "30d"
+    keep_failed_max: int = 100_000
+
+
+class Where(_Body, frozen=True, kw_only=True, omit_defaults=True):
+    """Which tasks are meant; each that is given must hold."""
+
+    states: list[str] = []
+    ids: list[str] = []
+    correlation_id: str | None = None
+    error_type: str | None = None
+    error: str | None = None
+    arrived_before: Moment | None = None
+    ended_before: Moment | None = None
+
+
+class NewOperation(Reason, frozen=True, kw_only=True):
+    """An act on many tasks of a queue."""
+
+    act: Literal["requeue", "cancel", "bump", "waive", "purge"]
+    queue: str
+    where: Where | None = None
+    rate: int | None = None
+    dry_run: bool = False
+
+
+def given(body: Struct) -> dict[str, Any]:
+    """Return the fields of a body that are not as they are when left out."""
+    return {name: value for name, value in structs.asdict(body).items() if value not in (None, [])}

@@ -1,0 +1,503 @@
+"""What the API and the command line show of queues and tasks: JSON documents, as structs.
+
+One document of each kind, so that a task looks alike wherever one meets it. Instants are RFC 3339
+in UTC and end in `_at`, lengths of time are whole milliseconds and end in `_ms`.
+"""
+
+from collections.abc import Mapping
+from math import inf
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from hms_async.domain import audit, case, event, incident, operation, queue, task, worker
+from hms_async.domain.duration import ms_to_rfc3339
+from hms_async.domain.forecast import Forecast as Foreseen
+from hms_async.runtime.promises import Promise as Standing
+
+Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
+
+def instant(ms: int | None) -> Instant | None:
+    """Return an instant as text; `None` for none, which a script may write as 0."""
+    return ms_to_rfc3339(ms) if ms else None
+
+
+class Queue(Struct, frozen=True, kw_only=True):
+    """A queue's settings."""
+
+    name: str
+    version: int
+    paused: bool
+    reason: str
+    sla_ms: int | None
+    ladder: list[str]
+    late: str
+    pause_stops_clock: bool
+    max_wait_ms: int | None
+    run_timeout_ms: int | None
+    receivers: list[str]
+    lease_ms: int
+    max_attempts: int
+    retry_base_ms: int
+    retry_cap_ms: int
+    max_crashes: int
+    max_depth: int | None
+    max_payload_bytes: int
+    idempotency_window_ms: int
+    keep_done_ms: int
+    keep_done_max: int
+    keep_failed_ms: int
+    keep_failed_max: int
+
+    @classmethod
+    def of(cls, one: queue.Queue) -> "Queue":
+        """Return the document of a queue."""
+        settings = one.settings
+        return cls(
+            name=one.name,
+            version=one.version,
+            paused=one.paused,
+            reason=one.reason,
+            sla_ms=settings.sla_ms,
+            ladder=[str(rung) for rung in settings.ladder],
+            late=settings.late,
+            pause_stops_clock=settings.pause_stops_clock,
+            max_wait_ms=settings.max_wait_ms,
+            run_timeout_ms=settings.run_timeout_ms,
+            receivers=list(settings.receivers.words()),
+            lease_ms=settings.lease_ms,
+            max_attempts=settings.retry.max_attempts,
+            retry_base_ms=settings.retry.base_ms,
+            retry_cap_ms=settings.retry.cap_ms,
+            max_crashes=settings.max_crashes,
+            max_depth=settings.max_depth,
+            max_payload_bytes=settings.max_payload_bytes,
+            idempotency_window_ms=settings.window_ms,
+            keep_done_ms=settings.keep_done_ms,
+            keep_done_max=settings.keep_done_max,
+            keep_failed_ms=settings.keep_failed_ms,
+            keep_failed_max=settings.keep_failed_max,
+        )
+
+
+class Stats(Struct, frozen=True, kw_only=True):
+    """One look at a queue: how many tasks are in which state, and its clock."""
+
+    name: str
+    paused: bool
+    sla_ms: int | None
+    waiting: int
+    in_progress: int
+    scheduled: int
+    retrying: int
+    done: int
+    failed: int
+    cancelled: int
+    expired: int
+    oldest_arrived_at: Instant | None
+    next_due_at: Instant | None
+    next_rung_at: Instant | None
+    at_risk: int
+    breached: int
+    clock_stopped_at: Instant | None
+    undelivered: int
+    totals: Mapping[str, int]
+    at: Instant | None
+
+    @classmethod
+    def of(cls, one: queue.QueueStats) -> "Stats":
+        """Return the document of a look at a queue."""
+        return cls(
+            name=one.name,
+            paused=one.paused,
+            sla_ms=one.sla_ms,
+            waiting=one.waiting,
+            in_progress=one.in_progress,
+            scheduled=one.scheduled,
+            retrying=one.retrying,
+            done=one.done,
+            failed=one.failed,
+            cancelled=one.cancelled,
+            expired=one.expired,
+            oldest_arrived_at=instant(one.oldest_arrived_ms),
+            next_due_at=instant(one.next_due_ms),
+            next_rung_at=instant(one.next_rung_ms),
+            at_risk=one.at_risk,
+            breached=one.breached,
+            clock_stopped_at=instant(one.clock_stopped_ms),
+            undelivered=one.undelivered,
+            totals=dict(one.totals),
+            at=instant(one.now_ms),
+        )
+
+
+class Forecast(Struct, frozen=True, kw_only=True):
+    """What will become of the tasks that wait."""
+
+    confidence: str
+    first_miss_at: Instant | None
+    misses: int | None
+    drain_ms: float | None
+    slots_wanted: int | None
+
+    @classmethod
+    def of(cls, one: Foreseen) -> "Forecast":
+        """Return the document of a forecast."""
+        return cls(
+            confidence=one.confidence,
+            first_miss_at=instant(one.first_miss_ms),
+            misses=one.misses,
+            drain_ms=None if one.drain_ms == inf else one.drain_ms,
+            slots_wanted=one.slots_wanted,
+        )
+
+
+class Incident(Struct, frozen=True, kw_only=True):
+    """Something about a queue that somebody should look at."""
+
+    id: str
+    kind: str
+    state: str
+    severity: str
+    first_at: Instant | None
+    last_at: Instant | None
+    count: int
+    task_id: str | None
+    by: str | None
+    reason: str | None
+    resolved_at: Instant | None
+    queue: str
+
+    @classmethod
+    def of(cls, one: incident.Incident) -> "Incident":
+        """Return the document of an incident."""
+        return cls(
+            id=one.id,
+            kind=one.kind,
+            state=one.state,
+            severity=one.severity,
+            first_at=instant(one.first_ms),
+            last_at=instant(one.last_ms),
+            count=one.count,
+            task_id=one.task_id,
+            by=one.by,
+            reason=one.reason,
+            resolved_at=instant(one.resolved_ms),
+            queue=one.queue,
+        )
+
+
+class Promise(Struct, frozen=True, kw_only=True):
+    """How a queue's promise stands."""
+
+    queue: str
+    clock: Literal["breached", "at_risk", "paused", "on_track", "none"]
+    sla_ms: int | None
+    open: int
+    at_risk: int
+    breached: int
+    kept: float | None
+    forecast: Forecast
+    incidents: list[Incident]
+    at: Instant | None
+
+    @classmethod
+    def of(cls, one: Standing) -> "Promise":
+        """Return the document of a look at a promise."""
+        return cls(
+            queue=one.queue.name,
+            clock=one.clock,
+            sla_ms=one.queue.settings.sla_ms,
+            open=one.stats.open,
+            at_risk=one.stats.at_risk,
+            breached=one.stats.breached,
+            kept=one.kept,
+            forecast=Forecast.of(one.forecast),
+            incidents=[Incident.of(each) for each in one.incidents],
+            at=instant(one.stats.now_ms),
+        )
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """An attempt that did not succeed."""
+
+    number: int
+    worker: str
+    started_at: Instant | None
+    finished_at: Instant | None
+    error_type: str
+    error: str
+    traceback: str
+
+    @classmethod
+    def of(cls, one: task.Attempt) -> "Attempt":
+        """Return the document of an attempt."""
+        return cls(
+            number=one.number,
+            worker=one.worker,
+            started_at=instant(one.started_ms),
+            finished_at=instant(one.finished_ms),
+            error_type=one.error_type,
+            error=one.error,
+            traceback=one.traceback,
+        )
+
+
+class Task(Struct, frozen=True, kw_only=True):
+    """A task: what was asked, how it goes, and its last attempts that failed."""
+
+    id: str
+    queue: str
+    state: task.TaskState
+    payload: Any
+    correlation_id: str | None
+    priority: str
+    attempt: int
+    crashes: int
+    arrived_at: Instant | None
+    due_at: Instant | None
+    waived: str | None
+    moved_to: str | None
+    expires_at: Instant | None
+    starts_at: Instant | None
+    started_at: Instant | None
+    finished_at: Instant | None
+    lease_expires_at: Instant | None
+    cancel_asked_at: Instant | None
+    worker: str | None
+    result: Any
+    error: Mapping[str, str] | None
+    handoff: Mapping[str, Any] | None
+    attempts: list[Attempt]
+    raw: str | None
+    hidden: list[str] = []
+
+    @classmethod
+    def of(cls, one: task.TaskRecord) -> "Task":
+        """Return the document of a task."""
+        return cls(
+            id=one.id,
+            queue=one.queue,
+            state=one.state,
+            payload=one.payload,
+            correlation_id=one.correlation_id,
+            priority=one.priority,
+            attempt=one.attempt,
+            crashes=one.crashes,
+            arrived_at=instant(one.arrived_ms),
+            due_at=instant(one.due_ms),
+            waived=one.waived,
+            moved_to=one.moved_to,
+            expires_at=instant(one.expires_ms),
+            starts_at=instant(one.starts_ms),
+            started_at=instant(one.started_ms),
+            finished_at=instant(one.finished_ms),
+            lease_expires_at=instant(one.lease_expires_ms),
+            cancel_asked_at=instant(one.cancel_asked_ms),
+            worker=one.worker,
+            result=one.result,
+            error=dict(one.error) if one.error else None,
+            handoff=msgspec.structs.asdict(one.handoff) if one.handoff else None,
+            attempts=[Attempt.of(each) for each in one.attempts],
+            raw=None if one.raw is None else one.raw.decode(errors="backslashreplace"),
+            hidden=list(one.hidden),
+        )
+
+
+class CasePlace(Struct, frozen=True, kw_only=True):
+    """The task that tells where a case is."""
+
+    task_id: str
+    queue: str
+    state: task.TaskState
+
+
+class CaseSummary(Struct, frozen=True, kw_only=True):
+    """How a case stands, and where the time went, as sums over its tasks."""
+
+    counts: Mapping[str, int]
+    open: int
+    ended: int
+    at: CasePlace
+    since_at: Instant | None
+    began_at: Instant | None
+    ended_at: Instant | None
+    waiting_ms: int
+    running_ms: int
+    retrying_ms: int
+
+    @classmethod
+    def of(cls, one: case.CaseSummary) -> "CaseSummary":
+        """Return the document of how a case stands."""
+        return cls(
+            counts={state.value: count for state, count in one.counts.items()},
+            open=one.open,
+            ended=one.ended,
+            at=CasePlace(task_id=one.at.id, queue=one.at.queue, state=one.at.state),
+            since_at=instant(one.since_ms),
+            began_at=instant(one.began_ms),
+            ended_at=instant(one.ended_ms),
+            waiting_ms=one.waiting_ms,
+            running_ms=one.running_ms,
+            retrying_ms=one.retrying_ms,
+        )
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """All tasks of one correlation id, by arrival, and how it stands."""
+
+    correlation_id: str
+    tasks: list[Task]
+    more: bool
+    summary: CaseSummary
+
+    @classmethod
+    def of(cls, one: case.Case) -> "Case":
+        """Return the document of a case."""
+        return cls(
+            correlation_id=one.correlation_id,
+            tasks=[Task.of(each) for each in one.tasks],
+            more=one.more,
+            summary=CaseSummary.of(one.summary),
+        )
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """Something that happened to a queue or one of its tasks."""
+
+    id: str
+    type: str
+    queue: str
+    task_id: str | None
+    correlation_id: str | None
+    message: str | None
+    handoff: Mapping[str, Any] | None
+    fields: Mapping[str, str]
+
+    @classmethod
+    def of(cls, one: event.Event) -> "Event":
+        """Return the document of an event."""
+        return cls(
+            id=one.id,
+            type=one.type,
+            queue=one.queue,
+            task_id=one.task_id,
+            correlation_id=one.correlation_id,
+            message=one.message,
+            handoff=msgspec.structs.asdict(one.handoff) if one.handoff else None,
+            fields=one.fields,
+        )
+
+
+class AuditEntry(Struct, frozen=True, kw_only=True):
+    """Something that somebody did."""
+
+    id: str
+    at: Instant | None
+    queue: str | None
+    act: str
+    task_id: str | None
+    who: str
+    via: str
+    reason: str
+    fields: Mapping[str, str]
+
+    @classmethod
+    def of(cls, one: audit.AuditEntry) -> "AuditEntry":
+        """Return the document of an entry."""
+        return cls(
+            id=one.id,
+            at=instant(one.at_ms),
+            queue=one.queue,
+            act=one.act,
+            task_id=one.task_id,
+            who=one.who,
+            via=one.via,
+            reason=one.reason,
+            fields=one.fields,
+        )
+
+
+class Worker(Struct, frozen=True, kw_only=True):
+    """A worker that was heard of lately."""
+
+    name: str
+    via: Literal["native", "rest"]
+    queues: list[str]
+    seen_at: Instant | None
+    host: str | None
+    pid: int | None
+    slots: int | None
+    running: int | None
+
+    @classmethod
+    def of(cls, one: worker.WorkerCard) -> "Worker":
+        """Return the document of a worker's card."""
+        return cls(
+            name=one.name,
+            via=one.via,
+            queues=list(one.queues),
+            seen_at=instant(one.seen_ms),
+            host=one.host,
+            pid=one.pid,
+            slots=one.slots,
+            running=one.running,
+        )
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """A task that an operation could not be done to."""
+
+    id: str
+    reason: str
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """An act on many tasks, and how far it is."""
+
+    id: str
+    act: str
+    queue: str
+    where: str
+    state: str
+    who: str
+    via: str
+    reason: str
+    rate: int | None
+    matched: int
+    exact: bool
+    by_state: Mapping[str, int]
+    done: int
+    refused: int
+    refusals: list[Refusal]
+    error: str
+    created_at: Instant | None
+    started_at: Instant | None
+    finished_at: Instant | None
+
+    @classmethod
+    def of(cls, one: operation.Operation) -> "Operation":
+        """Return the document of an operation."""
+        return cls(
+            id=one.id,
+            act=one.act.value,
+            queue=one.queue,
+            where=str(one.where),
+            state=one.state.value,
+            who=one.by.who,
+            via=one.by.via,
+            reason=one.by.reason,
+            rate=one.rate,
+            matched=one.matched,
+            exact=one.exact,
+            by_state={state.value: count for state, count in one.by_state.items()},
+            done=one.done,
+            refused=one.refused,
+            refusals=[Refusal(id=each.id, reason=each.reason) for each in one.refusals],
+            error=one.error,
+            created_at=instant(one.created_ms),
+            started_at=instant(one.started_ms),
+            finished_at=instant(one.finished_ms),
+        )

@@ -1,0 +1,128 @@
+"""What all requests of a process share: the store, the client, the leases of absent workers."""
+
+import os
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+from fastapi import Request
+
+from hms_async.client import AsyncOMSClient
+from hms_async.config import namespace as chosen_namespace
+from hms_async.config import redactor as chosen_redactor
+from hms_async.config import store_url
+from hms_async.domain.access import Principal
+from hms_async.errors import ClientClosed
+from hms_async.runtime.gate import Gate
+from hms_async.runtime.operations import run_operations
+from hms_async.runtime.remote import RemoteWorkers
+from hms_async.storage.connect import check_url
+from hms_async.storage.store import Store
+
+_LOOPBACK = ("127.", "::1", "::ffff:127.")
+
+
+class House:
+    """Where requests are served; open it with `async with house.open()`.
+
+    Args:
+        url: Where the server is; `HMS_URL` if not given.
+        namespace: Goes in front of every key; `HMS_NAMESPACE` if not given.
+        trusts_loopback: Whether a caller on this machine needs no token while there is none.
+        store: A store to use instead of a URL; it stays open afterwards.
+
+    Attributes:
+        redactor: Leaves secrets out of what is shown.
+        stopping: Set when the process is about to end: what waits is to answer now.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        namespace: str = "",
+        trusts_loopback: bool = True,
+        store: Store | None = None,
+    ) -> None:
+        self._url = check_url(store_url(url)) if store is None else store.url
+        self._namespace = chosen_namespace(namespace)
+        self._given = store
+        self._trusts_loopback = trusts_loopback
+        self.redactor = chosen_redactor()
+        self._parts: tuple[AsyncOMSClient, RemoteWorkers, Gate, Store] | None = None
+        self.stopping = anyio.Event()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Serve requests while inside."""
+        if self._given is not None:
+            async with self._open(self._given):
+                yield
+        else:
+            async with Store(self._url, namespace=self._namespace) as store, self._open(store):
+                yield
+
+    @asynccontextmanager
+    async def _open(self, store: Store) -> AsyncGenerator[None]:
+        name = f"{socket.gethostname()}-{os.getpid()}-api"
+        async with (
+            AsyncOMSClient(store=store) as oms,
+            RemoteWorkers.open(store, name) as workers,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(run_operations, store, name="operations")
+            self.stopping = anyio.Event()
+            self._parts = oms, workers, Gate(store), store
+            try:
+                yield
+            finally:
+                self.stop()
+                self._parts = None
+                group.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        """Let what waits answer at once: the process is about to end."""
+        self.stopping.set()
+        if self._parts is not None:
+            self.workers.drain()
+
+    def _opened(self) -> tuple[AsyncOMSClient, RemoteWorkers, Gate, Store]:
+        if self._parts is None:
+            raise ClientClosed(
+                "the API is not running: enter `async with api.running():` in the lifespan of the "
+                "application that it is mounted in"
+            )
+        return self._parts
+
+    @property
+    def oms(self) -> AsyncOMSClient:
+        """The client."""
+        return self._opened()[0]
+
+    @property
+    def workers(self) -> RemoteWorkers:
+        """The leases of workers that are not here."""
+        return self._opened()[1]
+
+    async def admit(self, request: Request) -> Principal:
+        """Return who makes a request.
+
+        Raises:
+            Unauthenticated: If nobody knows.
+            RateLimited: If they ask too often.
+        """
+        gate = self._opened()[2]
+        host = request.client.host if request.client else ""
+        loopback = self._trusts_loopback and host.startswith(_LOOPBACK)
+        return await gate.admit(request.headers.get("authorization"), loopback=loopback)
+
+    async def ready(self) -> str:
+        """Return why this process should get no requests now; empty when it may."""
+        if self.stopping.is_set():
+            return "draining"
+        store = self._opened()[3]
+        with anyio.move_on_after(2):
+            await store.ping()
+            return ""
+        return "the store does not answer"

@@ -1,0 +1,35 @@
+"""Cases: all tasks of one correlation id, and the workers that are about."""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from hms_async.api import answers, documents
+from hms_async.api.contract import answer, gives
+from hms_async.api.visit import Visit, needs
+from hms_async.domain.access import Permission
+
+router = APIRouter(prefix="/oms", tags=["tasks"])
+
+Looking = Annotated[Visit, needs(Permission.VIEW)]
+
+
+@router.get(
+    "/cases/{correlation_id:path}",
+    summary="Look at a case",
+    responses=gives(documents.Case, refuses=[404]),
+)
+async def get_case(correlation_id: str, visit: Looking) -> Response:
+    """Return all tasks of a correlation id across queues, and where the time went."""
+    case = await visit.oms.case(correlation_id, sees=visit.sees)
+    return answer(visit.show_case(case))
+
+
+@router.get("/workers", tags=["workers"], summary="List workers", responses=gives(answers.Workers))
+async def list_workers(visit: Looking) -> Response:
+    """Return the workers that were heard of lately, native ones and those over REST."""
+    found = [
+        one for one in await visit.oms.workers() if any(visit.sees(queue) for queue in one.queues)
+    ]
+    return answer(answers.Workers(workers=[documents.Worker.of(one) for one in found]))

@@ -1,0 +1,82 @@
+"""Promises: how they stand, and who is at what goes wrong."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hms_async.api import answers, bodies, documents
+from hms_async.api.contract import answer, gives, read, takes
+from hms_async.api.visit import Visit, needs
+from hms_async.domain.access import Permission
+
+router = APIRouter(prefix="/oms", tags=["promises"])
+
+Looking = Annotated[Visit, needs(Permission.VIEW)]
+Acting = Annotated[Visit, needs(Permission.OPERATE)]
+
+
+@router.get("/sla", summary="How all promises stand", responses=gives(answers.Promises))
+async def all_promises(visit: Looking) -> Response:
+    """Return how the promise of each queue stands, the worst first."""
+    names = await visit.queues()
+    found = await visit.oms.sla.ls(names) if names else []
+    return answer(answers.Promises(queues=[documents.Promise.of(one) for one in found]))
+
+
+@router.get(
+    "/sla/{queue}",
+    summary="How a queue's promise stands",
+    responses=gives(documents.Promise, refuses=[404, 422]),
+)
+async def promise(queue: str, visit: Looking) -> Response:
+    """Return how a queue's promise stands, with a forecast."""
+    return answer(documents.Promise.of(await visit.oms.sla.status(visit.queue(queue))))
+
+
+@router.get(
+    "/sla/{queue}/at_risk",
+    summary="Open tasks past 80 % of their promise",
+    responses=gives(answers.Tasks, refuses=[404, 422]),
+)
+async def at_risk(
+    queue: str, visit: Looking, limit: Annotated[int, Query(ge=1, le=500)] = 50
+) -> Response:
+    """Return the open tasks of a queue that are late or soon will be, the latest first."""
+    found = await visit.oms.sla.at_risk(visit.queue(queue), limit=limit)
+    return answer(answers.Tasks(tasks=[visit.show(one) for one in found], cursor=None))
+
+
+@router.get(
+    "/incidents", summary="What somebody should look at", responses=gives(answers.Incidents)
+)
+async def incidents(
+    visit: Looking,
+    resolved: Annotated[bool, Query(description="Also those that are over")] = False,  # noqa: FBT002
+) -> Response:
+    """Return the last incident of each kind and queue, those that are over left out."""
+    found = [
+        incident
+        for name in await visit.queues()
+        for incident in await visit.oms.sla.incidents(name)
+        if resolved or incident.open
+    ]
+    return answer(answers.Incidents(incidents=[documents.Incident.of(one) for one in found]))
+
+
+@router.post(
+    "/incidents/{queue}/{kind}/acknowledge",
+    summary="Say that somebody is at an incident",
+    openapi_extra=takes(bodies.Reason, optional=True),
+    responses=gives(answers.Changed, refuses=[404], body=True),
+)
+async def acknowledge(
+    queue: str, kind: Literal["sla", "forecast", "delivery"], request: Request, visit: Acting
+) -> Response:
+    """Say that somebody is at an incident; it is told again only if it gets worse."""
+    body = await read(request, bodies.Reason, optional=True)
+    changed = await visit.oms.sla.acknowledge(
+        visit.queue(queue), kind, by=visit.actor(body.reason), reason=body.reason
+    )
+    return answer(answers.Changed(queue=queue, changed=changed))

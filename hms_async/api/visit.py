@@ -1,0 +1,167 @@
+"""One request of somebody who may make it: what every route works with."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+import msgspec
+from anyio import CancelScope
+from fastapi import Depends, Request
+
+from hms_async.api import documents
+from hms_async.client import AsyncOMSClient
+from hms_async.domain.access import Permission, Principal
+from hms_async.domain.audit import Actor
+from hms_async.domain.case import Case
+from hms_async.domain.event import Event
+from hms_async.domain.queue import check_name
+from hms_async.domain.task import TaskRecord
+from hms_async.errors import Forbidden, HMSError, TaskNotFound
+
+if TYPE_CHECKING:
+    from hms_async.api.house import House
+
+NEEDS = "hms_needs"
+"""Where a dependency says which permission it asks for; a test reads it off every route."""
+
+
+class Visit:
+    """A request that was let in.
+
+    Args:
+        request: The request.
+        caller: Who makes it.
+        permission: What the route is for.
+
+    Attributes:
+        house: What the requests of this process share.
+        gone: Whether the caller has gone away, as far as `while_there` has noticed.
+    """
+
+    def __init__(self, request: Request, caller: Principal, permission: Permission) -> None:
+        self.request = request
+        self.caller = caller
+        self.permission = permission
+        self.house: House = request.app.state.house
+        self.gone = False
+
+    @property
+    def oms(self) -> AsyncOMSClient:
+        """The client."""
+        return self.house.oms
+
+    @property
+    def stopping(self) -> anyio.Event:
+        """Set when the process is about to end: what waits is to answer now."""
+        return self.house.stopping
+
+    def queue(self, name: str) -> str:
+        """Return a queue's name that the caller may use.
+
+        Raises:
+            NameInvalid: If it is none.
+            Forbidden: If it is not for this caller.
+        """
+        check_name(name, what="queue name")
+        if not self.caller.may(self.permission, name):
+            raise Forbidden(self.caller.name, self.permission, name)
+        return name
+
+    def sees(self, queue: str | None) -> bool:
+        """Whether the caller may do here what the route is for."""
+        return self.caller.may(self.permission, queue)
+
+    async def queues(self) -> list[str]:
+        """Return the queues that the caller may see, sorted."""
+        return [name for name in await self.oms.list_queues() if self.sees(name)]
+
+    async def task(self, task_id: str) -> TaskRecord:
+        """Return a task that the caller may see.
+
+        Raises:
+            TaskNotFound: If there is none, or it is not for this caller.
+        """
+        record = await self.oms.get_task(task_id)
+        if not self.sees(record.queue):
+            # That it exists is not told either.
+            raise TaskNotFound(task_id)
+        return record
+
+    def show(self, record: TaskRecord) -> documents.Task:
+        """Return a task as the caller may see it."""
+        return documents.Task.of(self._visible(record))
+
+    def show_case(self, case: Case) -> documents.Case:
+        """Return a case as the caller may see it."""
+        tasks = [self._visible(task) for task in case.tasks]
+        return documents.Case.of(msgspec.structs.replace(case, tasks=tasks))
+
+    def show_event(self, event: Event) -> documents.Event:
+        """Return an event as the caller may see it."""
+        seen = self.house.redactor.visible_event(
+            event,
+            payload=self.caller.sees_payload(event.queue),
+            result=self.caller.sees_result(event.queue),
+        )
+        return documents.Event.of(seen)
+
+    def _visible(self, record: TaskRecord) -> TaskRecord:
+        return self.house.redactor.visible(
+            record,
+            payload=self.caller.sees_payload(record.queue),
+            result=self.caller.sees_result(record.queue),
+        )
+
+    @asynccontextmanager
+    async def while_there(self, *, stopping: bool = True) -> AsyncGenerator[None]:
+        """Leave what is inside when the caller has gone, or the process is about to end.
+
+        Args:
+            stopping: Whether the latter matters; not to what notices by itself.
+        """
+        failure: HMSError | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._until_gone, group.cancel_scope, name="caller-gone")
+            if stopping:
+                group.start_soon(self._until_stopping, group.cancel_scope, name="api-stopping")
+            try:
+                yield
+            except HMSError as error:
+                failure = error  # the group would wrap it
+            group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _until_gone(self, scope: CancelScope) -> None:
+        while (await self.request.receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        scope.cancel()
+
+    async def _until_stopping(self, scope: CancelScope) -> None:
+        await self.stopping.wait()
+        scope.cancel()
+
+    def actor(self, reason: str = "") -> Actor:
+        """Return who acts here, for the audit."""
+        return Actor(self.caller.name, "rest", reason)
+
+
+def needs(permission: Permission) -> Any:
+    """Return the dependency that lets in who has a permission, and gives the `Visit`."""
+
+    async def admit(request: Request) -> Visit:
+        house: House = request.app.state.house
+        caller = await house.admit(request)
+        if not caller.may(permission):
+            raise Forbidden(caller.name, permission)
+        return Visit(request, caller, permission)
+
+    setattr(admit, NEEDS, permission)
+    return Depends(admit)
+
+
+def needed_by(dependency: Callable[..., Awaitable[Any]]) -> Permission | None:
+    """Return the permission that a dependency asks for, if it is one of ours."""
+    return cast("Permission | None", getattr(dependency, NEEDS, None))

@@ -1,0 +1,37 @@
+"""A worker, as operators see it."""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from hms_async.domain.duration import ms_to_instant
+
+
+class WorkerCard(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a worker that was heard of lately.
+
+    Attributes:
+        name: Its name.
+        via: `native` for a worker of this package, `rest` for one that comes over HTTP.
+        queues: The queues that it serves, or asked for last.
+        seen_ms: When it was last heard of; a worker says something every few seconds.
+        host: Where it runs, if it said so.
+        pid: Its process, if it said so.
+        slots: How many tasks it can run at once, if it said so.
+        running: How many it runs, if it said so.
+    """
+
+    name: str
+    via: Literal["native", "rest"]
+    queues: tuple[str, ...]
+    seen_ms: int
+    host: str | None = None
+    pid: int | None = None
+    slots: int | None = None
+    running: int | None = None
+
+    @property
+    def seen_at(self) -> datetime:
+        """When it was last heard of, in UTC."""
+        return ms_to_instant(self.seen_ms)
