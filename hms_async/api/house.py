@@ -20,6 +20,7 @@ from hms_async.runtime.remote import RemoteWorkers
 from hms_async.storage.connect import check_url
 from hms_async.storage.store import Store
 
+_BY_A_PROXY = frozenset({"forwarded", "x-forwarded-for"})
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
 
 
@@ -114,7 +115,8 @@ class House:
         """
         gate = self._opened()[2]
         host = request.client.host if request.client else ""
-        loopback = self._trusts_loopback and host.startswith(_LOOPBACK)
+        passed_on = _BY_A_PROXY.intersection(request.headers.keys())
+        loopback = self._trusts_loopback and host.startswith(_LOOPBACK) and not passed_on
         return await gate.admit(request.headers.get("authorization"), loopback=loopback)
 
     async def ready(self) -> str:

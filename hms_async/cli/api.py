@@ -76,6 +76,14 @@ def api(
     anyio.run(serving.serve_alone, config.store_url(url), config.namespace(namespace), address)
 
 
+web = options.Command(
+    "web",
+    callback=api.callback,
+    params=[option for option in api.params if option.name != "debug"],
+    help="Serve the REST API; the dashboard will be served here, too.",
+)
+
+
 def imported() -> ModuleType:
     """Return what serves HTTP, which is an extra, and slow to import.
 

@@ -11,7 +11,7 @@ from hms_async import config as environment
 from hms_async.cli import options, show
 from hms_async.storage.connect import redact
 
-_HOLDERS: Final = ("run:run", "dev:dev")
+_HOLDERS: Final = ("run:run", "dev:dev", "api:api")
 """Commands that between them have every setting."""
 _DEFAULTS: Final = {
     "url": environment.DEFAULT_URL,

@@ -14,6 +14,7 @@ _COMMANDS: Final = (
     ("dev", "dev:dev", "Start a server where none is, watch all queues, and run a target."),
     ("act", "act:act", "Watch the clocks of the queues, and act."),
     ("api", "api:api", "Serve queues and tasks over HTTP, for any language."),
+    ("web", "api:web", "The same; the dashboard will be served here, too."),
     ("token", "tokens:token", "Make access tokens for the API, list and revoke them."),
     ("queue", "queues:queue", "Create and change queues, look at them, pause and resume them."),
     ("job", "jobs:job", "Put tasks in, look at them, and act on one."),
