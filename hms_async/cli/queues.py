@@ -22,6 +22,10 @@ def queue() -> None:
     """Create and change queues, look at them, pause and resume them."""
 
 
+queue.add_command(operations.purge)
+queue.add_command(operations.rm)
+
+
 @queue.command()
 @click.argument("name")
 @settings.new
@@ -104,10 +108,6 @@ def set_(
 
 async def _row(oms: AsyncOMSClient, name: str) -> Row:
     return await oms.get_queue(name), await oms.stats(name)
-
-
-queue.add_command(operations.purge)
-queue.add_command(operations.rm)
 
 
 @queue.command()
