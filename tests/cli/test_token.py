@@ -9,7 +9,8 @@ from tests.cli.conftest import Hms
 pytestmark = pytest.mark.usefixtures("url")
 
 
-def test_a_token_is_printed_alone_listed_and_revoked(hms: Hms) -> None:
+def test_a_token_is_printed_alone_listed_and_revoked(hms: Hms, url: str) -> None:
+    assert url
     made = hms("token", "create", "--role", "worker", "--queues", "passport.*", "--expires", "90d")
     text = made.stdout.strip()
     assert text.startswith("hms_")
@@ -25,7 +26,8 @@ def test_a_token_is_printed_alone_listed_and_revoked(hms: Hms) -> None:
     assert again.exit_code == 4
 
 
-def test_what_makes_no_sense_is_said(hms: Hms) -> None:
+def test_what_makes_no_sense_is_said(hms: Hms, url: str) -> None:
+    assert url
     assert hms("token", "create", "--role", "king").exit_code == 2
     refused = hms("token", "create", "--role", "viewer", "--queues", "no spaces")
     assert refused.exit_code == 2
