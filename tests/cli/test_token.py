@@ -2,11 +2,7 @@
 
 import json
 
-import pytest
-
 from tests.cli.conftest import Hms
-
-pytestmark = pytest.mark.usefixtures("url")
 
 
 def test_a_token_is_printed_alone_listed_and_revoked(hms: Hms, url: str) -> None:

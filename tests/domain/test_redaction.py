@@ -49,14 +49,17 @@ def test_a_name_that_only_holds_the_letters_is_no_secret(key: str) -> None:
     assert PLAIN.redact({key: "x"}) == {key: "x"}
 
 
+def parts(value: Any) -> list[tuple[Any, Any]]:
+    """Return what is directly inside, each with its key or its place."""
+    kind, inside = kind_of(value), value
+    if kind is dict:
+        inside = value.values()
+    items: list[Any] = list(inside) if kind in (dict, list) else []
+    return list(zip(value if kind is dict else range(len(items)), items, strict=True))
+
+
 def kind_of(value: object) -> object:
     return type(value)
-
-
-def parts(value: Any) -> list[tuple[Any, Any]]:
-    if kind_of(value) is dict:
-        return list(value.items())
-    return list(enumerate(value)) if kind_of(value) is list else []
 
 
 @given(JSON)
