@@ -33,6 +33,11 @@ async def oms(oms: AsyncOMSClient) -> AsyncOMSClient:
     return oms
 
 
+def waits_of(workers: RemoteWorkers) -> int:
+    """How many callers wait there for a bell."""
+    return len(workers._waits)  # pyright: ignore[reportPrivateUsage]
+
+
 async def settle(workers: RemoteWorkers, task: Leased, word: Any, **said: Any) -> str:
     told = await workers.settle([RemoteOutcome(id=task.id, token=task.token, word=word, **said)])
     return told[0].answer
@@ -129,7 +134,7 @@ async def test_many_wait_for_little(oms: AsyncOMSClient, monkeypatch: pytest.Mon
     async with another(oms.url) as workers, anyio.create_task_group() as group:
         for number in range(200):
             group.start_soon(pop, workers, number)
-        await until(lambda: len(workers._waits) == 200)
+        await until(lambda: waits_of(workers) == 200)
         monkeypatch.setattr(Server, "run", counted)
         monkeypatch.setattr(Store, "wait_for_bell", counted_wait)
         began = anyio.current_time()
@@ -206,9 +211,9 @@ class TestCalls:
             anyio.create_task_group() as group,
         ):
             group.start_soon(pop, one)
-            await until(lambda: bool(one._waits))
+            await until(lambda: waits_of(one) == 1)
             group.start_soon(pop, two)
-            await until(lambda: bool(two._waits))
+            await until(lambda: waits_of(two) == 1)
             await oms.enqueue_many("q", [1, 2])
         assert {task.payload for task in got} == {1}
         assert (await oms.stats("q")).in_progress == 1
@@ -299,4 +304,5 @@ async def test_what_makes_no_sense_is_refused(
 ) -> None:
     async with another(oms.url) as workers:
         with pytest.raises(error):
-            await workers.pop(**({"queues": ["q"], "worker": "go-1"} | said))
+            arguments: dict[str, Any] = {"queues": ["q"], "worker": "go-1"} | said
+            await workers.pop(**arguments)
