@@ -302,7 +302,7 @@ async def test_native_workers_take_from_the_same_queue(oms: AsyncOMSClient) -> N
 async def test_what_makes_no_sense_is_refused(
     oms: AsyncOMSClient, said: dict[str, Any], error: type[Exception]
 ) -> None:
+    arguments: dict[str, Any] = {"queues": ["q"], "worker": "go-1"} | said
     async with another(oms.url) as workers:
         with pytest.raises(error):
-            arguments: dict[str, Any] = {"queues": ["q"], "worker": "go-1"} | said
             await workers.pop(**arguments)
