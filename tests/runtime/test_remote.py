@@ -310,8 +310,9 @@ async def test_what_makes_no_sense_is_refused(
     oms: AsyncOMSClient, said: dict[str, Any], error: type[Exception]
 ) -> None:
     async with another(oms.url) as workers:
+        given: dict[str, Any] = {"queues": ["q"], "worker": "go-1"}
         with pytest.raises(error):
-            await workers.pop(**({"queues": ["q"], "worker": "go-1"} | said))
+            await workers.pop(**(given | said))
 
 
 async def test_nobody_waits_for_what_cannot_be_read(
