@@ -82,9 +82,13 @@ class EventStream(Response):
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
         await _say(send, _RETRY)
-        with suppress(AccessError):  # who comes again is told
-            async with self._visit.while_there():
-                await self._tell(send)
+        self._visit.house.streams += 1
+        try:
+            with suppress(AccessError):  # who comes again is told
+                async with self._visit.while_there():
+                    await self._tell(send)
+        finally:
+            self._visit.house.streams -= 1
         if not self._visit.gone:
             await send({"type": "http.response.body", "body": _FAREWELL, "more_body": False})
 

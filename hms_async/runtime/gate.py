@@ -9,25 +9,26 @@ import msgspec
 from hms_async.domain.access import ON_LOOPBACK, Principal
 from hms_async.domain.bucket import Bucket
 from hms_async.domain.token import Token, verify
-from hms_async.errors import RateLimited, StoreError, Unauthenticated
+from hms_async.errors import RateLimited, StoreUnavailable, Unauthenticated
 from hms_async.storage import tokens
 from hms_async.storage.store import Store
 
 FRESH_S = 2.0
 GOOD_S = 30.0
 """For how long the last table serves when the store is away."""
+
 AGAIN_S = 1.0
-"""How long after a reading that failed the store is asked again."""
+"""How long after a try that found the store away the next one is made, however many ask."""
 
 _BURST = 2
 
 
 class _Table(msgspec.Struct, frozen=True):
-    """All tokens, and when that was so: on the server's clock, and on ours."""
+    """All tokens, and when they were asked for: on the server's clock, and on ours."""
 
     tokens: Mapping[str, Token]
     server_ms: int
-    read_at: float
+    asked_at: float
 
 
 class Gate:
@@ -42,8 +43,7 @@ class Gate:
         self._store = store
         self._clock = clock
         self._table: _Table | None = None
-        self._failure: StoreError | None = None
-        self._failed_at = 0.0
+        self._away: tuple[float, str] | None = None
         self._reading = anyio.Lock()
         self._buckets: dict[str, Bucket] = {}
 
@@ -93,36 +93,37 @@ class Gate:
         scheme, _, text = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated(f"{scheme[:20]!r} is not spoken here: send Bearer and a token")
-        now_ms = table.server_ms + int((self._clock() - table.read_at) * 1_000)
+        now_ms = table.server_ms + int((self._clock() - table.asked_at) * 1_000)
         return verify(table.tokens, text.strip(), now_ms)
 
     async def _current(self) -> _Table:
-        """Return the table; however many ask, one reads it anew, or fails to."""
-        if (table := self._known()) is not None:
+        """Return the table; however many ask, one reads it anew."""
+        if (table := self._fresh()) is not None:
             return table
         async with self._reading:
-            if (table := self._known()) is not None:
+            if (table := self._fresh()) is not None:
                 return table
+            # From before the send on, so that an answer that took long is not taken for a new one.
+            asked_at = self._clock()
+            if self._away is not None and asked_at - self._away[0] < AGAIN_S:
+                return self._last(self._away[1])
             try:
                 found, now_ms = await tokens.read_table(self._store)
-            except StoreError as error:
-                self._failure, self._failed_at = error, self._clock()
-                if (table := self._known()) is not None:
-                    return table
-                raise
-            self._failure = None
-            self._table = _Table(found, now_ms, self._clock())
+            except StoreUnavailable as error:
+                self._away = (self._clock(), str(error))
+                return self._last(str(error))
+            self._away = None
+            self._table = _Table(found, now_ms, asked_at)
             for gone in self._buckets.keys() - found.keys():
                 del self._buckets[gone]
             return self._table
 
-    def _known(self) -> _Table | None:
-        """Return the table unless it is to be read; fail as the last reading did a moment ago."""
-        table, now_s = self._table, self._clock()
-        # Without this all who wait would try one after the other, each for as long as that takes.
-        failure = self._failure if now_s - self._failed_at < AGAIN_S else None
-        if table is not None and now_s - table.read_at < (GOOD_S if failure else FRESH_S):
-            return table
-        if failure is not None:
-            raise failure.with_traceback(None)
-        return None
+    def _last(self, why: str) -> _Table:
+        """Return the last table while it may serve."""
+        if self._table is None or self._clock() - self._table.asked_at >= GOOD_S:
+            raise StoreUnavailable(why)
+        return self._table
+
+    def _fresh(self) -> _Table | None:
+        table = self._table
+        return table if table is not None and self._clock() - table.asked_at < FRESH_S else None
