@@ -18,6 +18,7 @@ _COMMANDS: Final = (
     ("token", "tokens:token", "Make access tokens for the API, list and revoke them."),
     ("queue", "queues:queue", "Create and change queues, look at them, pause and resume them."),
     ("job", "jobs:job", "Put tasks in, look at them, and act on one."),
+    ("op", "operations:op", "Act on many tasks at once, and see how far that is."),
     ("case", "cases:case", "Look at a case: the tasks of one correlation id."),
     ("sla", "sla:sla", "See how the promises stand, acknowledge, waive and pause."),
     ("stats", "stats:stats", "Show how many tasks of each queue are in which state."),

@@ -149,7 +149,7 @@ def changes(function: F) -> F:
 
 def _or_none(of: Any) -> Callable[[str], Any]:
     """Return what reads a value of a type, or the word `none`."""
-    kind: Any = click.types.convert_type(of)
+    kind: click.ParamType[Any] = click.types.convert_type(of)
 
     def value(text: str) -> Any:
         return _Away.AWAY if text == "none" else kind.convert(text, None, None)

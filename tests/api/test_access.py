@@ -165,7 +165,7 @@ class TestOtherQueues:
     ) -> None:
         task = await oms.pop_task("mail")
         assert task is not None
-        held = {"id": task.id, "token": task._attempt.claim.token}
+        held = {"id": task.id, "token": task._attempt.claim.token}  # pyright: ignore[reportPrivateUsage]
         for path in ("", "/wait?timeout=0"):
             is_problem(await http.get(f"/oms/tasks/mail-1{path}", headers=bearer), 404)
         for act in ("cancel", "requeue", "bump"):
