@@ -47,7 +47,7 @@ async def oms(oms: AsyncOMSClient) -> AsyncOMSClient:
 
 def waits_of(workers: RemoteWorkers) -> int:
     """How many callers wait there for a bell."""
-    return len(workers._waits)  # pyright: ignore[reportPrivateUsage]
+    return workers.waiting
 
 
 async def settle(workers: RemoteWorkers, task: Leased, word: Any, **said: Any) -> str:
