@@ -156,18 +156,20 @@ pause() { # sleep, but not through a signal
 # Work.
 
 keep_lease() { # keep_lease PID SECONDS: renew the lease; stop the command if the task is to be left
-    # Not while this worker lives no more: nobody would ever settle the task.
+    # Not when either is gone: nobody would ever settle the task, or it is settled. (A signal that
+    # comes while this process begins is lost, so it may not end when it is told to.)
     trap '[ -z "$nap" ] || kill "$nap"; exit 0' TERM
-    printf '{"id":"%s","token":"%s","worker":"%s"}' "$id" "$token" "$worker" >"$dir/lease"
+    printf '{"id":"%s","token":"%s","worker":"%s"}' "$id" "$token" "$worker" >"$dir/lease.$1"
     while :; do
         pause "$2"
-        kill -0 $$ 2>/dev/null || { kill "$1" 2>/dev/null; exit 0; }
-        status=$(post heartbeat "$dir/beat" 10 <"$dir/lease")
+        kill -0 "$1" 2>/dev/null || exit 0
+        kill -0 $$ 2>/dev/null || { kill "$1"; exit 0; }
+        status=$(post heartbeat "$dir/beat.$1" 10 <"$dir/lease.$1")
         answer=
-        [ "$status" != 200 ] || answer=$(word answer <"$dir/beat")
+        [ "$status" != 200 ] || answer=$(word answer <"$dir/beat.$1")
         case $answer in
             cancel | lost)
-                : >"$dir/left"
+                : >"$dir/left.$1"
                 kill "$1" 2>/dev/null
                 ;;
         esac
@@ -179,7 +181,7 @@ work() { # work COMMAND...: run it on the task in $dir/popped, and settle
     token=$(word tasks.0.token <"$dir/popped")
     lease_ms=$(json tasks.0.lease_ms <"$dir/popped")
     json tasks.0.payload <"$dir/popped" >"$dir/payload"
-    rm -f "$dir/left" "$dir/beat"
+    rm -f "$dir/left".* "$dir/beat".* "$dir/lease".*
     if [ -n "$stopping" ]; then
         settle release </dev/null
         return
@@ -198,7 +200,6 @@ work() { # work COMMAND...: run it on the task in $dir/popped, and settle
         [ -z "$stopping" ] || kill "$command" 2>/dev/null # it was a signal that ended the wait
     done
     kill "$keeper" 2>/dev/null
-    wait "$keeper" 2>/dev/null
 
     # `settle` reads from files, as at the end of a pipe it would be a process that a signal ends.
     if [ "$code" = 0 ]; then
@@ -208,7 +209,7 @@ work() { # work COMMAND...: run it on the task in $dir/popped, and settle
         echo 'its result was refused' >"$dir/error"
         code=65
     fi
-    if [ "$code" != 65 ] && { [ -e "$dir/left" ] || [ -n "$stopping" ]; }; then
+    if [ "$code" != 65 ] && { [ -e "$dir/left.$command" ] || [ -n "$stopping" ]; }; then
         settle release </dev/null
     else
         [ -s "$dir/error" ] || echo "exit code $code" >"$dir/error"

@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from hms_async.api import documents
-from hms_async.cli import options, settings, show
+from hms_async.cli import operations, options, settings, show
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
 from hms_async.domain.queue import Queue, QueueStats
@@ -20,6 +20,10 @@ Row = tuple[Queue, QueueStats]
 @click.group(cls=options.Group)
 def queue() -> None:
     """Create and change queues, look at them, pause and resume them."""
+
+
+queue.add_command(operations.purge)
+queue.add_command(operations.rm)
 
 
 @queue.command()

@@ -3,8 +3,8 @@
 Everything that must survive is in Redis: where the search is, what has been done, and which tasks
 are being acted on right now. A lease with a growing number sees to it that one process at a time
 works on an operation; when that one dies, another goes on from what is written. Each act is a
-checked transition, so to do it again does nothing. The counts hold except for the one step that was
-under way when a process died: of its tasks those that are no longer meant count as done, by
+checked transition, so to do it again does nothing. The counts hold except for the one step that
+was under way when a process died: of its tasks those that are no longer meant count as done, by
 whomever.
 """
 
@@ -56,7 +56,8 @@ async def run_operations(store: Store, queues: Sequence[str] | None = None) -> N
 
     async def work_on(operation_id: str) -> None:
         try:
-            await carry_on(store, operation_id)
+            if left := await carry_on(store, operation_id):
+                _say(left)
         except StoreError as error:
             # Its lease ends by itself, and whoever is first goes on.
             log.warning("operation.interrupted", operation=operation_id, error=str(error))
@@ -81,20 +82,22 @@ async def run_operations(store: Store, queues: Sequence[str] | None = None) -> N
         await run_every(LOOK_EVERY_S, lambda: step(group), name="operations")
 
 
-async def carry_on(store: Store, operation_id: str, *, sleep: Sleep = anyio.sleep) -> bool:
+async def carry_on(
+    store: Store, operation_id: str, *, sleep: Sleep = anyio.sleep
+) -> Operation | None:
     """Work on an operation to its end.
 
     Returns:
-        False when it has ended before, or another works on it now.
+        The operation as it was left, ended unless another has taken it over; `None` when it had
+        ended before, or another works on it.
 
     Raises:
         StoreError: If the server cannot be asked; what is written stays, and another goes on.
     """
     taken = await operations.take(store, operation_id)
     if taken is None:
-        return False
+        return None
     work = Work(store, taken)
-    log.info("operation.taken", **_described(taken.operation))
     try:
         while work.alive:
             pause_s = await work.step()
@@ -105,12 +108,16 @@ async def carry_on(store: Store, operation_id: str, *, sleep: Sleep = anyio.slee
     except StoreProtocol as error:
         # Something foreign is in the queue's keys: to try again would meet it again.
         await work.end(OperationState.FAILED, str(error))
+    except StoreError:
+        # Away, or full: until the lease ends nobody tries again.
+        work.alive = False
+        raise
     finally:
         if work.alive:
             # So that another need not wait for the end of the lease.
             with CancelScope(shield=True), anyio.move_on_after(_TIME_TO_LET_GO_S):
                 await work.let_go()
-    return True
+    return work.operation
 
 
 class Work:
@@ -126,6 +133,11 @@ class Work:
         self._taken = taken
         self._most = step_of(taken.operation.rate)
         self.alive = True
+
+    @property
+    def operation(self) -> Operation:
+        """The operation as it was written last."""
+        return self._taken.operation
 
     async def step(self) -> float:
         """Do one bounded piece of it, and return for how many seconds to pause then."""
@@ -218,8 +230,6 @@ class Work:
 
     async def _write(self, progress: Progress, *, final: bool = False) -> bool:
         self.alive = await operations.write(self._store, self._taken, progress, final=final)
-        if not self.alive:
-            log.warning("operation.lost", **_described(self._taken.operation))
         return self.alive
 
     async def end(
@@ -228,9 +238,7 @@ class Work:
         """Write down that it has come to its end, however it did."""
         self.alive = False
         last = self._taken.progress if progress is None else progress
-        if await operations.end(self._store, self._taken, last, state, error):
-            told = {"state": str(state), "done": last.done, "refused": last.refused}
-            log.info("operation.ended", **_described(self._taken.operation), **told, error=error)
+        await operations.end(self._store, self._taken, last, state, error)
 
     async def let_go(self) -> None:
         """Let another go on with it."""
@@ -256,5 +264,18 @@ def _counted(progress: Progress, done: int, refusals: Sequence[Refusal]) -> Prog
     )
 
 
-def _described(operation: Operation) -> dict[str, str]:
-    return {"operation": operation.id, "act": str(operation.act), "queue": operation.queue}
+def _say(operation: Operation) -> None:
+    """Write into the log how an operation was left."""
+    fields: dict[str, object] = {
+        "operation": operation.id,
+        "act": operation.act.value,
+        "queue": operation.queue,
+        "done": operation.done,
+        "refused": operation.refused,
+    }
+    if not operation.state.ended:
+        log.warning("operation.lost", **fields)
+    elif operation.state is OperationState.FAILED:
+        log.error("operation.ended", state=operation.state.value, error=operation.error, **fields)
+    else:
+        log.info("operation.ended", state=operation.state.value, **fields)

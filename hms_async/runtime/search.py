@@ -16,7 +16,7 @@ import msgspec
 
 from hms_async.domain.operation import Act, Operation
 from hms_async.domain.task import TaskState
-from hms_async.storage.candidates import Kind, Page, Place, read_page
+from hms_async.storage.candidates import Kind, Page, Place, Source, read_page
 from hms_async.storage.operations import Progress
 from hms_async.storage.store import Store
 
@@ -34,7 +34,7 @@ _PARTS = {
 }
 
 
-def sources_of(operation: Operation, round_number: int) -> list[tuple[Kind, str]]:
+def sources_of(operation: Operation, round_number: int) -> list[Source]:
     """Return how and where a pass looks: a kind of place, and the part of a queue's key."""
     if operation.where.ids:
         return [("ids", "")]
@@ -63,9 +63,9 @@ async def look(
                 progress, place=Place(round=place.round + 1), acted=False
             )
             continue
-        kind, part = sources[place.source]
-        page = await read_page(store, operation, kind, part, place, PAGE)
-        if kind == "front" and place.end is None:
+        source = sources[place.source]
+        page = await read_page(store, operation, source, place, PAGE)
+        if source[0] == "front" and place.end is None:
             # What comes in meanwhile is not ours, and would have no end.
             place = msgspec.structs.replace(place, end=page.length)
             rows = [(task, msgspec.structs.replace(at, end=page.length)) for task, at in page.rows]
@@ -99,17 +99,17 @@ async def estimate(
         return {state: counts[state] for state in operation.states}, True
     found: dict[TaskState, float] = dict.fromkeys(operation.states, 0)
     exact = True
-    for kind, part in sources_of(operation, 0):
+    for source in sources_of(operation, 0):
         place, seen, wanted, more, length = Place(), 0, dict[TaskState, int](), True, 0
         while more and seen < most:
-            page = await read_page(store, operation, kind, part, place, PAGE)
+            page = await read_page(store, operation, source, place, PAGE)
             length, more = page.length, page.more and bool(page.rows)
             for task, place in page.rows:  # noqa: B007  # the last one is where to go on
                 seen += 1
                 if task is not None and operation.wants(task):
                     wanted[task.state] = wanted.get(task.state, 0) + 1
         exact = exact and not more
-        share = length / seen if more and kind != "ids" and seen else 1
+        share = length / seen if more and source[0] != "ids" and seen else 1
         for state, count in wanted.items():
             found[state] = found.get(state, 0) + count * share
     return {state: round(count) for state, count in found.items()}, exact

@@ -13,7 +13,9 @@ from hms_async.storage.codec import decode_fault, decode_number
 from hms_async.storage.server import Server
 
 Kind = Literal["front", "back", "set", "ids"]
-"""How a source is gone through: a lane from either end, a sorted set upwards, ids in order."""
+"""How a source is gone through: a lane from either end, a sorted set upwards, ids as given."""
+Source = tuple[Kind, str]
+"""How it is gone through, and the part of the queue's key; empty for the normal lane."""
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,20 +52,19 @@ class Page(msgspec.Struct, frozen=True):
     rows: list[tuple[Candidate | None, Place]]
 
 
-async def read_page(  # noqa: PLR0917  # each is a part of the place
-    server: Server, operation: Operation, kind: Kind, part: str, place: Place, limit: int
+async def read_page(
+    server: Server, operation: Operation, source: Source, place: Place, limit: int
 ) -> Page:
     """Return a page of a source, with what is to be known of each task in it.
 
     Args:
         server: Where the queue is.
         operation: For which operation.
-        kind: How it is gone through.
-        part: The part of the queue's key; empty for the normal lane.
+        source: Where it looks.
         place: What is behind us.
         limit: How many entries.
     """
-    where = operation.where
+    (kind, part), where = source, operation.where
     faults = where.error_type is not None or where.error is not None
     tail: list[str | int]
     match kind:

@@ -207,7 +207,12 @@ async def end(
     fields: list[str | bytes] = ["progress", msgspec.json.encode(progress), "error", error]
     told = f"done {progress.done}, refused {progress.refused}"
     outcome = f"{told}; {error}" if error else told
-    return await _write(server, taken, progress, 0, *fields, ends=state, outcome=outcome)
+    if not await _write(server, taken, progress, 0, *fields, ends=state, outcome=outcome):
+        return False
+    taken.operation = msgspec.structs.replace(
+        taken.operation, error=error, finished_ms=taken.now_ms
+    )
+    return True
 
 
 async def let_go(server: Server, taken: Taken) -> None:
@@ -252,7 +257,13 @@ async def _write(
         return False
     state, taken.now_ms = OperationState(reply[0].decode()), reply[1]
     taken.progress = progress
-    taken.operation = msgspec.structs.replace(operation, state=state)
+    taken.operation = msgspec.structs.replace(
+        operation,
+        state=state,
+        done=progress.done,
+        refused=progress.refused,
+        refusals=progress.refusals,
+    )
     return True
 
 

@@ -98,10 +98,11 @@ class Server:
         front = (1, self.keys.queue(queue), self.keys.task_prefix(queue), now)
         with connect.translated():
             async with self._redis.pipeline(transaction=False) as pipe:
-                cast("Any", pipe).execute_command("SCRIPT", "LOAD", script.text)
-                for args in calls:
-                    cast("Any", pipe).execute_command("EVALSHA", script.sha, *front, *args)
-                _, *replies = await pipe.execute(raise_on_error=False)
+                for n, args in enumerate(calls):
+                    # The first leaves the script with the server, should it not know it.
+                    sent = ("EVALSHA", script.sha) if n else ("EVAL", script.text)
+                    cast("Any", pipe).execute_command(*sent, *front, *args)
+                replies = await pipe.execute(raise_on_error=False)
         return [
             connect.translate(reply) if isinstance(reply, Exception) else reply for reply in replies
         ]

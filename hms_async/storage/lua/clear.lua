@@ -4,7 +4,7 @@
 -- ARGV   1 task prefix   2 now_ms   3 id of the operation that closed it   4 limit
 -- Reply  'stale': it is not closed, or by another | {1 while there is more, tasks forgotten}
 -- Keeps  I8; a task of another queue, whose id a foreign hand put here, is left alone.
--- include queue places clock outbox
+-- include queue places clock outbox case
 
 local config = redis.call('HMGET', CONFIG, 'version', 'removing')
 if config[1] or config[2] ~= ARGV[3] then return 'stale' end
@@ -13,12 +13,13 @@ local limit, cleared = tonumber(ARGV[4]), 0
 local function forget(ids)
   local keys = {}
   for _, id in ipairs(ids) do
-    local run = is_id(id) and redis.pcall('HMGET', run_key(id), 'queue', 'key') or {}
+    local run = is_id(id) and redis.pcall('HMGET', run_key(id), 'queue', 'key', 'corr') or {}
     if not run.err and run[1] == QUEUE then
       if run[2] and redis.pcall('GET', run[2]) == id then keys[#keys + 1] = run[2] end
       for _, key in ipairs({ body_key(id), run_key(id), attempts_key(id) }) do
         keys[#keys + 1] = key
       end
+      leave_case(run[3], id)
       cleared = cleared + 1
     end
   end
