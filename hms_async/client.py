@@ -591,7 +591,12 @@ class AsyncOMSClient:
         return case
 
     async def audit(
-        self, queue: str | None = None, *, cursor: str | None = None, limit: int = 50
+        self,
+        queue: str | None = None,
+        *,
+        cursor: str | None = None,
+        limit: int = 50,
+        sees: Callable[[str | None], bool] = lambda _: True,
     ) -> AuditPage:
         """Return who did what: a page of the acts of operators that changed something.
 
@@ -601,6 +606,8 @@ class AsyncOMSClient:
             queue: The queue; all of them if not given, and what was done to the namespace.
             cursor: That of the page before; the first page without it.
             limit: How many at most, up to 500.
+            sees: Whether acts on a queue are to be seen, and with `None` those on the namespace;
+                asked only if no queue is given.
 
         Raises:
             ConfigInvalid: If the cursor or the limit is not valid.
@@ -610,7 +617,7 @@ class AsyncOMSClient:
             raise ConfigInvalid(f"limit={limit} is over {_LARGEST_PAGE}: ask for the next page")
         if queue is None:
             names = [None, *await self._store.queue_names()]
-            return await read_audit(self._store, names, cursor, limit)
+            return await read_audit(self._store, list(filter(sees, names)), cursor, limit)
         await self._store.queue(check_name(queue, what="queue name"))
         return await read_audit(self._store, [queue], cursor, limit)
 

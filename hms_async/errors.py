@@ -379,13 +379,14 @@ class IdInUse(TaskError):
     """A task of that id exists in another queue; ids are unique in a namespace.
 
     Attributes:
-        queue: The queue that holds it.
+        queue: The queue that holds it; `None` for a caller who may not know.
     """
 
     code = "HMS-E024"
 
-    def __init__(self, task_id: str, queue: str) -> None:
-        super().__init__(task_id, f'id "{task_id}" is taken by a task of queue "{queue}"')
+    def __init__(self, task_id: str, queue: str | None) -> None:
+        where = "another queue" if queue is None else f'queue "{queue}"'
+        super().__init__(task_id, f'id "{task_id}" is taken by a task of {where}')
         self.queue = queue
 
 

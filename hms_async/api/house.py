@@ -20,7 +20,9 @@ from hms_async.runtime.remote import RemoteWorkers
 from hms_async.storage.connect import check_url
 from hms_async.storage.store import Store
 
-_BY_A_PROXY = frozenset({"forwarded", "x-forwarded-for"})
+_BY_A_PROXY = frozenset(
+    {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
+)
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
 
 
@@ -116,10 +118,24 @@ class House:
             RateLimited: If they ask too often.
         """
         gate = self._opened()[2]
+        said = request.headers.get("authorization")
+        return await gate.admit(said, loopback=self._is_from_here(request))
+
+    async def check(self, request: Request) -> None:
+        """Make sure that whoever made a request that goes on still is let in.
+
+        Raises:
+            Unauthenticated: If not: the token was revoked, or has expired.
+            StoreError: If nobody can say.
+        """
+        gate = self._opened()[2]
+        said = request.headers.get("authorization")
+        await gate.check(said, loopback=self._is_from_here(request))
+
+    def _is_from_here(self, request: Request) -> bool:
         host = request.client.host if request.client else ""
         passed_on = _BY_A_PROXY.intersection(request.headers.keys())
-        loopback = self._trusts_loopback and host.startswith(_LOOPBACK) and not passed_on
-        return await gate.admit(request.headers.get("authorization"), loopback=loopback)
+        return self._trusts_loopback and host.startswith(_LOOPBACK) and not passed_on
 
     async def ready(self) -> str:
         """Return why this process should get no requests now; empty when it may."""

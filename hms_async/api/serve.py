@@ -117,6 +117,7 @@ async def serve(
         access_log=False,
         lifespan="on",
         server_header=False,
+        proxy_headers=False,  # who the caller is, no header says
         timeout_graceful_shutdown=_FAREWELL_S,
         timeout_keep_alive=_IDLE_S,
         h11_max_incomplete_event_size=_LARGEST_HEAD,

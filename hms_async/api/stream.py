@@ -1,6 +1,7 @@
 """A stream of server-sent events over several queues, which can be taken up where it broke off."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -11,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from hms_async.api.visit import Visit
 from hms_async.domain.event import Event
-from hms_async.errors import HMSError
+from hms_async.errors import AccessError, HMSError
 from hms_async.storage.events import check_place
 from hms_async.telemetry.logs import get_logger
 
@@ -65,7 +66,7 @@ class Places:
 
 
 class EventStream(Response):
-    """Events as they happen, until the reader goes or the process is about to end."""
+    """Events as they happen, until the reader goes, is refused, or the process is about to end."""
 
     def __init__(self, visit: Visit, places: Places, types: Sequence[str] | None) -> None:
         super().__init__(media_type="text/event-stream")
@@ -83,8 +84,9 @@ class EventStream(Response):
         await _say(send, _RETRY)
         self._visit.house.streams += 1
         try:
-            async with self._visit.while_there():
-                await self._tell(send)
+            with suppress(AccessError):  # who comes again is told
+                async with self._visit.while_there():
+                    await self._tell(send)
         finally:
             self._visit.house.streams -= 1
         if not self._visit.gone:

@@ -1,7 +1,7 @@
 """One request of somebody who may make it: what every route works with."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -17,10 +17,13 @@ from hms_async.domain.case import Case
 from hms_async.domain.event import Event
 from hms_async.domain.queue import check_name
 from hms_async.domain.task import TaskRecord
-from hms_async.errors import Forbidden, HMSError, TaskNotFound
+from hms_async.errors import AccessError, Forbidden, HMSError, IdInUse, StoreError, TaskNotFound
 
 if TYPE_CHECKING:
     from hms_async.api.house import House
+
+CHECKED_EACH_S = 2.0
+"""How often it is seen to that the caller of a request that goes on is still let in."""
 
 NEEDS = "hms_needs"
 """Where a dependency says which permission it asks for; a test reads it off every route."""
@@ -45,6 +48,7 @@ class Visit:
         self.permission = permission
         self.house: House = request.app.state.house
         self.gone = False
+        self._refused: AccessError | None = None
 
     @property
     def oms(self) -> AsyncOMSClient:
@@ -71,6 +75,19 @@ class Visit:
     def sees(self, queue: str | None) -> bool:
         """Whether the caller may do here what the route is for."""
         return self.caller.may(self.permission, queue)
+
+    def audits(self, queue: str | None) -> bool:
+        """Whether the caller may read what was done to a queue, or with `None` to no single one.
+
+        The latter, such as the making of tokens, is for those who may see all queues.
+        """
+        return self.caller.everywhere if queue is None else self.sees(queue)
+
+    def tell(self, error: HMSError) -> HMSError:
+        """Return an error as the caller may see it: it names no queue that is not theirs."""
+        if isinstance(error, IdInUse) and not self.sees(error.queue):
+            return IdInUse(error.task_id, None)
+        return error
 
     async def queues(self) -> list[str]:
         """Return the queues that the caller may see, sorted."""
@@ -119,10 +136,14 @@ class Visit:
 
         Args:
             stopping: Whether the latter matters; not to what notices by itself.
+
+        Raises:
+            AccessError: If the caller is no longer let in.
         """
         failure: HMSError | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(self._until_gone, group.cancel_scope, name="caller-gone")
+            group.start_soon(self._until_refused, group.cancel_scope, name="caller-refused")
             if stopping:
                 group.start_soon(self._until_stopping, group.cancel_scope, name="api-stopping")
             try:
@@ -130,8 +151,26 @@ class Visit:
             except HMSError as error:
                 failure = error  # the group would wrap it
             group.cancel_scope.cancel()
-        if failure is not None:
+        if failure := failure or self._refused:
             raise failure
+
+    async def check(self) -> None:
+        """Make sure that the caller is still let in, as far as anybody can say.
+
+        Raises:
+            AccessError: If not.
+        """
+        with suppress(StoreError):
+            await self.house.check(self.request)
+
+    async def _until_refused(self, scope: CancelScope) -> None:
+        while self._refused is None:
+            await anyio.sleep(CHECKED_EACH_S)
+            try:
+                await self.check()
+            except AccessError as error:
+                self._refused = error
+        scope.cancel()
 
     async def _until_gone(self, scope: CancelScope) -> None:
         while (await self.request.receive())["type"] != "http.disconnect":

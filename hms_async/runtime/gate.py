@@ -60,23 +60,41 @@ class Gate:
             RateLimited: If the token makes too many calls.
             StoreError: If nobody can say which tokens are good.
         """
+        token = await self._find(authorization, loopback=loopback)
+        if token is None:
+            return ON_LOOPBACK
+        bucket = self._buckets.get(token.id)
+        if bucket is None:
+            self._buckets[token.id] = bucket = Bucket(token.rate, _BURST * token.rate)
+        if after_s := bucket.take(self._clock()):
+            raise RateLimited(token.principal.name, token.rate, after_s)
+        return token.principal
+
+    async def check(self, authorization: str | None, *, loopback: bool) -> None:
+        """Make sure that whoever was admitted still would be; it is no call of its own.
+
+        Args:
+            authorization: As it was when they were admitted.
+            loopback: Likewise.
+
+        Raises:
+            Unauthenticated: If they would not: their token was revoked, or has expired.
+            StoreError: If nobody can say which tokens are good.
+        """
+        await self._find(authorization, loopback=loopback)
+
+    async def _find(self, authorization: str | None, *, loopback: bool) -> Token | None:
+        """Return the token of a caller; `None` for one on this machine who needs none."""
         table = await self._current()
         if authorization is None:
             if loopback and not table.tokens:
-                return ON_LOOPBACK
+                return None
             raise Unauthenticated("a token is needed: Authorization: Bearer hms_<id>_<secret>")
         scheme, _, text = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated(f"{scheme[:20]!r} is not spoken here: send Bearer and a token")
-        now_s = self._clock()
-        now_ms = table.server_ms + int((now_s - table.asked_at) * 1_000)
-        token = verify(table.tokens, text.strip(), now_ms)
-        bucket = self._buckets.get(token.id)
-        if bucket is None:
-            self._buckets[token.id] = bucket = Bucket(token.rate, _BURST * token.rate)
-        if after_s := bucket.take(now_s):
-            raise RateLimited(token.principal.name, token.rate, after_s)
-        return token.principal
+        now_ms = table.server_ms + int((self._clock() - table.asked_at) * 1_000)
+        return verify(table.tokens, text.strip(), now_ms)
 
     async def _current(self) -> _Table:
         """Return the table; however many ask, one reads it anew."""

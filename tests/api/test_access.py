@@ -1,5 +1,6 @@
 """Who may do what over HTTP: every route against every role, and queues of others."""
 
+import json
 from collections.abc import Iterator
 
 import httpx
@@ -11,7 +12,7 @@ from hms_async.api.app import API, create_app
 from hms_async.api.routes import ROUTERS
 from hms_async.api.visit import needed_by
 from hms_async.domain.access import Permission, Role
-from tests.api.support import is_problem
+from tests.api.support import is_problem, token, until
 
 CANARY = "canary-4711"
 
@@ -39,9 +40,13 @@ def test_every_route_asks_for_a_permission() -> None:
     assert len(served) > 35
 
 
-async def token(oms: AsyncOMSClient, *roles: str, **options: object) -> dict[str, str]:
-    _, text = await oms.tokens.create(roles, **options)  # type: ignore[arg-type]
-    return {"Authorization": f"Bearer {text}"}
+def test_nothing_else_is_served() -> None:
+    others = [
+        route
+        for route in create_app("memory://routes").routes
+        if getattr(route, "original_router", None) not in ROUTERS
+    ]
+    assert {getattr(route, "path", "") for route in others} == {"/oms/openapi.json", "/oms/docs"}
 
 
 async def call(
@@ -83,10 +88,21 @@ async def test_once_a_token_exists_everybody_needs_one(
     assert queue == "q"
 
 
-async def test_a_call_through_a_proxy_is_not_from_this_machine(http: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("Forwarded", "for=192.0.2.1"),
+        ("X-Forwarded-For", "192.0.2.1"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Real-IP", "127.0.0.1"),
+        ("Via", "1.1 proxy"),
+    ],
+)
+async def test_a_call_through_a_proxy_is_not_from_this_machine(
+    http: httpx.AsyncClient, header: str, value: str
+) -> None:
     assert (await http.get("/oms/stats")).status_code == 200
-    passed_on = {"Forwarded": "for=192.0.2.1"}
-    is_problem(await http.get("/oms/stats", headers=passed_on), 401, "HMS-E071")
+    is_problem(await http.get("/oms/stats", headers={header: value}), 401, "HMS-E071")
 
 
 class TestOtherQueues:
@@ -147,6 +163,76 @@ class TestOtherQueues:
 
         assert is_problem(answer, 403, "HMS-E073")["queue"] == "mail"
 
+    async def test_workers_and_operations_of_others_are_not_told(
+        self, http: httpx.AsyncClient, oms: AsyncOMSClient, bearer: dict[str, str]
+    ) -> None:
+        everywhere = await token(oms, "worker")
+        both = {"queues": ["mail", "passport.photo"], "worker": "both", "max": 1}
+        for body in (both, {"queue": "mail", "worker": "other"}):
+            assert (await http.post("/oms/pop", json=body, headers=everywhere)).status_code == 200
+
+        async def both_are_known() -> bool:
+            return len(await oms.workers()) == 2
+
+        await until(both_are_known)  # cards are written in the background
+        mine = await oms.operations.start("purge", "passport.photo")
+        other = await oms.operations.start("purge", "mail")
+
+        workers = (await http.get("/oms/workers", headers=bearer)).json()["workers"]
+        assert [(one["name"], one["queues"]) for one in workers] == [("both", ["passport.photo"])]
+        latest = (await http.get("/oms/operations?limit=1", headers=bearer)).json()["operations"]
+        assert [one["id"] for one in latest] == [mine.id]
+        url = f"/oms/operations/{other.id}"
+        is_problem(await http.get(url, headers=bearer), 404, "HMS-E062")
+        is_problem(await http.post(f"{url}/stop", headers=bearer), 404, "HMS-E062")
+
+    async def test_pages_of_the_audit_are_full_and_name_no_other_queue(
+        self, http: httpx.AsyncClient, oms: AsyncOMSClient, bearer: dict[str, str]
+    ) -> None:
+        for _ in range(3):
+            await oms.pause("mail", reason=CANARY)
+            await oms.resume("mail")
+        acts: list[str] = []
+        cursor: str | None = None
+        while True:
+            query = {"limit": "1"} | ({"cursor": cursor} if cursor else {})
+            page = await http.get("/oms/audit", params=query, headers=bearer)
+            assert "mail" not in page.text
+            assert CANARY not in page.text
+            cursor = page.json()["cursor"]
+            if not page.json()["entries"]:
+                break
+            acts += [one["act"] for one in page.json()["entries"]]
+        assert (acts, cursor) == (["resume", "pause", "configure"], None)
+
+    async def test_an_id_that_another_queue_has_is_taken_by_nobody_in_particular(
+        self, http: httpx.AsyncClient, bearer: dict[str, str]
+    ) -> None:
+        one = {"queue": "passport.photo", "payload": 1, "id": "mail-1"}
+        alone = await http.post("/oms/enqueue", json=one, headers=bearer)
+        assert "queue" not in is_problem(alone, 409, "HMS-E024")
+        task = {"payload": 1, "id": "mail-1"}
+        many = await http.post(
+            "/oms/enqueue", json={"queue": "passport.photo", "tasks": [task]}, headers=bearer
+        )
+        lines = await http.post(
+            "/oms/enqueue?queue=passport.photo",
+            content=json.dumps(task),
+            headers=bearer | {"Content-Type": "application/x-ndjson"},
+        )
+        for answer in (alone, many, lines):
+            assert "HMS-E024" in answer.text
+            assert '"mail"' not in answer.text.replace("\\", "")
+
+    async def test_who_may_use_both_queues_is_told_which_has_the_id(
+        self, http: httpx.AsyncClient, oms: AsyncOMSClient, bearer: dict[str, str]
+    ) -> None:
+        assert bearer
+        everywhere = await token(oms, "producer")
+        one = {"queue": "passport.photo", "payload": 1, "id": "mail-1"}
+        answer = await http.post("/oms/enqueue", json=one, headers=everywhere)
+        assert is_problem(answer, 409, "HMS-E024")["queue"] == "mail"
+
     async def test_a_line_for_another_queue_is_refused_alone(
         self, http: httpx.AsyncClient, bearer: dict[str, str]
     ) -> None:
@@ -163,17 +249,26 @@ class TestOtherQueues:
     async def test_tasks_of_another_queue_do_not_exist(
         self, http: httpx.AsyncClient, oms: AsyncOMSClient, bearer: dict[str, str]
     ) -> None:
-        task = await oms.pop_task("mail")
-        assert task is not None
-        held = {"id": task.id, "token": task._attempt.claim.token}  # pyright: ignore[reportPrivateUsage]
+        everywhere = await token(oms, "worker")
+        popped = await http.post("/oms/pop", json={"queue": "mail"}, headers=everywhere)
+        (leased,) = popped.json()["tasks"]
+        held = {"id": leased["id"], "token": leased["token"]}
         for path in ("", "/wait?timeout=0"):
             is_problem(await http.get(f"/oms/tasks/mail-1{path}", headers=bearer), 404)
         for act in ("cancel", "requeue", "bump"):
             is_problem(await http.post(f"/oms/tasks/mail-1/{act}", headers=bearer), 404)
-        for act in ("complete", "release", "retry"):
-            is_problem(await http.post(f"/oms/{act}", json=held, headers=bearer), 404)
+        is_problem(
+            await http.post("/oms/tasks/mail-1/waive", json={"reason": "x"}, headers=bearer), 404
+        )
+        for act in ("complete", "release", "retry", "fail"):
+            body = held | ({"reason": "x"} if act == "fail" else {})
+            is_problem(await http.post(f"/oms/{act}", json=body, headers=bearer), 404)
+            many = await http.post(f"/oms/{act}", json={"tasks": [body]}, headers=bearer)
+            assert many.json()["results"][0]["error"]["status"] == 404
         beat = await http.post("/oms/heartbeat", json=held, headers=bearer)
         assert beat.json()["answer"] == "lost"
+        beats = await http.post("/oms/heartbeat", json={"tasks": [held]}, headers=bearer)
+        assert beats.json()["results"][0]["answer"] == "lost"
         assert (await oms.get_task("mail-1")).state == "in_progress"
 
 

@@ -10,7 +10,7 @@ from tests.cli.conftest import Hms
 
 
 @pytest.fixture
-def _cards(url: str) -> None:  # pyright: ignore[reportUnusedFunction]
+def _cards(url: str) -> None:
     """A worker of this package and one that comes over HTTP."""
 
     async def write() -> None:

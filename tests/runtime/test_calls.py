@@ -1,8 +1,5 @@
 """A caller's own numbered calls, repeated and late, over several queues and processes (R2)."""
 
-# Whether somebody waits is nobody else's business.
-# pyright: reportPrivateUsage=false
-
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -152,9 +149,9 @@ async def test_r2_of_two_requests_for_one_call_in_a_process_the_later_goes_on(
     first, again = Caller(), Caller()
     async with process(oms.url) as (_, one), anyio.create_task_group() as group:
         group.start_soon(first.wait, one, Call(CALLER, 0, 1))
-        await until(lambda: len(one._waits) == 1)
+        await until(lambda: one.waiting == 1)
         group.start_soon(again.wait, one, Call(CALLER, 0, 1))
-        await until(lambda: first.error is not None and len(one._waits) == 1)
+        await until(lambda: first.error is not None and one.waiting == 1)
         await oms.enqueue_many("b", [1, 2])
     assert isinstance(first.error, CallSuperseded)
     assert len(again.tokens) == 1
@@ -167,7 +164,7 @@ async def test_r2_a_late_request_for_an_earlier_call_does_not_end_a_later_one(
     late, current = Caller(), Caller()
     async with process(oms.url) as (_, one), anyio.create_task_group() as group:
         group.start_soon(current.wait, one, Call(CALLER, 0, 2))
-        await until(lambda: len(one._waits) == 1)
+        await until(lambda: one.waiting == 1)
         await late.pop(one, Call(CALLER, 0, 1))
         await oms.enqueue("c", 1)
     assert isinstance(late.error, CallSuperseded)
@@ -187,7 +184,7 @@ async def test_r2_a_request_that_is_overtaken_in_the_middle_ends_in_peace(
         gate.set()
     assert isinstance(slow.error, CallSuperseded)
     assert quick.popped == Popped([])
-    assert one._walks == {}
+    assert one._walks == {}  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_r2_lanes_of_a_caller_are_apart(oms: AsyncOMSClient) -> None:

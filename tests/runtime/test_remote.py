@@ -1,8 +1,5 @@
 """Leases for workers that are not in this process."""
 
-# Whether somebody waits is nobody else's business.
-# pyright: reportPrivateUsage=false
-
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -43,11 +40,6 @@ async def another(url: str) -> AsyncGenerator[RemoteWorkers]:
 async def oms(oms: AsyncOMSClient) -> AsyncOMSClient:
     await oms.create_queue("q", lease="3s")
     return oms
-
-
-def waits_of(workers: RemoteWorkers) -> int:
-    """How many callers wait there for a bell."""
-    return len(workers._waits)  # pyright: ignore[reportPrivateUsage]
 
 
 async def settle(workers: RemoteWorkers, task: Leased, word: Any, **said: Any) -> str:
@@ -146,7 +138,7 @@ async def test_many_wait_for_little(oms: AsyncOMSClient, monkeypatch: pytest.Mon
     async with another(oms.url) as workers, anyio.create_task_group() as group:
         for number in range(200):
             group.start_soon(pop, workers, number)
-        await until(lambda: waits_of(workers) == 200)
+        await until(lambda: workers.waiting == 200)
         monkeypatch.setattr(Server, "run", counted)
         monkeypatch.setattr(Store, "wait_for_bell", counted_wait)
         began = anyio.current_time()
@@ -223,9 +215,9 @@ class TestCalls:
             anyio.create_task_group() as group,
         ):
             group.start_soon(pop, one)
-            await until(lambda: waits_of(one) == 1)
+            await until(lambda: one.waiting == 1)
             group.start_soon(pop, two)
-            await until(lambda: waits_of(two) == 1)
+            await until(lambda: two.waiting == 1)
             await oms.enqueue_many("q", [1, 2])
         assert {task.payload for task in got} == {1}
         assert (await oms.stats("q")).in_progress == 1
@@ -314,10 +306,10 @@ async def test_native_workers_take_from_the_same_queue(oms: AsyncOMSClient) -> N
 async def test_what_makes_no_sense_is_refused(
     oms: AsyncOMSClient, said: dict[str, Any], error: type[Exception]
 ) -> None:
-    arguments: dict[str, Any] = {"queues": ["q"], "worker": "go-1"} | said
     async with another(oms.url) as workers:
+        given: dict[str, Any] = {"queues": ["q"], "worker": "go-1"}
         with pytest.raises(error):
-            await workers.pop(**arguments)
+            await workers.pop(**(given | said))
 
 
 async def test_nobody_waits_for_what_cannot_be_read(
@@ -344,8 +336,8 @@ async def test_r13_who_is_woken_and_let_go_at_once_passes_it_on(
 ) -> None:
     async with another(oms.url) as workers, anyio.create_task_group() as group:
         group.start_soon(lambda: workers.pop(["q"], worker="go-1", wait_s=30))
-        await until(lambda: bool(workers._waits))
-        workers._doorbell.pass_on("q")
+        await until(lambda: workers.waiting == 1)
+        workers._doorbell.pass_on("q")  # pyright: ignore[reportPrivateUsage]
         workers.drain()
         await until(lambda: bool(raw("LLEN", "queue:q:bell")))
 
@@ -373,9 +365,9 @@ async def test_r13_who_is_woken_and_cancelled_at_once_passes_it_on(
             scope = anyio.CancelScope()
             async with anyio.create_task_group() as group:
                 group.start_soon(hasty, workers, scope)
-                await until(lambda: len(workers._waits) == 1)
+                await until(lambda: workers.waiting == 1)
                 group.start_soon(patient, workers)
-                await until(lambda: len(workers._waits) == 2)
+                await until(lambda: workers.waiting == 2)
                 group.start_soon(oms.enqueue, "q", moment)
                 await anyio.sleep(moment / 4_000)  # any moment will do
                 scope.cancel()

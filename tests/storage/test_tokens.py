@@ -3,10 +3,11 @@
 import logging
 
 import anyio
+import msgspec
 import pytest
 
 from hms_async.client import AsyncOMSClient
-from hms_async.domain.access import ON_LOOPBACK, Permission
+from hms_async.domain.access import ON_LOOPBACK, Permission, Role
 from hms_async.domain.audit import Actor
 from hms_async.domain.token import Token
 from hms_async.errors import (
@@ -23,6 +24,7 @@ from hms_async.runtime.tokens import Tokens
 from hms_async.storage import tokens as kept
 from hms_async.storage.server import Server
 from hms_async.storage.store import Store
+from hms_async.storage.tokens import forget, keep
 from hms_async.testing import ManualClock
 from tests.servers import Raw
 
@@ -76,6 +78,54 @@ async def test_a_token_is_made_listed_and_revoked(store: Store, tokens: Tokens, 
         ("token.revoke", "ann", "lost", made.id),
         ("token.create", "ann", "", made.id),
     ]
+
+
+@pytest.mark.parametrize("key", ["tokens", "audit"])
+async def test_r8_a_key_of_a_wrong_type_stops_the_act_before_it_writes(
+    tokens: Tokens, raw: Raw, key: str
+) -> None:
+    made, _ = await tokens.create(["viewer"])
+    raw("DEL", key)
+    raw("SET", key, "foreign")
+    before = raw.snapshot()
+
+    with pytest.raises(StoreProtocol):
+        await tokens.create(["viewer"])
+    with pytest.raises(StoreProtocol):
+        await tokens.revoke(made.id)
+
+    assert raw.snapshot() == before
+
+
+async def test_a_table_of_a_wrong_type_does_not_open_the_door(gate: Gate, raw: Raw) -> None:
+    raw("SET", "tokens", "foreign")
+    with pytest.raises(StoreProtocol):
+        await gate.admit(None, loopback=True)
+
+
+async def test_a_token_is_kept_once(store: Store, tokens: Tokens, raw: Raw) -> None:
+    made, _ = await tokens.create(["viewer"])
+    before = raw.snapshot()
+
+    other = msgspec.structs.replace(made, roles=(Role.ADMIN,))
+    assert await keep(store, other, ANN) == "exists"
+    assert await forget(store, "0" * 12, ANN) == "gone"
+
+    assert raw.snapshot() == before
+
+
+async def test_no_secret_is_anywhere_in_the_store(store: Store, tokens: Tokens, raw: Raw) -> None:
+    made, text = await tokens.create(["admin"], note="all", payload=True)
+    secret = text[17:]
+    await tokens.revoke(text, reason=f"found {made.id} in a log")
+
+    async with AsyncOMSClient(store=store) as oms:
+        told = str(await oms.audit())
+    assert made.id in told
+    for seen in (told, str(raw.snapshot()), repr(made), str(made)):
+        assert secret not in seen
+        assert text not in seen
+    assert made.digest not in repr(made)
 
 
 async def test_there_is_an_end_to_tokens(tokens: Tokens, raw: Raw) -> None:

@@ -23,11 +23,6 @@ async def audit(
     """Return what operators did, the last first."""
     if queue is not None:
         visit.queue(queue)
-    page = await visit.oms.audit(queue, cursor=cursor, limit=limit)
-    entries = [
-        documents.AuditEntry.of(one)
-        for one in page.entries
-        # What is of no queue, such as tokens, is for those who may see all.
-        if (visit.caller.everywhere if one.queue is None else visit.sees(one.queue))
-    ]
+    page = await visit.oms.audit(queue, cursor=cursor, limit=limit, sees=visit.audits)
+    entries = [documents.AuditEntry.of(one) for one in page.entries]
     return answer(answers.Audit(entries=entries, cursor=page.cursor))

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import msgspec
 from fastapi import APIRouter, Header, Query
@@ -16,7 +16,14 @@ from hms_async.api.door import UNBOUNDED
 from hms_async.api.visit import Visit, needs
 from hms_async.domain.access import Permission
 from hms_async.domain.task import Enqueued, NewTask
-from hms_async.errors import EnqueueManyError, HMSError, RequestInvalid, RequestTooLarge
+from hms_async.errors import (
+    AccessError,
+    EnqueueManyError,
+    HMSError,
+    IdInUse,
+    RequestInvalid,
+    RequestTooLarge,
+)
 
 router = APIRouter(tags=["tasks"])
 
@@ -75,14 +82,17 @@ async def enqueue(
     one = contract.decode(data, bodies.Enqueue)
     options = msgspec.structs.asdict(one.to_task(key))
     payload = options.pop("payload")
-    accepted = await visit.oms.enqueue(visit.queue(one.queue), payload, **options)
+    try:
+        accepted = await visit.oms.enqueue(visit.queue(one.queue), payload, **options)
+    except IdInUse as error:
+        raise visit.tell(error) from error
     document = answers.Accepted(accepted.id, accepted.created)
     return answer(document, 201 if accepted.created else 200)
 
 
 async def _accept(visit: Visit, queue: str, tasks: list[NewTask]) -> list[answers.Entered]:
     """Enqueue tasks of one queue; each is accepted or refused by itself."""
-    results: list[Any]
+    results: list[object]
     try:
         results = list(await visit.oms.enqueue_many(visit.queue(queue), tasks))
     except EnqueueManyError as error:
@@ -90,7 +100,7 @@ async def _accept(visit: Visit, queue: str, tasks: list[NewTask]) -> list[answer
     return [
         answers.Entered(id=one.id, created=one.created)
         if isinstance(one, Enqueued)
-        else answers.Entered(error=problems.problem_of(cast("HMSError", one)))
+        else answers.Entered(error=problems.problem_of(visit.tell(cast("HMSError", one))))
         for one in results
     ]
 
@@ -123,6 +133,11 @@ class _Stream(Response):
     async def _answers(self) -> AsyncIterator[bytes]:
         rest = b""
         async for chunk in self._visit.request.stream():
+            try:
+                await self._visit.check()
+            except AccessError as refused:
+                yield self._tell(self._number + 1, refused)
+                return
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 async for told in self._take(line):
