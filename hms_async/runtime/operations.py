@@ -9,6 +9,7 @@ whomever.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import anyio
 import msgspec
@@ -103,11 +104,6 @@ async def carry_on(
             pause_s = await work.step()
             if pause_s > 0 and work.alive:
                 await sleep(pause_s)
-    except QueueNotFound:
-        await work.end(OperationState.FAILED, "the queue is gone")
-    except StoreProtocol as error:
-        # Something foreign is in the queue's keys: to try again would meet it again.
-        await work.end(OperationState.FAILED, str(error))
     except StoreError:
         # Away, or full: until the lease ends nobody tries again.
         work.alive = False
@@ -140,15 +136,28 @@ class Work:
         return self._taken.operation
 
     async def step(self) -> float:
-        """Do one bounded piece of it, and return for how many seconds to pause then."""
+        """Do one bounded piece of it, and return for how many seconds to pause then.
+
+        Raises:
+            StoreError: If the server cannot be asked.
+        """
+        try:
+            return await self._step()
+        except QueueNotFound:
+            await self._fail("the queue is gone")
+        except StoreProtocol as error:
+            # Something foreign is in the queue's keys: to try again would meet it again.
+            await self._fail(str(error))
+        return 0
+
+    async def _step(self) -> float:
         operation, progress = self._taken.operation, self._taken.progress
         if progress.intent:
             await self._find_out(operation, progress)
             return 0
         if operation.state is OperationState.STOPPING and progress.stage != "clearing":
-            if operation.act is Act.REMOVE:
-                await removal.give_up(self._store, operation)
-            await self.end(OperationState.STOPPED)
+            if await self._give_up():
+                await self._end(OperationState.STOPPED)
             return 0
         if operation.act is Act.REMOVE and not removal.is_emptying(progress):
             return await self._remove()
@@ -160,7 +169,7 @@ class Work:
             if looked is None:
                 if operation.act is Act.REMOVE:
                     return await self._remove()
-                await self.end(OperationState.DONE, progress=progress)
+                await self._end(OperationState.DONE, progress=progress)
                 return 0
             page, progress = looked
             wanted: list[Candidate] = []
@@ -223,7 +232,7 @@ class Work:
     async def _remove(self) -> float:
         outcome = await removal.step(self._store, self._taken)
         if isinstance(outcome, removal.Ended):
-            await self.end(outcome.state, outcome.error)
+            await self._end(outcome.state, outcome.error)
             return 0
         await self._write(outcome.progress, final=outcome.progress.stage == "clearing")
         return outcome.pause_s
@@ -232,10 +241,29 @@ class Work:
         self.alive = await operations.write(self._store, self._taken, progress, final=final)
         return self.alive
 
-    async def end(
+    async def _fail(self, error: str) -> None:
+        with suppress(StoreProtocol):
+            if not await self._give_up():
+                return
+        await self._end(OperationState.FAILED, error)
+
+    async def _give_up(self) -> bool:
+        """Leave things so that it can end here; False when a queue is closed, and is to be cleared.
+
+        Else its name would stay taken for ever.
+        """
+        operation, progress = self._taken.operation, self._taken.progress
+        if operation.act is not Act.REMOVE or progress.stage == "clearing":
+            return True
+        if await removal.give_up(self._store, operation):
+            return True
+        progress = msgspec.structs.replace(progress, stage="clearing", intent=())
+        await self._write(progress, final=True)
+        return False
+
+    async def _end(
         self, state: OperationState, error: str = "", *, progress: Progress | None = None
     ) -> None:
-        """Write down that it has come to its end, however it did."""
         self.alive = False
         last = self._taken.progress if progress is None else progress
         await operations.end(self._store, self._taken, last, state, error)

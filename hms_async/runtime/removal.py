@@ -51,9 +51,13 @@ def is_emptying(progress: Progress) -> bool:
     return progress.stage == "emptying"
 
 
-async def give_up(store: Store, operation: Operation) -> None:
-    """Let the queue take tasks again; it stays paused, for whoever stopped this to decide."""
-    await removal.reopen(store, operation)
+async def give_up(store: Store, operation: Operation) -> bool:
+    """Let the queue take tasks again; it stays paused, for whoever stopped this to decide.
+
+    Returns:
+        False when it is closed already, by one who died before that was written down.
+    """
+    return await removal.reopen(store, operation)
 
 
 async def step(store: Store, taken: Taken) -> Further | Ended:
@@ -117,10 +121,17 @@ def _told(closing: Closing) -> str:
 async def _clear(store: Store, taken: Taken) -> Further | Ended:
     operation, progress = taken.operation, taken.progress
     for _ in range(_CHUNKS_A_STEP):
-        more, cleared = await removal.clear(store, operation, _CHUNK)
-        progress = msgspec.structs.replace(progress, cleared=progress.cleared + cleared)
+        cleared = await removal.clear(store, operation, _CHUNK)
+        if cleared is None:
+            return _done(progress)  # one who died then had come as far as that
+        more, forgotten = cleared
+        progress = msgspec.structs.replace(progress, cleared=progress.cleared + forgotten)
         if not more:
             await removal.forget_queue(store, operation, taken.now_ms)
-            forgotten = f"{progress.cleared} tasks forgotten" if progress.cleared else ""
-            return Ended(OperationState.DONE, "; ".join(filter(None, (progress.told, forgotten))))
+            return _done(progress)
     return Further(progress)
+
+
+def _done(progress: Progress) -> Ended:
+    forgotten = f"{progress.cleared} tasks forgotten" if progress.cleared else ""
+    return Ended(OperationState.DONE, "; ".join(filter(None, (progress.told, forgotten))))

@@ -3,7 +3,6 @@
 import msgspec
 
 from hms_async.domain.operation import Operation
-from hms_async.errors import StoreProtocol
 from hms_async.storage.server import Server
 
 _MINUTES_KEPT = 2_881
@@ -44,9 +43,10 @@ async def begin_removal(server: Server, operation: Operation) -> None:
     await server.run("remove", operation.queue, "begin", operation.id, "")
 
 
-async def reopen(server: Server, operation: Operation) -> None:
-    """Let a queue take tasks again."""
-    await server.run("remove", operation.queue, "reopen", operation.id, "")
+async def reopen(server: Server, operation: Operation) -> bool:
+    """Let a queue take tasks again; False when this operation has closed it already."""
+    reply = await server.run("remove", operation.queue, "reopen", operation.id, "")
+    return bool(reply == b"ok")
 
 
 async def close(server: Server, operation: Operation, *, whatever: bool) -> Closing:
@@ -56,15 +56,16 @@ async def close(server: Server, operation: Operation, *, whatever: bool) -> Clos
     return Closing(closed == b"1", *map(int, numbers))
 
 
-async def clear(server: Server, operation: Operation, limit: int) -> tuple[bool, int]:
-    """Clear a part of a closed queue's keys; returns whether there is more, and tasks forgotten.
+async def clear(server: Server, operation: Operation, limit: int) -> tuple[bool, int] | None:
+    """Clear a part of the keys of a queue that this operation has closed.
 
-    Raises:
-        StoreProtocol: If the queue is not one that this operation has closed.
+    Returns:
+        Whether there is more, and how many tasks were forgotten. `None` of a queue that has been
+        forgotten: a queue of that name is another.
     """
     reply = await server.run("clear", operation.queue, operation.id, limit)
     if reply == b"stale":
-        raise StoreProtocol(f'queue "{operation.queue}" is not closed by {operation.id} any more')
+        return None
     more, cleared = reply
     return more == 1, cleared
 

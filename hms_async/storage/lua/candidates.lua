@@ -6,13 +6,16 @@
 --        front, back: 7 how many entries of the lane are behind us, on that side
 --        set:         7 score and 8 id that we have passed   9 the highest score, or inf
 --        ids:         7 ... the ids
--- Reply  {more: 1 or 0, length of the lane or set, for each {entry, score or '', state, queue, lane,
---        arrived, accepted, finished, corr, cancel, sla, waived, error}}; without a record only
---        {entry, score}
+-- Reply  'no_queue' | {more: 1 or 0, length of the lane or set, for each {entry, score or '', state,
+--        queue, lane, arrived, accepted, finished, corr, cancel, sla, waived, error}}; without a
+--        record only {entry, score}
 -- Keeps  I8: the work is that of the page, however long the lane or set is. A place in a set is a
 --        score and an id, so that what leaves the set or enters it moves nobody past us.
 -- include queue places
 
+-- One that was closed answers: whoever closed it, and died, is followed by one who looks here first.
+local config = redis.call('HMGET', CONFIG, 'version', 'removing')
+if not config[1] and not config[2] then return 'no_queue' end
 local kind, key, limit = ARGV[3], ARGV[4] == '' and NORMAL or NORMAL .. ':' .. ARGV[4], tonumber(ARGV[5])
 local BYTES_A_PAGE = 1048576
 

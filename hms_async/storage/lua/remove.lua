@@ -3,7 +3,7 @@
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 word: begin | reopen | close | forget   4 id of the operation
 --        5 of close: '1' to give up what is still open
--- Reply  'no_queue' | 'ok' | of close: {waiting, in_progress, scheduled, retrying, messages that
+-- Reply  'no_queue' | 'ok' | of reopen: 'closed', too late | of close: {waiting, in_progress, scheduled, retrying, messages that
 --        wait, messages that were given up, '1' when it is closed}
 -- Keeps  I2: `close` looks whether anything is open and takes the settings away in one step, so no
 --        task is accepted in between; what is given up is told. `begin` takes no more tasks, and
@@ -19,7 +19,8 @@ if word == 'forget' then
   return 'ok'
 end
 if word == 'reopen' then
-  if ours and config[1] then redis.call('HDEL', CONFIG, 'removing') end
+  if ours and not config[1] then return 'closed' end
+  if ours then redis.call('HDEL', CONFIG, 'removing') end
   return 'ok'
 end
 if not config[1] then
@@ -27,6 +28,7 @@ if not config[1] then
   return 'no_queue'
 end
 if word == 'begin' then
+  begin_draining()
   redis.call('HSET', CONFIG, 'removing', operation)
   return 'ok'
 end

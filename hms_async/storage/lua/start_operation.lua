@@ -14,6 +14,7 @@ local created = redis.call('HGET', OPERATION, 'created')
 if created then return { 'exists', tonumber(created) } end
 local open, most_open, most = redis.call('ZCARD', OPEN_OPERATIONS), tonumber(ARGV[4]), tonumber(ARGV[5])
 if open >= most_open then return 'full' end
+begin_draining()
 redis.call('HSET', OPERATION, 'created', NOW, 'state', 'running', 'act', ARGV[9], 'queue', ARGV[10],
   'asked', ARGV[11], 'fence', 0)
 redis.call('ZADD', OPERATIONS, NOW, ID)

@@ -14,6 +14,7 @@ if not state then return 'gone' end
 if state == 'stopping' then return 'already' end
 if state ~= 'running' then return state end
 if read[2] then return 'final' end
+begin_draining()
 redis.call('HSET', OPERATION, 'state', 'stopping')
 audit(AUDIT, ARGV[3], ARGV[4], ARGV[5], 'operation.stop', 'operation', ID, 'does', read[3] or '',
   'queue', read[4] or '')

@@ -15,6 +15,7 @@ if not held_until or (state ~= 'running' and state ~= 'stopping') then
 end
 if held_until > NOW then return 'held' end
 local fence = (tonumber(redis.call('HGET', OPERATION, 'fence')) or 0) + 1
+begin_draining()
 redis.call('HSET', OPERATION, 'fence', fence)
 redis.call('HSETNX', OPERATION, 'started', NOW)
 redis.call('ZADD', OPEN_OPERATIONS, NOW + tonumber(ARGV[3]), ID)

@@ -12,6 +12,7 @@ check_audit(AUDIT)
 local read = redis.call('HMGET', OPERATION, 'state', 'fence', 'asked', 'act', 'queue')
 if read[2] ~= ARGV[3] or not redis.call('ZSCORE', OPEN_OPERATIONS, ID) then return 'stale' end
 local state = read[1]
+begin_draining()
 if #ARGV > 6 then redis.call('HSET', OPERATION, unpack(ARGV, 7)) end
 if ARGV[5] == '' then
   local lease = tonumber(ARGV[4])

@@ -21,3 +21,7 @@ local function check_types()
   redis.call('ZCARD', OPERATIONS)
   redis.call('ZCARD', OPEN_OPERATIONS)
 end
+
+-- Written first: at `maxmemory` a script is refused only at its first write (R9), and what empties a
+-- queue is wanted then.
+local function begin_draining() redis.call('ZREM', OPEN_OPERATIONS, '') end
