@@ -35,7 +35,7 @@ from hms_async.telemetry.logs import get_logger
 
 log = get_logger("hms_async.act")
 
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 2.0
 MOST_AT_ONCE = 4
 _PAGES_A_STEP = 10
 _TIME_TO_LET_GO_S = 2.0
@@ -46,7 +46,7 @@ Sleep = Callable[[float], Awaitable[None]]
 async def run_operations(store: Store, queues: Sequence[str] | None = None) -> None:
     """Work on operations until cancelled; any number of processes may.
 
-    It asks the server once a second whether there is one that nobody works on.
+    It asks the server every two seconds whether there is one that nobody works on.
 
     Args:
         store: Where they are.
