@@ -40,12 +40,17 @@ class Workers:
         }
 
     def start(
-        self, command: Sequence[str], environ: Mapping[str, str] | None = None, **options: Any
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str] | None = None,
+        *,
+        program: str = sys.executable,
+        **options: Any,
     ) -> Owned:
-        """Start Python with these arguments, and a log of its own."""
+        """Start Python, or another program, with these arguments, and a log of its own."""
         log = self._folder / f"process-{len(self.all) + 1}.log"
         full = self.environ() | dict(environ or {})
-        process = Owned([sys.executable, *command], log, full, **options)
+        process = Owned([program, *command], log, full, **options)
         self.all[process.pid] = process
         return process
 

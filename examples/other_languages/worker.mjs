@@ -1,10 +1,15 @@
-// A worker over REST, with nothing beyond Node 20. Replace `handle` with your own.
+// A worker over REST, with nothing beyond Node 20. It runs a module's `handle` on each task:
 //
-//     HMS_API=http://127.0.0.1:8470 HMS_TOKEN=hms_... QUEUE=passport.photo node worker.mjs
+//     HMS_API=http://127.0.0.1:8470 HMS_TOKEN=hms_... QUEUE=passport.photo node worker.mjs ./mine.mjs
+//
+// What it returns is the result. What it throws fails the attempt: for good if it is
+// `retryable: false`, else the queue's settings say. Without a module there is a small one here.
 
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
+import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
 
 const API = (process.env.HMS_API ?? "http://127.0.0.1:8470").replace(/\/+$/, "");
 const TOKEN = process.env.HMS_TOKEN;
@@ -13,17 +18,22 @@ const SLOTS = Number(process.env.SLOTS ?? 10);
 const WORKER = `node-${hostname()}-${process.pid}`.replace(/[^A-Za-z0-9._-]/g, "-").slice(0, 128);
 const STOP_WITHIN_MS = 20_000;
 
-class Final extends Error {} // no further attempt would change it
-
-async function handle({ payload }, signal) {
+async function validate({ payload }, signal) {
   await sleep(payload.ms ?? 100, undefined, { signal }); // give `signal` to all that takes time
-  if (!String(payload.file).endsWith(".jpg")) throw new Final("Not a JPEG");
+  if (!String(payload.file).endsWith(".jpg")) {
+    throw Object.assign(new Error("Not a JPEG"), { retryable: false });
+  }
   return { note: "Photo OK" };
 }
 
 // Everything below is the same for every worker.
 
-class Refused extends Error {}
+const given = process.argv[2];
+const { handle } = given ? await import(pathToFileURL(resolve(given))) : { handle: validate };
+
+class Refused extends Error {
+  retryable = false;
+}
 
 const log = (...words) => console.error("[worker.mjs]", ...words);
 const stopping = new AbortController();
@@ -106,7 +116,7 @@ async function work(task) {
     if (signal.aborted) {
       await settle("release", lease); // at a stop the attempt is not counted; a cancel is over
     } else {
-      const retryable = !(error instanceof Final || error instanceof Refused);
+      const retryable = error?.retryable !== false;
       const fault = { reason: String(error?.message ?? error), type: error?.name ?? "Error" };
       await settle("fail", { ...lease, ...fault, traceback: String(error?.stack ?? ""), retryable });
     }

@@ -8,8 +8,8 @@
 #     0   done
 #     65  failed for good, for the reason that it wrote to stderr
 #     else it is tried again, as the queue's settings say
-# It gets SIGTERM when the task is cancelled or this worker stops. Without a command there is a
-# small one for trying it out.
+# It gets SIGTERM when the task is cancelled or this worker stops or is killed. TASK_ID, TASK_TOKEN
+# and TASK_ATTEMPT are in its environment. Without a command there is a small one for trying it out.
 
 set -u
 umask 077
@@ -156,10 +156,12 @@ pause() { # sleep, but not through a signal
 # Work.
 
 keep_lease() { # keep_lease PID SECONDS: renew the lease; stop the command if the task is to be left
+    # Not while this worker lives no more: nobody would ever settle the task.
     trap '[ -z "$nap" ] || kill "$nap"; exit 0' TERM
     printf '{"id":"%s","token":"%s","worker":"%s"}' "$id" "$token" "$worker" >"$dir/lease"
     while :; do
         pause "$2"
+        kill -0 $$ 2>/dev/null || { kill "$1" 2>/dev/null; exit 0; }
         status=$(post heartbeat "$dir/beat" 10 <"$dir/lease")
         answer=
         [ "$status" != 200 ] || answer=$(word answer <"$dir/beat")
@@ -183,6 +185,8 @@ work() { # work COMMAND...: run it on the task in $dir/popped, and settle
         return
     fi
 
+    TASK_ID=$id TASK_TOKEN=$token TASK_ATTEMPT=$(json tasks.0.attempt <"$dir/popped")
+    export TASK_ID TASK_TOKEN TASK_ATTEMPT
     "$@" <"$dir/payload" >"$dir/result" 2>"$dir/error" &
     command=$!
     keep_lease "$command" $((lease_ms / 3000)) &

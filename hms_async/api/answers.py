@@ -181,11 +181,16 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """What the process knows of itself, and of who asks."""
+    """What the process knows of itself, and of who asks.
+
+    `polls` and `streams` are how many pops wait here, and how many event streams are open.
+    """
 
     version: str
     ready: bool
     reason: str
+    polls: int
+    streams: int
     caller: str
     permissions: list[str]
     queues: list[str]

@@ -36,6 +36,7 @@ class House:
     Attributes:
         redactor: Leaves secrets out of what is shown.
         stopping: Set when the process is about to end: what waits is to answer now.
+        streams: How many event streams are open.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class House:
         self.redactor = chosen_redactor()
         self._parts: tuple[AsyncOMSClient, RemoteWorkers, Gate, Store] | None = None
         self.stopping = anyio.Event()
+        self.streams = 0
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:

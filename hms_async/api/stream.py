@@ -81,8 +81,12 @@ class EventStream(Response):
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
         await _say(send, _RETRY)
-        async with self._visit.while_there():
-            await self._tell(send)
+        self._visit.house.streams += 1
+        try:
+            async with self._visit.while_there():
+                await self._tell(send)
+        finally:
+            self._visit.house.streams -= 1
         if not self._visit.gone:
             await send({"type": "http.response.body", "body": _FAREWELL, "more_body": False})
 

@@ -63,7 +63,12 @@ async def served(store: Store, address: Address, listening: socket.socket) -> As
     app = create_app(store=store, prefix=address.prefix, allowed_hosts=hosts)
     async with anyio.create_task_group() as group:
         await group.start(partial(serve, app, listening, tls=address.tls), name="api")
-        say(address)
+        # With port 0 the system has chosen one.
+        say(
+            msgspec.structs.replace(
+                address, bind=address.bind._replace(port=listening.getsockname()[1])
+            )
+        )
         yield
         group.cancel_scope.cancel()
 

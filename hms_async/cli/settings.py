@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import click
 
@@ -149,7 +149,7 @@ def changes(function: F) -> F:
 
 def _or_none(of: Any) -> Callable[[str], Any]:
     """Return what reads a value of a type, or the word `none`."""
-    kind: Any = click.types.convert_type(of)
+    kind = cast("Any", click.types.convert_type(of))
 
     def value(text: str) -> Any:
         return _Away.AWAY if text == "none" else kind.convert(text, None, None)

@@ -27,6 +27,8 @@ from hms_async.storage.store import Store
 if TYPE_CHECKING:
     from hms_async.domain.queue import Queue
 
+_CLOSED = "the client was closed while pop_task waited"
+
 
 class Popper:
     """Claims one task at a time, on lanes of its own.
@@ -53,7 +55,7 @@ class Popper:
         self._closed = True
         for scope in list(self._waits):
             scope.cancel()
-        self._claims.close("the client was closed while pop_task waited")
+        self._claims.close(_CLOSED)
 
     async def pop(self, queue: str, timeout_s: float) -> Task[Any] | None:
         """Return a task under a lease, or `None` when none came in time."""
@@ -68,15 +70,18 @@ class Popper:
                 return None
             else:
                 await self._wait(queue, left)
-            if self._closed:
-                raise ClientClosed("the client was closed while pop_task waited")
+            self._check_not_closed()
+
+    def _check_not_closed(self) -> None:
+        if self._closed:
+            raise ClientClosed(_CLOSED)
 
     async def _claim(self, queue: str) -> Exchanged:
         if queue not in self._queues:
             try:
                 self._queues[queue] = await self._store.queue(queue)
             finally:
-                self._check_open()
+                self._check_not_closed()
         reply = await self._claims.claim(queue, Wish(suspects=self._may_take_suspect()))
         self._doorbell.learn(queue, reply)
         return reply

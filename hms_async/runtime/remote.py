@@ -142,6 +142,11 @@ class RemoteWorkers:
                 await workers._claims.aclose()
                 group.cancel_scope.cancel()
 
+    @property
+    def waiting(self) -> int:
+        """How many pops wait for a task now."""
+        return len(self._waits)
+
     def drain(self) -> None:
         """Let those go who wait, with nothing; from now on nothing is claimed any more."""
         self._draining = True

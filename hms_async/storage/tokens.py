@@ -6,7 +6,6 @@ import msgspec
 
 from hms_async.domain.audit import Actor
 from hms_async.domain.token import Token
-from hms_async.errors import StoreProtocol
 from hms_async.storage.audit import as_args
 from hms_async.storage.server import Server
 
@@ -17,19 +16,25 @@ _decode = msgspec.json.Decoder(Token).decode
 async def read_table(server: Server) -> tuple[dict[str, Token], int]:
     """Return all tokens that were made and not revoked, by id, and the server's clock.
 
-    Raises:
-        StoreProtocol: If one cannot be read: to pass over it might leave none, which would open
-            the door to whoever is on this machine.
+    One that cannot be read, such as a later release's with a role unknown here, is good for
+    nothing, but it is there: without it the table might be empty, which would open the door to
+    whoever is on this machine.
     """
     async with server.pipeline() as pipe:
         pipe.hgetall(server.keys.tokens)
         pipe.time()
         found, now = await pipe.execute()
+    read = (_read(token_id, known) for token_id, known in found.items())
+    return {token.id: token for token in read}, server.now_ms(now)
+
+
+def _read(token_id: bytes, known: bytes) -> Token:
     try:
-        tokens = [_decode(known) for known in found.values()]
-    except msgspec.DecodeError as error:
-        raise StoreProtocol(f"a token in {server.keys.tokens} cannot be read: {error}") from error
-    return {token.id: token for token in tokens}, server.now_ms(now)
+        return _decode(known)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # No secret has an empty digest.
+        name = token_id.decode(errors="replace")
+        return Token(id=name, digest="", roles=(), note="cannot be read by this release")
 
 
 async def now_ms(server: Server) -> int:

@@ -48,6 +48,13 @@ async def do(
     return await oms.get_task(task_id)
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for something within this process that no event tells of."""
+    with anyio.fail_after(PATIENCE_S):
+        while not holds():  # noqa: ASYNC110  # nothing tells
+            await anyio.sleep(0.005)
+
+
 async def lose_leases(oms: AsyncOMSClient, queue: str = "q") -> None:
     """Let a supervisor whose clock is fast reclaim everything."""
     clock = ManualClock((await oms.stats(queue)).now_ms)

@@ -16,7 +16,7 @@ from hms_async import (
     Task,
     TaskState,
 )
-from hms_async.runtime.pop import Popper
+from hms_async.runtime.claims import Claims
 from tests.runtime.support import PATIENCE_S, QUICK, lose_leases
 from tests.servers import Raw
 
@@ -184,14 +184,14 @@ async def test_a_caller_that_is_cancelled_in_the_turn_of_the_answer_loses_no_tas
     oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enqueued = await oms.enqueue("q", 1)
-    claim = Popper._claim  # pyright: ignore[reportPrivateUsage]
+    claim = Claims._claim  # pyright: ignore[reportPrivateUsage]
     caller = asyncio.get_running_loop().create_task(oms.pop_task("q", timeout=PATIENCE_S))
 
     async def claim_and_cancel(*arguments: Any) -> None:
         await claim(*arguments)
         caller.cancel()
 
-    monkeypatch.setattr(Popper, "_claim", claim_and_cancel)
+    monkeypatch.setattr(Claims, "_claim", claim_and_cancel)
     with pytest.raises(asyncio.CancelledError):
         await caller
     monkeypatch.undo()

@@ -45,6 +45,8 @@ async def status(visit: Annotated[Visit, needs(Permission.VIEW)]) -> Response:
             version=package_version(),
             ready=not why_not,
             reason=why_not,
+            polls=visit.house.workers.waiting,
+            streams=visit.house.streams,
             caller=visit.caller.name,
             permissions=sorted(visit.caller.permissions),
             queues=list(visit.caller.queues),

@@ -1,0 +1,308 @@
+"""Leases for workers that are not in this process."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from hms_async import AsyncOMSClient
+from hms_async.domain.outcome import Fault
+from hms_async.errors import CallSuperseded, ConfigInvalid, NameInvalid, QueueNotFound
+from hms_async.runtime.calls import Call
+from hms_async.runtime.remote import Leased, Popped, RemoteWorkers
+from hms_async.runtime.verdicts import RemoteOutcome
+from hms_async.storage.server import Server
+from hms_async.storage.store import Store
+from tests.runtime.support import burst, until, waiting
+
+CALLER = "caller-0123456789"
+
+
+@asynccontextmanager
+async def another(url: str) -> AsyncGenerator[RemoteWorkers]:
+    """Another process that serves the same queues."""
+    async with Store(url) as store, RemoteWorkers.open(store, "api") as workers:
+        yield workers
+
+
+@pytest.fixture
+async def oms(oms: AsyncOMSClient) -> AsyncOMSClient:
+    await oms.create_queue("q", lease="3s")
+    return oms
+
+
+def waits_of(workers: RemoteWorkers) -> int:
+    """How many callers wait there for a bell."""
+    return len(workers._waits)  # pyright: ignore[reportPrivateUsage]
+
+
+async def settle(workers: RemoteWorkers, task: Leased, word: Any, **said: Any) -> str:
+    told = await workers.settle([RemoteOutcome(id=task.id, token=task.token, word=word, **said)])
+    return told[0].answer
+
+
+async def test_tasks_are_popped_and_settled(oms: AsyncOMSClient) -> None:
+    await oms.enqueue_many("q", [{"n": n} for n in range(5)])
+    async with another(oms.url) as workers:
+        popped = await workers.pop(["q"], worker="go-1", most=5)
+        assert [task.payload for task in popped.tasks] == [{"n": n} for n in range(5)]
+        done, failed, error, retry, release = popped.tasks
+
+        assert await settle(workers, done, "done", result={"note": "ok"}) == "ok"
+        assert await settle(workers, done, "done", result={"note": "ok"}) == "already"
+        assert await settle(workers, failed, "fail", fault=Fault("NotAJpeg", "PNG")) == "ok"
+        assert await settle(workers, error, "error", fault=Fault("Timeout", "slow")) == "ok"
+        assert await settle(workers, retry, "retry", delay_ms=60_000) == "ok"
+        assert await settle(workers, release, "release") == "ok"
+        stale = RemoteOutcome(id=release.id, token="other-0-1.1", word="done")  # noqa: S106  # a lease's
+        gone = RemoteOutcome(id="unknown", token="other-0-1.1", word="done")  # noqa: S106
+        assert [one.answer for one in await workers.settle([stale, gone])] == ["stale", "gone"]
+
+    assert await oms.result(done.id, timeout=1) == {"note": "ok"}
+    assert (await oms.get_task(failed.id)).reason == "NotAJpeg: PNG"
+    states = [(await oms.get_task(task.id)).state for task in (error, retry, release)]
+    assert states == ["retrying", "retrying", "waiting"]
+    assert (await oms.get_task(release.id)).attempt == 0
+    assert (await oms.get_task(done.id)).worker == "go-1"
+
+
+async def test_others_queues_are_none_to_a_caller_that_may_not(oms: AsyncOMSClient) -> None:
+    await oms.enqueue("q", 1)
+    async with another(oms.url) as workers:
+        task = (await workers.pop(["q"], worker="go-1")).tasks[0]
+        outcome = RemoteOutcome(id=task.id, token=task.token, word="done")
+
+        told = await workers.settle([outcome], may=lambda _: False)
+        assert told[0].answer == "gone"
+        assert await workers.heartbeat([(task.id, task.token)], may=lambda _: False) == ["lost"]
+    assert (await oms.get_task(task.id)).state == "in_progress"
+
+
+async def test_heartbeats_answer_for_each(oms: AsyncOMSClient) -> None:
+    await oms.enqueue_many("q", [1, 2])
+    async with another(oms.url) as workers:
+        kept, cancelled = (await workers.pop(["q"], worker="go-1", most=2)).tasks
+        await oms.cancel(cancelled.id)
+        leases = [(kept.id, kept.token), (cancelled.id, cancelled.token), ("unknown", "x-0-1.1")]
+
+        assert await workers.heartbeat(leases) == ["continue", "cancel", "lost"]
+        workers.drain()
+        assert await workers.heartbeat(leases) == ["drain", "cancel", "lost"]
+        assert await workers.pop(["q"], worker="go-1", wait_s=60) == Popped([], drain=True)
+
+
+async def test_a_pop_waits_and_is_woken(oms: AsyncOMSClient) -> None:
+    got: list[Popped] = []
+
+    async def pop(workers: RemoteWorkers) -> None:
+        got.append(await workers.pop(["q", "r"], worker="go-1", wait_s=30))
+
+    await oms.create_queue("r")
+    async with another(oms.url) as workers, anyio.create_task_group() as group:
+        group.start_soon(pop, workers)
+        await oms.enqueue("r", 1, delay="200ms")
+    assert [task.queue for task in got[0].tasks] == ["r"]
+
+
+async def test_many_wait_for_little(oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 200 gets its task, and all of them together wait on one connection."""
+    waits = 0
+    ask, wait_for_bell = Server.run, Store.wait_for_bell
+    exchanges = 0
+
+    async def counted(self: Server, name: str, queue: str, *args: Any) -> Any:
+        nonlocal exchanges
+        exchanges += name == "exchange"
+        return await ask(self, name, queue, *args)
+
+    async def counted_wait(self: Store, *args: Any, **options: Any) -> Any:
+        nonlocal waits
+        waits += 1
+        return await wait_for_bell(self, *args, **options)
+
+    queues = [f"q{n}" for n in range(10)]
+    for queue in queues:
+        await oms.create_queue(queue)
+    taken: list[str] = []
+
+    async def pop(workers: RemoteWorkers, number: int) -> None:
+        popped = await workers.pop([queues[number % 10]], worker=f"w{number}", wait_s=50)
+        taken.extend(task.id for task in popped.tasks)
+
+    async with another(oms.url) as workers, anyio.create_task_group() as group:
+        for number in range(200):
+            group.start_soon(pop, workers, number)
+        await until(lambda: waits_of(workers) == 200)
+        monkeypatch.setattr(Server, "run", counted)
+        monkeypatch.setattr(Store, "wait_for_bell", counted_wait)
+        began = anyio.current_time()
+        await anyio.sleep(1.5)  # what this is about: how much is asked while nothing comes
+        elapsed = anyio.current_time() - began
+        assert waits <= 2 + elapsed
+        assert exchanges <= 10 * (1 + elapsed)
+        for queue in queues:
+            await oms.enqueue_many(queue, list(range(20)))
+    assert len(taken) == len(set(taken)) == 200
+
+
+async def test_a_caller_that_is_cancelled_at_any_moment_loses_nothing(oms: AsyncOMSClient) -> None:
+    await oms.enqueue_many("q", list(range(20)))
+    async with another(oms.url) as workers:
+        for moment in range(40):
+            popped: Popped | None = None
+            with anyio.move_on_after(moment / 4_000):
+                popped = await workers.pop(["q"], worker="go-1")
+            for task in popped.tasks if popped else ():
+                await settle(workers, task, "release")
+    stats = await oms.stats("q")
+    assert (stats.waiting, stats.in_progress, stats.balanced) == (20, 0, True)
+    assert sorted(await waiting(oms), key=str) == sorted(range(20), key=str)
+
+
+class TestCalls:
+    """A caller numbers its calls, and repeats one when the answer was lost."""
+
+    async def test_the_same_number_gets_the_same_tasks(self, oms: AsyncOMSClient) -> None:
+        await oms.enqueue_many("q", [1, 2, 3])
+        call = Call(CALLER, 0, 1)
+        async with another(oms.url) as one, another(oms.url) as two:
+            first = await one.pop(["q"], worker="go", most=2, call=call)
+            again = await two.pop(["q"], worker="go", most=2, call=call)
+            assert [task.token for task in again.tasks] == [task.token for task in first.tasks]
+
+            await settle(one, first.tasks[0], "done")
+            third = await two.pop(["q"], worker="go", most=2, call=call)
+            assert [task.id for task in third.tasks] == [first.tasks[1].id]
+
+            following = await one.pop(["q"], worker="go", most=2, call=Call(CALLER, 0, 2))
+            assert [task.payload for task in following.tasks] == [3]
+            with pytest.raises(CallSuperseded):
+                await two.pop(["q"], worker="go", call=call)
+
+    async def test_a_call_that_got_nothing_may_get_something_when_repeated(
+        self, oms: AsyncOMSClient
+    ) -> None:
+        call = Call(CALLER, 0, 1)
+        async with another(oms.url) as one, another(oms.url) as two:
+            assert (await one.pop(["q"], worker="go", call=call)).tasks == []
+            await oms.enqueue("q", 1)
+            first = await two.pop(["q"], worker="go", call=call)
+            again = await one.pop(["q"], worker="go", call=call)
+            assert [task.token for task in again.tasks] == [task.token for task in first.tasks]
+
+    async def test_repeated_while_the_first_still_waits_it_claims_once(
+        self, oms: AsyncOMSClient
+    ) -> None:
+        call = Call(CALLER, 0, 1)
+        got: list[Leased] = []
+
+        async def pop(workers: RemoteWorkers) -> None:
+            try:
+                popped = await workers.pop(["q"], worker="go", wait_s=20, call=call)
+            except CallSuperseded:
+                return
+            got.extend(popped.tasks)
+
+        async with (
+            another(oms.url) as one,
+            another(oms.url) as two,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(pop, one)
+            await until(lambda: waits_of(one) == 1)
+            group.start_soon(pop, two)
+            await until(lambda: waits_of(two) == 1)
+            await oms.enqueue_many("q", [1, 2])
+        assert {task.payload for task in got} == {1}
+        assert (await oms.stats("q")).in_progress == 1
+
+    async def test_several_queues_in_one_call(self, oms: AsyncOMSClient) -> None:
+        await oms.create_queue("r")
+        call = Call(CALLER, 3, 1)
+        await oms.enqueue("r", 1)
+        async with another(oms.url) as one, another(oms.url) as two:
+            first = await one.pop(["q", "r"], worker="go", most=2, call=call)
+            await oms.enqueue("q", 2)
+            again = await two.pop(["q", "r"], worker="go", most=2, call=call)
+        assert [task.queue for task in first.tasks] == ["r"]
+        assert [task.token for task in again.tasks] == [task.token for task in first.tasks]
+        assert (await oms.stats("q")).waiting == 1
+
+    @pytest.mark.parametrize(
+        "parts", [("short", 0, 1), (CALLER, -1, 1), (CALLER, 0, 0), ("no spaces in here", 0, 1)]
+    )
+    def test_a_number_that_makes_no_sense(self, parts: tuple[str, int, int]) -> None:
+        with pytest.raises(ConfigInvalid):
+            Call(*parts)
+
+
+async def test_an_envelope_that_cannot_be_read_fails_alone(oms: AsyncOMSClient) -> None:
+    bad = await oms.enqueue("q", 1)
+    await oms.enqueue("q", 2)
+    async with Store(oms.url) as store:
+        await store.ask("SET", f"task:{bad.id}", "{broken")
+    async with another(oms.url) as workers:
+        popped = await workers.pop(["q"], worker="go-1")
+    assert [task.payload for task in popped.tasks] == [2]
+    record = await oms.get_task(bad.id)
+    assert (record.state, record.reason.partition(":")[0]) == ("failed", "EnvelopeInvalid")
+
+
+async def test_a_worker_holds_one_suspect_at_a_time(oms: AsyncOMSClient) -> None:
+    await oms.create_queue("q", lease="3s", max_crashes=2)
+    ids = [(await oms.enqueue("q", n)).id for n in range(2)]
+    async with Store(oms.url) as store:
+        for task_id in ids:
+            await store.ask("HSET", f"task:{task_id}:run", "crashes", 1, "lane", "suspects")
+            await store.ask("RPUSH", "queue:q:suspects", task_id)
+        await store.ask("DEL", "queue:q")
+    async with another(oms.url) as workers:
+        first = await workers.pop(["q"], worker="go-1", most=5)
+        assert len(first.tasks) == 1
+        assert (await workers.pop(["q"], worker="go-1", most=5)).tasks == []
+        assert len((await workers.pop(["q"], worker="go-2", most=5)).tasks) == 1
+        await settle(workers, first.tasks[0], "release")
+
+
+async def test_workers_over_rest_are_listed(oms: AsyncOMSClient) -> None:
+    async with another(oms.url) as workers:
+        await workers.pop(["q"], worker="go-1")
+        cards = await oms.workers()
+        while not cards:  # written by nobody who is waited for
+            await anyio.sleep(0.01)
+            cards = await oms.workers()
+    assert [(card.name, card.via, card.queues) for card in cards] == [("go-1", "rest", ("q",))]
+
+
+async def test_native_workers_take_from_the_same_queue(oms: AsyncOMSClient) -> None:
+    await oms.enqueue_many("q", list(range(10)))
+    async with another(oms.url) as workers:
+        popped = await workers.pop(["q"], worker="go-1", most=4)
+        await burst(oms.url, lambda _: None)
+        for task in popped.tasks:
+            await settle(workers, task, "done")
+    stats = await oms.stats("q")
+    assert (stats.done, stats.balanced) == (10, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ({"queues": []}, ConfigInvalid),
+        ({"queues": ["no spaces"]}, NameInvalid),
+        ({"queues": ["nowhere"]}, QueueNotFound),
+        ({"most": 0}, ConfigInvalid),
+        ({"most": 251}, ConfigInvalid),
+        ({"worker": "no spaces"}, NameInvalid),
+        ({"lease_ms": 10}, ConfigInvalid),
+    ],
+)
+async def test_what_makes_no_sense_is_refused(
+    oms: AsyncOMSClient, said: dict[str, Any], error: type[Exception]
+) -> None:
+    arguments: dict[str, Any] = {"queues": ["q"], "worker": "go-1"} | said
+    async with another(oms.url) as workers:
+        with pytest.raises(error):
+            await workers.pop(**arguments)
