@@ -12,6 +12,9 @@ from hms_async.runtime.exchange import Backoff
 from hms_async.storage.replies import Exchanged
 from hms_async.storage.store import Store
 
+LONGEST_WAIT_S = 30.0
+"""How long a call may wait: with its last exchange, less than the record of a lane is kept (R2)."""
+
 STEPS = 2**20
 """How many exchanges one call may make; the next call's numbers follow."""
 
@@ -43,6 +46,10 @@ class Call(msgspec.Struct, frozen=True):
             )
         _check_number(self.lane, 0, _MOST_LANES, "lane")
         _check_number(self.seq, 1, _MOST_CALLS, "seq")
+
+    def superseded(self) -> CallSuperseded:
+        """Return the error that says that the caller has gone on."""
+        return CallSuperseded(self.incarnation, self.lane, self.seq)
 
 
 def _check_number(value: object, first: int, end: int, name: str) -> None:
@@ -77,13 +84,14 @@ class Walk:
         wish: What to claim.
 
     Attributes:
+        call: The call.
         overtaken: Set by whoever makes the same call anew, or a later one: this one ends then.
         ended: Whether something was claimed, in this request or another one.
     """
 
     def __init__(self, store: Store, call: Call, queues: Sequence[str], wish: Wish) -> None:
         self._store = store
-        self._call = call
+        self.call = call
         self._queues = queues
         self._wish = wish
         self._number: int | None = None
@@ -107,7 +115,7 @@ class Walk:
         """
         while True:
             if self.overtaken:
-                raise CallSuperseded(self._call.incarnation, self._call.lane, self._call.seq)
+                raise self.call.superseded()
             number = await self._look() if self._number is None else self._number
             self._number = None
             # Each call begins with another queue.
@@ -125,12 +133,12 @@ class Walk:
 
     async def _look(self) -> int:
         """Return the number to send: the last one if that has claimed, else the one after it."""
-        call = self._call
+        call = self.call
         records = await self._store.lanes(self._queues, call.incarnation, call.lane)
         last = max(records)
         seq, _ = divmod(last.seq, STEPS)
         if seq > call.seq:
-            raise CallSuperseded(call.incarnation, call.lane, call.seq)
+            raise call.superseded()
         if seq < call.seq:
             return call.seq * STEPS
         self.ended = bool(last.ids)
@@ -139,7 +147,7 @@ class Walk:
     async def _exchange(self, queue: str, number: int, *, suspects: bool) -> Exchanged | None:
         until = time.monotonic() + ANSWER_TIMEOUT_S
         backoff = Backoff()
-        wish, call = self._wish, self._call
+        wish, call = self._wish, self.call
         while True:
             try:
                 return await self._store.exchange(

@@ -112,6 +112,11 @@ class Claims:
         if claims:
             self._group.start_soon(self._release, queue, claims, name=f"release-{queue}")
 
+    def settle_apart(self, queue: str, settles: Sequence[Settle]) -> None:
+        """Send outcomes that nobody waits for, at most 250."""
+        if settles:
+            self._group.start_soon(self._settle, queue, settles, name=f"settle-{queue}")
+
     async def _claim(self, queue: str, wish: Wish, answer: Answer) -> None:
         lane = self._take_lane(queue, wish)
         try:
@@ -142,7 +147,9 @@ class Claims:
             await self._release(lane.queue, reply.claims)
 
     async def _release(self, queue: str, claims: Sequence[Claim]) -> None:
-        settles = [Settle(claim.id, claim.token, "release") for claim in claims]
+        await self._settle(queue, [Settle(claim.id, claim.token, "release") for claim in claims])
+
+    async def _settle(self, queue: str, settles: Sequence[Settle]) -> None:
         with suppress(HMSError):  # their leases end by themselves
             await self.settle(queue, settles[:MOST_A_CALL])
 

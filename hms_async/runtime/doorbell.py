@@ -64,6 +64,7 @@ class Doorbell:
         self._group: TaskGroup | None = None
         self._listening: frozenset[str] | None = None  # none while nobody is at the bells
         self._called = False
+        self._rung = ""
         self._someone = anyio.Event()
         self._sooner = anyio.Event()
         self._wakes_at = math.inf
@@ -126,16 +127,15 @@ class Doorbell:
 
     def _wake(self, queue: str) -> bool:
         line = self._lines.get(queue)
-        if line is None or not line.waiters:
-            return False
-        waiter = next(iter(line.waiters))
-        for other in line.waiters[waiter]:
-            self._lines[other].waiters.pop(waiter, None)
-        line.look_at = time.monotonic() + LOOK_EVERY_S
-        if waiter.done():  # cancelled, and has not left yet
-            return self._wake(queue)
-        waiter.set_result(queue)
-        return True
+        while line is not None and line.waiters:
+            waiter, queues = next(iter(line.waiters.items()))
+            for other in queues:
+                self._lines[other].waiters.pop(waiter, None)
+            if not waiter.done():  # one that is was cancelled, and has not left yet
+                line.look_at = time.monotonic() + LOOK_EVERY_S
+                waiter.set_result(queue)
+                return True
+        return False
 
     async def _ring(self, queue: str) -> None:
         # Also at the end, when it is the others who can use it.
@@ -172,7 +172,8 @@ class Doorbell:
                 continue
             self._listening, self._called = queues, False
             try:
-                await self._listen_once(sorted(queues))
+                # The first bell with a token is taken from, so the one that rang last goes last.
+                await self._listen_once(sorted(queues, key=lambda one: (one <= self._rung, one)))
                 backoff = Backoff()
             except StoreError:
                 # Who waits looks by itself meanwhile, and hears what is wrong with its queue.
@@ -185,6 +186,7 @@ class Doorbell:
         with anyio.move_on_after(_WAIT_S + _MARGIN_S):
             rung = await self._store.wait_for_bell(queues, _WAIT_S, listener=self._name)
             if rung is not None:
+                self._rung = rung
                 self.pass_on(rung)
 
     # Looking.

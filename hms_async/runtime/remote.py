@@ -3,8 +3,8 @@
 import itertools
 import socket
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol, Self
 
 import anyio
@@ -17,14 +17,14 @@ from hms_async.domain.outcome import Failed, Fault
 from hms_async.domain.queue import DAY_MS, SHORTEST_LEASE_MS, check_name
 from hms_async.domain.settle import decide_unknowing
 from hms_async.errors import ConfigInvalid, EnvelopeInvalid
-from hms_async.runtime.calls import Call, Walk
+from hms_async.runtime.calls import LONGEST_WAIT_S, Call, Walk
 from hms_async.runtime.claims import Claims, Wish
 from hms_async.runtime.doorbell import Doorbell
 from hms_async.runtime.exchange import to_send
 from hms_async.runtime.guests import Guests
 from hms_async.runtime.verdicts import Answer, May, RemoteOutcome, RemoteSettled, Verdicts
 from hms_async.storage.codec import decode_envelope
-from hms_async.storage.replies import MOST_A_CALL, Claim, Exchanged
+from hms_async.storage.replies import MOST_A_CALL, Claim, Exchanged, Settle
 from hms_async.storage.store import Store
 
 MOST_QUEUES = 64
@@ -173,7 +173,7 @@ class RemoteWorkers:
             queues: Where from; they are asked in turn, and the first that has something gives all.
             worker: The worker's name.
             most: How many tasks, up to 250.
-            wait_s: How long to wait for the first one, in seconds.
+            wait_s: How long to wait for the first one, in seconds; with a `call` up to 30.
             lease_ms: How long the leases are, instead of the queue's; 3 s to a day.
             call: The caller's own number for this. When the answer is lost, the same call again
                 gets the same tasks, as far as their leases still hold, with leases renewed, and
@@ -188,24 +188,19 @@ class RemoteWorkers:
         """
         names = _check_queues(queues)
         wish = Wish(_check_most(most), _check_worker(worker), _check_lease(lease_ms))
+        if call is not None and wait_s > LONGEST_WAIT_S:
+            raise ConfigInvalid(
+                f"wait_s={wait_s} is too long: a numbered call waits for up to 30 s"
+            )
         until = time.monotonic() + wait_s
         self._guests.seen(worker, names)
         if call is None:
             first = next(self._turn) % len(names)
             rounds = _Rounds(self._claims, names[first:] + names[:first], wish)
             return await self._pop(rounds, names, wish, until)
-        walk, lane = Walk(self._store, call, names, wish), (call.incarnation, call.lane)
-        if earlier := self._walks.get(lane):
-            # Its caller has given it up, if not told us. Without this it might claim for nobody.
-            earlier.overtaken = True
-            if scope := self._waits.get(earlier):
-                scope.cancel()
-        self._walks[lane] = walk
-        try:
+        walk = Walk(self._store, call, names, wish)
+        with self._latest(walk):
             return await self._pop(walk, names, wish, until)
-        finally:
-            if self._walks[lane] is walk:
-                del self._walks[lane]
 
     async def settle(
         self, outcomes: Sequence[RemoteOutcome], *, may: May = lambda _: True
@@ -257,15 +252,36 @@ class RemoteWorkers:
             leases, _check_lease(lease_ms), "drain" if self._draining else "continue", may
         )
 
+    @contextmanager
+    def _latest(self, walk: Walk) -> Generator[None]:
+        """End the request before this one in its lane, unless this one came late."""
+        lane = walk.call.incarnation, walk.call.lane
+        if earlier := self._walks.get(lane):
+            if walk.call.seq < earlier.call.seq:
+                raise walk.call.superseded()
+            # Its caller has given it up, if not told us. Without this it might claim for nobody.
+            earlier.overtaken = True
+            if scope := self._waits.get(earlier):
+                scope.cancel()
+        self._walks[lane] = walk
+        try:
+            yield
+        finally:
+            if self._walks.get(lane) is walk:
+                del self._walks[lane]
+
     async def _pop(self, asking: _Asking, names: list[str], wish: Wish, until: float) -> Popped:
         woken: str | None = None
         while not self._draining:
             tasks = await self._ask(asking, names, wish, woken)
+            woken = None
             left = until - time.monotonic()
             if tasks or asking.ended or left <= 0:
                 return Popped(tasks, self._draining)
             if not self._draining:
                 woken = await self._wait(asking, names, left)
+        if woken is not None:
+            self._doorbell.pass_on(woken)
         return Popped([], drain=True)
 
     async def _wait(self, asking: _Asking, names: list[str], left: float) -> str | None:
@@ -292,7 +308,7 @@ class RemoteWorkers:
                     self._guests.took(worker, reply.suspect, reply.lease_ms)
                 self._doorbell.learn(queue, reply)
                 heard = queue == woken
-                if tasks := await self._read(queue, reply):
+                if tasks := self._read(queue, reply):
                     return tasks
                 if reply.claims:
                     heard, left = False, left + 1  # none of them was readable: the next, then
@@ -301,16 +317,21 @@ class RemoteWorkers:
                 self._doorbell.pass_on(woken)
         return []
 
-    async def _read(self, queue: str, reply: Exchanged) -> list[Leased]:
-        """Return what can be given to a worker; what cannot be read has failed then."""
+    def _read(self, queue: str, reply: Exchanged) -> list[Leased]:
+        """Return what can be given to a worker; what cannot be read fails.
+
+        It must not wait: a caller that is cancelled would lose the others.
+        """
         tasks: list[Leased] = []
+        unread: list[Settle] = []
         for claim in reply.claims:
             try:
                 tasks.append(_leased(claim, queue, reply.lease_ms))
             except EnvelopeInvalid as error:
                 fault = Fault("EnvelopeInvalid", str(error))
                 settlement = decide_unknowing(Failed(fault, retryable=False), jitter=0)
-                await self._claims.settle(queue, [to_send(claim.id, claim.token, settlement)])
+                unread.append(to_send(claim.id, claim.token, settlement))
+        self._claims.settle_apart(queue, unread)
         return tasks
 
 

@@ -115,11 +115,17 @@ class Verdicts:
             return [_failed(settle, holder, error) for settle in settles]
         for settle in settles:
             self._guests.settled(holder.worker, settle.token)
+        # Of the same outcome twice in a batch the second is answered with the state before.
+        states = {
+            settle.token: answer.state
+            for settle, answer in zip(settles, told, strict=True)
+            if answer.answer == "ok"
+        }
         return [
             RemoteSettled(
                 id=settle.id,
                 answer=_ANSWERS[answer.answer],
-                state=answer.state,
+                state=states.get(settle.token, answer.state),
                 queue=holder.queue,
                 error=error if answer.answer == "ok" else None,
             )

@@ -1,5 +1,8 @@
 """Leases for workers that are not in this process."""
 
+# Whether somebody waits is nobody else's business.
+# pyright: reportPrivateUsage=false
+
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,13 +12,22 @@ import pytest
 
 from hms_async import AsyncOMSClient
 from hms_async.domain.outcome import Fault
-from hms_async.errors import CallSuperseded, ConfigInvalid, NameInvalid, QueueNotFound
+from hms_async.errors import (
+    CallSuperseded,
+    ConfigInvalid,
+    NameInvalid,
+    QueueNotFound,
+    StoreProtocol,
+)
+from hms_async.runtime import doorbell, guests
 from hms_async.runtime.calls import Call
+from hms_async.runtime.claims import Claims
 from hms_async.runtime.remote import Leased, Popped, RemoteWorkers
 from hms_async.runtime.verdicts import RemoteOutcome
 from hms_async.storage.server import Server
 from hms_async.storage.store import Store
-from tests.runtime.support import burst, until, waiting
+from tests.runtime.support import PATIENCE_S, burst, lose_leases, until, waiting
+from tests.servers import Raw
 
 CALLER = "caller-0123456789"
 
@@ -306,3 +318,204 @@ async def test_what_makes_no_sense_is_refused(
     async with another(oms.url) as workers:
         with pytest.raises(error):
             await workers.pop(**arguments)
+
+
+async def test_nobody_waits_for_what_cannot_be_read(
+    oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller that is cancelled meanwhile would lose the tasks beside it."""
+
+    async def never(*_: Any, **__: Any) -> None:
+        await anyio.sleep_forever()
+
+    bad = await oms.enqueue("q", 1)
+    await oms.enqueue("q", 2)
+    async with Store(oms.url) as store:
+        await store.ask("SET", f"task:{bad.id}", "{broken")
+    async with another(oms.url) as workers:
+        monkeypatch.setattr(Claims, "settle", never)
+        with anyio.fail_after(PATIENCE_S):
+            popped = await workers.pop(["q"], worker="go-1", most=2)
+    assert [task.payload for task in popped.tasks] == [2]
+
+
+async def test_r13_who_is_woken_and_let_go_at_once_passes_it_on(
+    oms: AsyncOMSClient, raw: Raw
+) -> None:
+    async with another(oms.url) as workers, anyio.create_task_group() as group:
+        group.start_soon(lambda: workers.pop(["q"], worker="go-1", wait_s=30))
+        await until(lambda: bool(workers._waits))
+        workers._doorbell.pass_on("q")
+        workers.drain()
+        await until(lambda: bool(raw("LLEN", "queue:q:bell")))
+
+
+async def test_r13_who_is_woken_and_cancelled_at_once_passes_it_on(
+    oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At any moment: nobody looks by itself, so a token that is lost would leave the task there."""
+    monkeypatch.setattr(doorbell, "LOOK_EVERY_S", 3_600.0)
+    got: list[Leased] = []
+
+    async def patient(workers: RemoteWorkers) -> None:
+        got.extend((await workers.pop(["q"], worker="patient", wait_s=60)).tasks)
+
+    async def hasty(workers: RemoteWorkers, scope: anyio.CancelScope) -> None:
+        popped = Popped([])
+        with scope:
+            popped = await workers.pop(["q"], worker="hasty", wait_s=60)
+        if popped.tasks:
+            got.extend(popped.tasks)
+            await oms.enqueue("q", "for the other")
+
+    async with another(oms.url) as workers:
+        for moment in range(25):
+            scope = anyio.CancelScope()
+            async with anyio.create_task_group() as group:
+                group.start_soon(hasty, workers, scope)
+                await until(lambda: len(workers._waits) == 1)
+                group.start_soon(patient, workers)
+                await until(lambda: len(workers._waits) == 2)
+                group.start_soon(oms.enqueue, "q", moment)
+                await anyio.sleep(moment / 4_000)  # any moment will do
+                scope.cancel()
+            for task in got:
+                await settle(workers, task, "done")
+            got.clear()
+    stats = await oms.stats("q")
+    assert (stats.open, stats.balanced) == (0, True)
+
+
+async def test_a_batch_settles_each_by_itself(oms: AsyncOMSClient) -> None:
+    """Every word and every answer, of two queues, in one call."""
+    await oms.create_queue("r", max_payload_bytes=100)
+    await oms.enqueue_many("q", list(range(6)))
+    await oms.enqueue_many("r", list(range(2)))
+    async with another(oms.url) as workers:
+        tasks = (await workers.pop(["q"], worker="go-1", most=6)).tasks
+        tasks += (await workers.pop(["r"], worker="go-2", most=2)).tasks
+        await settle(workers, tasks[5], "done")
+
+        def say(number: int, word: Any, **said: Any) -> RemoteOutcome:
+            task = tasks[number]
+            given: dict[str, Any] = {"id": task.id, "token": task.token, "word": word}
+            return RemoteOutcome(**(given | said))
+
+        told = await workers.settle(
+            [
+                say(0, "done", result=1),
+                say(6, "done", result="x" * 200),
+                say(1, "fail", fault=Fault("Bad", "bad")),
+                RemoteOutcome(id="unknown", token="x", word="done"),  # noqa: S106  # a lease's
+                say(2, "error"),
+                say(3, "retry", delay_ms=1_000),
+                say(7, "release"),
+                say(4, "done", token="other-0-1.1"),  # noqa: S106  # a lease's
+                say(5, "done"),
+                say(0, "done", result=1),
+                say(1, "done", result=object()),
+            ]
+        )
+    assert [one.id for one in told][0:2] == [tasks[0].id, tasks[6].id]
+    assert [(one.answer, one.state) for one in told] == [
+        ("ok", "done"),
+        ("ok", "failed"),
+        ("ok", "failed"),
+        ("gone", ""),
+        ("ok", "retrying"),
+        ("ok", "retrying"),
+        ("ok", "waiting"),
+        ("stale", "in_progress"),
+        ("already", "done"),
+        ("already", "done"),
+        ("already", "failed"),
+    ]
+    assert (await oms.get_task(tasks[6].id)).state == "failed"
+
+
+async def test_a_queue_that_cannot_be_settled_leaves_the_others_alone(
+    oms: AsyncOMSClient, raw: Raw
+) -> None:
+    await oms.create_queue("r")
+    await oms.enqueue("q", 1)
+    await oms.enqueue("r", 1)
+    async with another(oms.url) as workers:
+        tasks = [(await workers.pop([queue], worker="go-1")).tasks[0] for queue in ("q", "r")]
+        raw("DEL", "queue:r:inflight")
+        raw("SET", "queue:r:inflight", "a foreign hand's")
+        outcomes = [RemoteOutcome(id=task.id, token=task.token, word="done") for task in tasks]
+        fine, broken = await workers.settle(outcomes)
+        assert (fine.answer, broken.answer) == ("ok", "error")
+        assert isinstance(broken.error, StoreProtocol)
+        raw("DEL", "queue:r:inflight")
+        assert [one.answer for one in await workers.settle(outcomes)] == ["already", "ok"]
+
+
+async def test_too_much_for_one_call_is_refused_before_anything_is_done(
+    oms: AsyncOMSClient,
+) -> None:
+    await oms.enqueue("q", 1)
+    async with another(oms.url) as workers:
+        task = (await workers.pop(["q"], worker="go-1")).tasks[0]
+        outcome = RemoteOutcome(id=task.id, token=task.token, word="done")
+        with pytest.raises(ConfigInvalid, match="251 tasks"):
+            await workers.settle([outcome] * 251)
+        with pytest.raises(ConfigInvalid, match="251 tasks"):
+            await workers.heartbeat([(task.id, task.token)] * 251)
+        assert await workers.settle([]) == []
+        assert await workers.heartbeat([]) == []
+    assert (await oms.get_task(task.id)).state == "in_progress"
+
+
+async def test_a_suspect_is_its_workers_until_its_lease_ends_or_it_is_settled(
+    oms: AsyncOMSClient, raw: Raw
+) -> None:
+    """R15, over several calls: its heartbeats keep the next one away, its outcome lets it come."""
+    await oms.create_queue("q", lease="3s", max_crashes=3)
+    for number in range(3):
+        task_id = (await oms.enqueue("q", number)).id
+        raw("HSET", f"task:{task_id}:run", "crashes", 2)
+    async with another(oms.url) as workers:
+        (first,) = (await workers.pop(["q"], worker="go-1", most=3)).tasks
+        assert await workers.heartbeat([(first.id, first.token)], worker="go-1") == ["continue"]
+        assert (await workers.pop(["q"], worker="go-1", most=3)).tasks == []
+        await settle(workers, first, "done")
+        (second,) = (await workers.pop(["q"], worker="go-1", most=3)).tasks
+        await lose_leases(oms)
+        assert await workers.heartbeat([(second.id, second.token)]) == ["lost"]
+        assert len((await workers.pop(["q"], worker="go-1", most=3)).tasks) == 1
+
+
+async def test_of_two_calls_of_a_worker_at_once_one_may_have_a_suspect(
+    oms: AsyncOMSClient, raw: Raw
+) -> None:
+    await oms.create_queue("q", lease="3s", max_crashes=3)
+    for number in range(4):
+        task_id = (await oms.enqueue("q", number)).id
+        raw("HSET", f"task:{task_id}:run", "crashes", 2)
+    got: list[Leased] = []
+
+    async def pop(workers: RemoteWorkers) -> None:
+        got.extend((await workers.pop(["q"], worker="go-1")).tasks)
+
+    async with another(oms.url) as workers, anyio.create_task_group() as group:
+        for _ in range(4):
+            group.start_soon(pop, workers)
+    assert len(got) == 1
+
+
+async def test_of_very_many_workers_the_longest_unheard_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    monkeypatch.setattr(guests, "MOST_GUESTS", 3)
+    async with anyio.create_task_group() as group:
+        known = guests.Guests(store, group)
+        for number in range(5):
+            known.seen(f"w{number}", ["q"])
+            known.took("w0", "a-0-1.1", 60_000)
+        with known.asking("w0") as may:
+            assert not may
+        assert len(known) == 3
+    cards = await store.workers()
+    assert {card.name for card in cards} == {f"w{number}" for number in range(5)}
+    assert {card.queues for card in cards} == {("q",)}

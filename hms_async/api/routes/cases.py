@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -30,6 +31,8 @@ async def get_case(correlation_id: str, visit: Looking) -> Response:
 async def list_workers(visit: Looking) -> Response:
     """Return the workers that were heard of lately, native ones and those over REST."""
     found = [
-        one for one in await visit.oms.workers() if any(visit.sees(queue) for queue in one.queues)
+        msgspec.structs.replace(one, queues=seen)
+        for one in await visit.oms.workers()
+        if (seen := tuple(filter(visit.sees, one.queues)))
     ]
     return answer(answers.Workers(workers=[documents.Worker.of(one) for one in found]))
