@@ -23,7 +23,7 @@ from hms_async.errors import (
     QueueNotEmpty,
 )
 from hms_async.runtime import search
-from hms_async.runtime.operations import carry_on
+from hms_async.runtime.work import carry_on
 from hms_async.storage import operations
 from hms_async.storage.operations import MOST_KEPT
 from hms_async.storage.store import Store

@@ -149,26 +149,6 @@ async def latest(server: Server, limit: int) -> list[Operation]:
     return found
 
 
-async def due(server: Server) -> list[str]:
-    """Return the ids of operations on which nobody works, those left longest in front.
-
-    It is one small command as long as none is open.
-    """
-    if not await server.ask("ZCARD", server.keys.open_operations):
-        return []
-    now_ms = server.now_ms(await server.ask("TIME"))
-    found = await server.ask(
-        "ZRANGEBYSCORE", server.keys.open_operations, "-inf", now_ms, "LIMIT", 0, MOST_OPEN
-    )
-    return [one.decode(errors="replace") for one in found]
-
-
-async def queue_of(server: Server, operation_id: str) -> str | None:
-    """Return the queue of an operation; `None` when it is gone."""
-    reply = await server.ask("HGET", server.keys.operation(operation_id), "queue")
-    return None if reply is None else _text(reply)
-
-
 async def take(server: Server, operation_id: str) -> Taken | None:
     """Take an operation to work on it; `None` when it has ended, or another works on it."""
     reply = await server.run_on(
@@ -294,7 +274,3 @@ def _read(operation_id: str, fields: Mapping[bytes, bytes]) -> tuple[Operation, 
     except (*UNREADABLE, ValueError, LookupError) as error:
         raise StoreProtocol(f"operation {operation_id} cannot be read: {error}") from error
     return operation, progress
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -8,7 +8,7 @@ import pytest
 from hms_async import AsyncOMSClient
 from hms_async.domain.operation import Operation
 from hms_async.errors import StoreFull, StoreProtocol
-from hms_async.runtime.operations import carry_on
+from hms_async.runtime.work import carry_on
 from hms_async.storage import operations
 from hms_async.storage.operations import Progress
 from hms_async.storage.store import Store

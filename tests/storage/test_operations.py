@@ -19,7 +19,7 @@ from hms_async.errors import (
     TooManyOperations,
 )
 from hms_async.runtime import search
-from hms_async.runtime.operations import Work, carry_on
+from hms_async.runtime.work import Work, carry_on
 from hms_async.storage import candidates, operations
 from hms_async.storage.replies import Settle
 from hms_async.storage.store import Store

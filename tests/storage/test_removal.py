@@ -6,7 +6,7 @@ import pytest
 
 from hms_async import AsyncOMSClient
 from hms_async.domain.operation import Operation
-from hms_async.runtime.operations import Work
+from hms_async.runtime.work import Work
 from hms_async.storage import operations, removal
 from hms_async.storage.replies import Enqueue
 from hms_async.storage.store import Store
