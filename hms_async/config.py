@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from hms_async.domain.queue import check_name
-from hms_async.domain.redaction import Redactor
+
+if TYPE_CHECKING:
+    from hms_async.domain.redaction import Redactor
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 
@@ -24,11 +27,13 @@ def namespace(given: str, environ: Mapping[str, str] = os.environ) -> str:
     return check_name(chosen, what="namespace") if chosen else ""
 
 
-def redactor(environ: Mapping[str, str] = os.environ) -> Redactor:
+def redactor(environ: Mapping[str, str] = os.environ) -> "Redactor":
     """Return what leaves out secrets; `HMS_REDACT` adds names to its own, `tax_id,passport`.
 
     Raises:
         ConfigInvalid: If one of them is no name.
     """
+    from hms_async.domain.redaction import Redactor  # noqa: PLC0415  # few show anything
+
     names = (name.strip() for name in environ.get("HMS_REDACT", "").split(","))
     return Redactor(tuple(name for name in names if name))
