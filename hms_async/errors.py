@@ -401,6 +401,10 @@ class LeaseLost(TaskError):
 
     code = "HMS-E026"
 
+    def __init__(self, task_id: str, message: str = "") -> None:
+        lost = f"the lease of task {task_id} is lost: another worker has it, or it has ended"
+        super().__init__(task_id, message or lost)
+
 
 class CancelRequested(TaskError):
     """Somebody asked to cancel the task. Its lease lives: stop, and settle it in any way.

@@ -3,19 +3,20 @@
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from msgspec import Meta, Struct, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from hms_async.domain.handoff import Handoff
+from hms_async.domain.queue import Priority
+from hms_async.domain.sla import Late
 from hms_async.domain.task import NewTask
+from hms_async.runtime.remote import MOST_QUEUES
+from hms_async.storage.replies import MOST_A_CALL
 
 Duration = Annotated[
     str | int | float,
     Meta(description='"90s", "15m", "2h", or a number of seconds', examples=["90s", 30]),
 ]
 Moment = Annotated[datetime, Meta(tz=True)]
-MOST_A_CALL = 250
-"""Tasks in one pop, one batch of settles or of heartbeats."""
-
 MOST_TO_ENQUEUE = 5_000
 
 
@@ -29,7 +30,7 @@ class Wanted(_Body, frozen=True, kw_only=True):
     payload: Any
     id: str | None = None
     correlation_id: str | None = None
-    priority: Literal["normal", "high"] = "normal"
+    priority: Priority = "normal"
     delay: Duration | None = None
     eta: Moment | None = None
     idempotency_key: str | None = None
@@ -45,20 +46,9 @@ class Wanted(_Body, frozen=True, kw_only=True):
         Args:
             idempotency_key: Its key if it has none itself.
         """
-        return NewTask(
-            self.payload,
-            id=self.id,
-            correlation_id=self.correlation_id,
-            priority=self.priority,
-            delay=self.delay,
-            eta=self.eta,
-            idempotency_key=self.idempotency_key or idempotency_key,
-            sla=self.sla,
-            expires_at=self.expires_at,
-            expires_in=self.expires_in,
-            max_wait=self.max_wait,
-            run_timeout=self.run_timeout,
-        )
+        options = {name: getattr(self, name) for name in NewTask.__struct_fields__}
+        options["idempotency_key"] = self.idempotency_key or idempotency_key
+        return NewTask(**options)
 
 
 class Line(Wanted, frozen=True, kw_only=True):
@@ -88,7 +78,7 @@ class Pop(_Body, frozen=True, kw_only=True):
     """
 
     queue: str | None = None
-    queues: Annotated[list[str], Meta(min_length=1, max_length=100)] | None = None
+    queues: Annotated[list[str], Meta(min_length=1, max_length=MOST_QUEUES)] | None = None
     max: Annotated[int, Meta(ge=1, le=MOST_A_CALL)] = 1
     wait: Duration = 0
     worker: str | None = None
@@ -174,9 +164,9 @@ class Waive(_Body, frozen=True, kw_only=True):
 class Retry(_Body, frozen=True, kw_only=True):
     """When a failed attempt is tried again."""
 
-    max_attempts: int = 5
-    base: Duration = "1s"
-    cap: Duration = "5m"
+    max_attempts: int | UnsetType = UNSET
+    base: Duration | UnsetType = UNSET
+    cap: Duration | UnsetType = UNSET
 
 
 class NewQueue(_Body, frozen=True, kw_only=True):
@@ -185,23 +175,23 @@ class NewQueue(_Body, frozen=True, kw_only=True):
     name: str
     sla: Duration | None = None
     ladder: list[str] | None = None
-    late: Literal["after_others", "run_anyway", "expire"] = "after_others"
-    pause_stops_clock: bool = False
+    late: Late | UnsetType = UNSET
+    pause_stops_clock: bool | UnsetType = UNSET
     max_wait: Duration | None = None
     run_timeout: Duration | None = None
     webhook: str | None = None
     webhook_secret: str | None = None
-    notify: list[str] = []
-    retry: Retry = Retry()
-    lease: Duration = "30s"
-    max_crashes: int = 3
+    notify: list[str] | UnsetType = UNSET
+    retry: Retry | UnsetType = UNSET
+    lease: Duration | UnsetType = UNSET
+    max_crashes: int | UnsetType = UNSET
     max_depth: int | None = None
-    max_payload_bytes: int = 1_048_576
-    idempotency_window: Duration = "24h"
-    keep_done: Duration = "24h"
-    keep_done_max: int = 10_000
-    keep_failed: Duration = "30d"
-    keep_failed_max: int = 100_000
+    max_payload_bytes: int | UnsetType = UNSET
+    idempotency_window: Duration | UnsetType = UNSET
+    keep_done: Duration | UnsetType = UNSET
+    keep_done_max: int | UnsetType = UNSET
+    keep_failed: Duration | UnsetType = UNSET
+    keep_failed_max: int | UnsetType = UNSET
 
 
 class Where(_Body, frozen=True, kw_only=True, omit_defaults=True):
@@ -227,5 +217,5 @@ class NewOperation(Reason, frozen=True, kw_only=True):
 
 
 def given(body: Struct) -> dict[str, Any]:
-    """Return the fields of a body that are not as they are when left out."""
-    return {name: value for name, value in structs.asdict(body).items() if value not in (None, [])}
+    """Return the fields of a body that were not left out."""
+    return {name: value for name, value in structs.asdict(body).items() if value is not UNSET}

@@ -78,9 +78,9 @@ def has_many(data: bytes) -> bool:
     return decode(data, _Peek).tasks is not msgspec.UNSET
 
 
-def answer(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def answer(document: Any, status: int = 200) -> Response:
     """Return a document as a response."""
-    return Response(_encode(document), status, headers, JSON)
+    return Response(_encode(document), status, media_type=JSON)
 
 
 def takes(*kinds: Any, also: Iterable[str] = (), optional: bool = False) -> dict[str, Any]:

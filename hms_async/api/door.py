@@ -6,6 +6,7 @@ those out is the Host, which a rebound name gives away, and the Origin of unsafe
 
 from collections.abc import Iterable
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -109,7 +110,7 @@ class Door:
         return urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
 
     def _bounded(self, headers: Headers, receive: Receive) -> Receive:
-        if headers.get("content-type", "").partition(";")[0].strip().lower() == UNBOUNDED:
+        if is_unbounded(headers):
             return receive
         length = headers.get("content-length", "")
         seen = int(length) if length.isdecimal() and int(length) > self._largest else 0
@@ -123,6 +124,22 @@ class Door:
             return message
 
         return receiving
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address, or `localhost`, is this machine's own."""
+    if address == "localhost":
+        return True
+    try:
+        found = ip_address(address)
+    except ValueError:  # a name, or nothing
+        return False
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
+
+
+def is_unbounded(headers: Headers) -> bool:
+    """Whether a request's body is a stream of lines."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower() == UNBOUNDED
 
 
 def _dressed(message: Message) -> Message:

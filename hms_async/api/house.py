@@ -4,10 +4,12 @@ import os
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import anyio
 from fastapi import Request
 
+from hms_async.api.door import is_loopback
 from hms_async.client import AsyncOMSClient
 from hms_async.config import namespace as chosen_namespace
 from hms_async.config import redactor as chosen_redactor
@@ -23,7 +25,13 @@ from hms_async.storage.store import Store
 _BY_A_PROXY = frozenset(
     {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
 )
-_LOOPBACK = ("127.", "::1", "::ffff:127.")
+
+
+class _Parts(NamedTuple):
+    oms: AsyncOMSClient
+    workers: RemoteWorkers
+    gate: Gate
+    store: Store
 
 
 class House:
@@ -54,7 +62,7 @@ class House:
         self._given = store
         self._trusts_loopback = trusts_loopback
         self.redactor = chosen_redactor()
-        self._parts: tuple[AsyncOMSClient, RemoteWorkers, Gate, Store] | None = None
+        self._parts: _Parts | None = None
         self.stopping = anyio.Event()
         self.streams = 0
 
@@ -78,7 +86,7 @@ class House:
         ):
             group.start_soon(run_operations, store, name="operations")
             self.stopping = anyio.Event()
-            self._parts = oms, workers, Gate(store), store
+            self._parts = _Parts(oms, workers, Gate(store), store)
             try:
                 yield
             finally:
@@ -92,7 +100,7 @@ class House:
         if self._parts is not None:
             self.workers.drain()
 
-    def _opened(self) -> tuple[AsyncOMSClient, RemoteWorkers, Gate, Store]:
+    def _opened(self) -> _Parts:
         if self._parts is None:
             raise ClientClosed(
                 "the API is not running: enter `async with api.running():` in the lifespan of the "
@@ -103,12 +111,12 @@ class House:
     @property
     def oms(self) -> AsyncOMSClient:
         """The client."""
-        return self._opened()[0]
+        return self._opened().oms
 
     @property
     def workers(self) -> RemoteWorkers:
         """The leases of workers that are not here."""
-        return self._opened()[1]
+        return self._opened().workers
 
     async def admit(self, request: Request) -> Principal:
         """Return who makes a request.
@@ -117,7 +125,7 @@ class House:
             Unauthenticated: If nobody knows.
             RateLimited: If they ask too often.
         """
-        gate = self._opened()[2]
+        gate = self._opened().gate
         said = request.headers.get("authorization")
         return await gate.admit(said, loopback=self._is_from_here(request))
 
@@ -128,20 +136,20 @@ class House:
             Unauthenticated: If not: the token was revoked, or has expired.
             StoreError: If nobody can say.
         """
-        gate = self._opened()[2]
+        gate = self._opened().gate
         said = request.headers.get("authorization")
         await gate.check(said, loopback=self._is_from_here(request))
 
     def _is_from_here(self, request: Request) -> bool:
         host = request.client.host if request.client else ""
         passed_on = _BY_A_PROXY.intersection(request.headers.keys())
-        return self._trusts_loopback and host.startswith(_LOOPBACK) and not passed_on
+        return self._trusts_loopback and is_loopback(host) and not passed_on
 
     async def ready(self) -> str:
         """Return why this process should get no requests now; empty when it may."""
         if self.stopping.is_set():
             return "draining"
-        store = self._opened()[3]
+        store = self._opened().store
         with anyio.move_on_after(2):
             await store.ping()
             return ""

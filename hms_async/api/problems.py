@@ -78,13 +78,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def problem_of(error: errors.HMSError) -> Problem:
     """Return what a caller is told of an error."""
-    status = status_of(error)
-    return Problem(
-        type=f"urn:hms:problem:{error.code}",
-        title=HTTPStatus(status).phrase,
-        status=status,
-        detail=_words_of(error),
-        code=error.code,
+    return msgspec.structs.replace(
+        plain(status_of(error), _words_of(error), code=error.code),
         errors=_faults_of(error),
         queue=getattr(error, "queue", None),
         task_id=getattr(error, "task_id", None),

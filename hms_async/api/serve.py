@@ -12,7 +12,7 @@ from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 
 from hms_async.api.app import API
-from hms_async.api.door import LOOPBACK
+from hms_async.api.door import is_loopback
 from hms_async.errors import AddressInUse, ConfigInvalid
 
 _FAREWELL_S: Final = 2
@@ -44,7 +44,7 @@ class Bind(NamedTuple):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine gets there."""
-        return self.host in LOOPBACK or self.host.startswith("127.")
+        return is_loopback(self.host)
 
     def listen(self) -> socket.socket:
         """Return a socket that listens there.

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import anyio
 import msgspec
@@ -182,9 +182,10 @@ class Visit:
         await self.stopping.wait()
         scope.cancel()
 
-    def actor(self, reason: str = "") -> Actor:
-        """Return who acts here, for the audit."""
-        return Actor(self.caller.name, "rest", reason)
+    @property
+    def actor(self) -> Actor:
+        """Who acts here, for the audit."""
+        return Actor(self.caller.name, "rest")
 
 
 def needs(permission: Permission) -> Any:
@@ -199,6 +200,14 @@ def needs(permission: Permission) -> Any:
 
     setattr(admit, NEEDS, permission)
     return Depends(admit)
+
+
+Enqueuing = Annotated[Visit, needs(Permission.ENQUEUE)]
+Waiting = Annotated[Visit, needs(Permission.WAIT)]
+Working = Annotated[Visit, needs(Permission.WORK)]
+Viewing = Annotated[Visit, needs(Permission.VIEW)]
+Operating = Annotated[Visit, needs(Permission.OPERATE)]
+Administering = Annotated[Visit, needs(Permission.ADMINISTER)]
 
 
 def needed_by(dependency: Callable[..., Awaitable[Any]]) -> Permission | None:

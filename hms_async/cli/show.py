@@ -116,11 +116,6 @@ def short(value: object, limit: int = 48) -> str:
     return text.short(value, limit)
 
 
-def iso(ms: int | None) -> str | None:
-    """Return an instant for JSON."""
-    return ms_to_rfc3339(ms) if ms else None
-
-
 def _text(cell: Cell) -> str:
     return cell.text if isinstance(cell, Marked) else str(cell)
 

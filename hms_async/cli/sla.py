@@ -265,5 +265,5 @@ def _message(one: Undelivered) -> dict[str, Any]:
         "type": one.said.type,
         "tries": one.tries,
         "error": one.error,
-        "made_at": show.iso(one.said.made_ms),
+        "made_at": documents.instant(one.said.made_ms),
     }

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from hms_async.api import documents
 from hms_async.cli import options, show
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
@@ -132,7 +133,7 @@ def _document(one: Token) -> dict[str, Any]:
         "payload": one.payload,
         "rate": one.rate,
         "note": one.note,
-        "created_at": show.iso(one.created_ms),
+        "created_at": documents.instant(one.created_ms),
         "created_by": one.created_by,
-        "expires_at": show.iso(one.expires_ms),
+        "expires_at": documents.instant(one.expires_ms),
     }

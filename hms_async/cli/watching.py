@@ -183,7 +183,7 @@ def _as_json(event: Event) -> str:
         {
             "schema": "hms.job.event/v1",
             "id": event.id,
-            "at": show.iso(_at_ms(event)),
+            "at": documents.instant(_at_ms(event)),
             "type": event.type,
             "queue": event.queue,
             "task_id": event.task_id,

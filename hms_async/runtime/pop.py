@@ -21,7 +21,7 @@ from hms_async.runtime.doorbell import Doorbell
 from hms_async.runtime.exchange import settlement_of, to_settle
 from hms_async.runtime.task import Attempt, Task
 from hms_async.storage.codec import decode_envelope
-from hms_async.storage.replies import Claim, Exchanged
+from hms_async.storage.replies import Exchanged
 from hms_async.storage.store import Store
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Popper:
         extended = await self._store.extend(attempt.queue, [(claim.id, claim.token)])
         if extended.lost:
             attempt.lost = True
-            raise _lost(claim)
+            raise LeaseLost(claim.id)
         if extended.cancelling:
             attempt.cancel_asked = True
             raise CancelRequested(claim.id)
@@ -154,7 +154,7 @@ class Popper:
         (settled,) = await self._claims.settle(attempt.queue, [settle])
         if settled.answer in ("stale", "gone"):
             attempt.lost = True
-            raise _lost(attempt.claim)
+            raise LeaseLost(attempt.claim.id)
 
     def _may_take_suspect(self) -> bool:
         """Whether no suspect is held; one that its caller has dropped is as good as settled."""
@@ -164,9 +164,3 @@ class Popper:
     def _check_open(self) -> None:
         if self._closed:
             raise ClientClosed("the client that took this task is closed")
-
-
-def _lost(claim: Claim) -> LeaseLost:
-    return LeaseLost(
-        claim.id, f"the lease of task {claim.id} is lost: another worker has it, or it has ended"
-    )

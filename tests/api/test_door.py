@@ -5,6 +5,7 @@ import pytest
 
 from hms_async import AsyncOMSClient
 from hms_async.api.app import API, create_app
+from hms_async.api.door import is_loopback
 from tests.api.support import is_problem
 
 
@@ -99,3 +100,22 @@ class TestBehindAProxy:
         assert (await http.get("/hms/oms/stats")).status_code == 200
         assert (await http.get("/oms/stats")).status_code == 200
         assert 'href="/hms/oms/openapi.json"' in (await http.get("/oms/docs")).text
+
+
+@pytest.mark.parametrize(
+    ("address", "ours"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.8.7", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("localhost", True),
+        ("::1234", False),
+        ("::ffff:192.0.2.1", False),
+        ("192.0.2.1", False),
+        ("127.example.org", False),
+        ("", False),
+    ],
+)
+def test_only_this_machines_own_addresses_are_trusted(address: str, ours: bool) -> None:  # noqa: FBT001
+    assert is_loopback(address) is ours

@@ -7,15 +7,14 @@ from starlette.responses import Response
 
 from hms_async.api import answers, documents
 from hms_async.api.contract import answer, gives
-from hms_async.api.visit import Visit, needs
-from hms_async.domain.access import Permission
+from hms_async.api.visit import Administering
 
 router = APIRouter(prefix="/oms", tags=["audit"])
 
 
 @router.get("/audit", summary="Who did what", responses=gives(answers.Audit, refuses=[404, 422]))
 async def audit(
-    visit: Annotated[Visit, needs(Permission.ADMINISTER)],
+    visit: Administering,
     queue: Annotated[str | None, Query(description="Of one queue; else of all")] = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,

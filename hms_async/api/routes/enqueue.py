@@ -12,9 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from hms_async.api import answers, bodies, contract, problems
 from hms_async.api.contract import answer, gives, takes
-from hms_async.api.door import UNBOUNDED
-from hms_async.api.visit import Visit, needs
-from hms_async.domain.access import Permission
+from hms_async.api.door import UNBOUNDED, is_unbounded
+from hms_async.api.visit import Enqueuing, Visit
 from hms_async.domain.task import Enqueued, NewTask
 from hms_async.errors import (
     AccessError,
@@ -53,7 +52,7 @@ Key = Annotated[
 )
 async def enqueue(
     request: Request,
-    visit: Annotated[Visit, needs(Permission.ENQUEUE)],
+    visit: Enqueuing,
     key: Key = None,
     queue: Annotated[str | None, Query(description="For lines that name no queue")] = None,
 ) -> Response:
@@ -63,7 +62,7 @@ async def enqueue(
     already. Many are answered in order, with 207 where some were refused. Lines
     (`application/x-ndjson`) are answered with lines while they come.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == UNBOUNDED:
+    if is_unbounded(request.headers):
         if key is not None:
             raise RequestInvalid("a stream takes a key in each line: idempotency_key")
         if queue is not None:
@@ -186,11 +185,7 @@ class _Stream(Response):
                 yield await self._one(number, task)
             return
         for (number, _), entered in zip(batch, results, strict=True):
-            yield _line(
-                answers.Entered(
-                    line=number, id=entered.id, created=entered.created, error=entered.error
-                )
-            )
+            yield _line(msgspec.structs.replace(entered, line=number))
 
     async def _one(self, number: int, task: NewTask) -> bytes:
         try:

@@ -8,8 +8,7 @@ from starlette.responses import Response
 from hms_async.api import documents
 from hms_async.api.contract import gives
 from hms_async.api.stream import EventStream, Places
-from hms_async.api.visit import Visit, needs
-from hms_async.domain.access import Permission
+from hms_async.api.visit import Viewing
 from hms_async.errors import RequestInvalid
 
 router = APIRouter(prefix="/oms", tags=["events"])
@@ -29,7 +28,7 @@ _ANSWERS[200] = _STREAM
     responses=_ANSWERS,
 )
 async def events(
-    visit: Annotated[Visit, needs(Permission.VIEW)],
+    visit: Viewing,
     queue: Annotated[
         list[str],
         Query(description="Whose: one, or several", min_length=1, max_length=_MOST_QUEUES),

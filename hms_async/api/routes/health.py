@@ -1,6 +1,6 @@
 """Whether the process lives, whether it should get requests, and what it knows of itself."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -8,8 +8,7 @@ from starlette.responses import Response
 
 from hms_async.api import answers
 from hms_async.api.contract import answer, gives
-from hms_async.api.visit import Visit, needs
-from hms_async.domain.access import Permission
+from hms_async.api.visit import Viewing
 from hms_async.telemetry.logs import package_version
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ async def ready(request: Request) -> Response:
 
 
 @router.get("/status", summary="What the process knows of itself", responses=gives(answers.Status))
-async def status(visit: Annotated[Visit, needs(Permission.VIEW)]) -> Response:
+async def status(visit: Viewing) -> Response:
     """Tell the version, the store's answer, and how much is held open."""
     why_not = await visit.house.ready()
     return answer(

@@ -8,17 +8,13 @@ from starlette.responses import Response
 
 from hms_async.api import answers, bodies, documents
 from hms_async.api.contract import answer, gives, read, takes
-from hms_async.api.visit import Visit, needs
-from hms_async.domain.access import Permission
+from hms_async.api.visit import Operating, Viewing
 
 router = APIRouter(prefix="/oms", tags=["promises"])
 
-Looking = Annotated[Visit, needs(Permission.VIEW)]
-Acting = Annotated[Visit, needs(Permission.OPERATE)]
-
 
 @router.get("/sla", summary="How all promises stand", responses=gives(answers.Promises))
-async def all_promises(visit: Looking) -> Response:
+async def all_promises(visit: Viewing) -> Response:
     """Return how the promise of each queue stands, the worst first."""
     names = await visit.queues()
     found = await visit.oms.sla.ls(names) if names else []
@@ -30,7 +26,7 @@ async def all_promises(visit: Looking) -> Response:
     summary="How a queue's promise stands",
     responses=gives(documents.Promise, refuses=[404, 422]),
 )
-async def promise(queue: str, visit: Looking) -> Response:
+async def promise(queue: str, visit: Viewing) -> Response:
     """Return how a queue's promise stands, with a forecast."""
     return answer(documents.Promise.of(await visit.oms.sla.status(visit.queue(queue))))
 
@@ -41,7 +37,7 @@ async def promise(queue: str, visit: Looking) -> Response:
     responses=gives(answers.Tasks, refuses=[404, 422]),
 )
 async def at_risk(
-    queue: str, visit: Looking, limit: Annotated[int, Query(ge=1, le=500)] = 50
+    queue: str, visit: Viewing, limit: Annotated[int, Query(ge=1, le=500)] = 50
 ) -> Response:
     """Return the open tasks of a queue that are late or soon will be, the latest first."""
     found = await visit.oms.sla.at_risk(visit.queue(queue), limit=limit)
@@ -52,7 +48,7 @@ async def at_risk(
     "/incidents", summary="What somebody should look at", responses=gives(answers.Incidents)
 )
 async def incidents(
-    visit: Looking,
+    visit: Viewing,
     resolved: Annotated[bool, Query(description="Also those that are over")] = False,  # noqa: FBT002
 ) -> Response:
     """Return the last incident of each kind and queue, those that are over left out."""
@@ -72,11 +68,11 @@ async def incidents(
     responses=gives(answers.Changed, refuses=[404], body=True),
 )
 async def acknowledge(
-    queue: str, kind: Literal["sla", "forecast", "delivery"], request: Request, visit: Acting
+    queue: str, kind: Literal["sla", "forecast", "delivery"], request: Request, visit: Operating
 ) -> Response:
     """Say that somebody is at an incident; it is told again only if it gets worse."""
     body = await read(request, bodies.Reason, optional=True)
     changed = await visit.oms.sla.acknowledge(
-        visit.queue(queue), kind, by=visit.actor(body.reason), reason=body.reason
+        visit.queue(queue), kind, by=visit.actor, reason=body.reason
     )
     return answer(answers.Changed(queue=queue, changed=changed))

@@ -10,21 +10,16 @@ from starlette.responses import Response
 
 from hms_async.api import answers, bodies, documents
 from hms_async.api.contract import answer, gives, read, takes
-from hms_async.api.visit import Visit, needs
-from hms_async.domain.access import Permission
+from hms_async.api.visit import Administering, Operating, Viewing
 from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.task import TaskState
 from hms_async.errors import QueueNotFound
 
 router = APIRouter(tags=["queues"])
 
-Looking = Annotated[Visit, needs(Permission.VIEW)]
-Acting = Annotated[Visit, needs(Permission.OPERATE)]
-Ruling = Annotated[Visit, needs(Permission.ADMINISTER)]
-
 
 @router.get("/oms/stats", summary="Look at all queues", responses=gives(answers.AllStats))
-async def stats(visit: Looking) -> Response:
+async def stats(visit: Viewing) -> Response:
     """Return how many tasks of each queue are in which state."""
     found: list[documents.Stats] = []
     for name in await visit.queues():
@@ -34,7 +29,7 @@ async def stats(visit: Looking) -> Response:
 
 
 @router.get("/oms/queues", summary="List queues", responses=gives(answers.Queues))
-async def list_queues(visit: Looking) -> Response:
+async def list_queues(visit: Viewing) -> Response:
     """Return the queues that the caller may see, with their settings."""
     found: list[documents.Queue] = []
     for name in await visit.queues():
@@ -50,22 +45,23 @@ async def list_queues(visit: Looking) -> Response:
     openapi_extra=takes(bodies.NewQueue),
     responses=gives(documents.Queue, others={201: [documents.Queue]}, body=True),
 )
-async def create_queue(request: Request, visit: Ruling) -> Response:
+async def create_queue(request: Request, visit: Administering) -> Response:
     """Create a queue (201), or give an existing one these settings (200).
 
     All settings are set: what is left out gets its default.
     """
     body = await read(request, bodies.NewQueue)
     visit.queue(body.name)
-    settings = msgspec.structs.asdict(body)
-    retry = RetryPolicy(**msgspec.structs.asdict(settings.pop("retry")))
+    settings = bodies.given(body)
+    if body.retry is not msgspec.UNSET:
+        settings["retry"] = RetryPolicy(**bodies.given(body.retry))
     try:
         await visit.oms.get_queue(body.name)
     except QueueNotFound:
         status = 201
     else:
         status = 200
-    made = await visit.oms.create_queue(**settings, retry=retry, by=visit.actor())
+    made = await visit.oms.create_queue(**settings, by=visit.actor)
     return answer(documents.Queue.of(made), status)
 
 
@@ -74,7 +70,7 @@ async def create_queue(request: Request, visit: Ruling) -> Response:
     summary="Look at a queue",
     responses=gives(answers.QueueLook, refuses=[404, 422]),
 )
-async def get_queue(queue: str, visit: Looking) -> Response:
+async def get_queue(queue: str, visit: Viewing) -> Response:
     """Return a queue's settings, and how many of its tasks are in which state."""
     found = await visit.oms.get_queue(visit.queue(queue))
     return answer(
@@ -93,13 +89,13 @@ async def get_queue(queue: str, visit: Looking) -> Response:
 )
 async def delete_queue(
     queue: str,
-    visit: Ruling,
+    visit: Administering,
     force: Annotated[bool, Query(description="Also with open tasks, which are cancelled")] = False,  # noqa: FBT002
     reason: str = "",
 ) -> Response:
     """Begin to remove a queue and what it keeps; refused while tasks are open, unless forced."""
     begun = await visit.oms.delete_queue(
-        visit.queue(queue), force=force, reason=reason, by=visit.actor(reason)
+        visit.queue(queue), force=force, reason=reason, by=visit.actor
     )
     return answer(documents.Operation.of(begun), 202)
 
@@ -110,14 +106,14 @@ async def delete_queue(
     openapi_extra=takes(bodies.Pause, optional=True),
     responses=gives(answers.Changed, refuses=[404], body=True),
 )
-async def pause(queue: str, request: Request, visit: Acting) -> Response:
+async def pause(queue: str, request: Request, visit: Operating) -> Response:
     """Let workers leave the queue's tasks alone; what runs goes on."""
     body = await read(request, bodies.Pause, optional=True)
     changed = await visit.oms.pause(
         visit.queue(queue),
         reason=body.reason,
         stop_clock=body.stop_clock,
-        by=visit.actor(body.reason),
+        by=visit.actor,
     )
     return answer(answers.Changed(queue=queue, changed=changed))
 
@@ -128,10 +124,10 @@ async def pause(queue: str, request: Request, visit: Acting) -> Response:
     openapi_extra=takes(bodies.Reason, optional=True),
     responses=gives(answers.Changed, refuses=[404], body=True),
 )
-async def resume(queue: str, request: Request, visit: Acting) -> Response:
+async def resume(queue: str, request: Request, visit: Operating) -> Response:
     """Let workers take the queue's tasks again."""
     body = await read(request, bodies.Reason, optional=True)
-    changed = await visit.oms.resume(visit.queue(queue), by=visit.actor(body.reason))
+    changed = await visit.oms.resume(visit.queue(queue), reason=body.reason, by=visit.actor)
     return answer(answers.Changed(queue=queue, changed=changed))
 
 
@@ -142,12 +138,10 @@ async def resume(queue: str, request: Request, visit: Acting) -> Response:
     openapi_extra=takes(bodies.Reason, optional=True),
     responses=gives(documents.Operation, status=202, refuses=[404], body=True),
 )
-async def purge(queue: str, request: Request, visit: Acting) -> Response:
+async def purge(queue: str, request: Request, visit: Operating) -> Response:
     """Begin to cancel every open task that no worker holds; the operation tells how it goes."""
     body = await read(request, bodies.Reason, optional=True)
-    operation = await visit.oms.purge(
-        visit.queue(queue), reason=body.reason, by=visit.actor(body.reason)
-    )
+    operation = await visit.oms.purge(visit.queue(queue), reason=body.reason, by=visit.actor)
     return answer(documents.Operation.of(operation), 202)
 
 
@@ -159,7 +153,7 @@ async def purge(queue: str, request: Request, visit: Acting) -> Response:
 )
 async def list_tasks(
     queue: str,
-    visit: Looking,
+    visit: Viewing,
     state: Annotated[TaskState, Query(description="Which")] = TaskState.WAITING,
     cursor: Annotated[str | None, Query(description="That of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,

@@ -9,16 +9,12 @@ from starlette.responses import Response
 
 from hms_async.api import answers, bodies, documents
 from hms_async.api.contract import answer, gives, read, takes
-from hms_async.api.visit import Visit, needs
+from hms_async.api.visit import Operating, Waiting
 from hms_async.api.waiting import wait_ms
-from hms_async.domain.access import Permission
 from hms_async.domain.task import TaskState
 from hms_async.errors import ResultTimeout, TaskFailed
 
 router = APIRouter(prefix="/oms/tasks", tags=["tasks"])
-
-Looking = Annotated[Visit, needs(Permission.WAIT)]
-Acting = Annotated[Visit, needs(Permission.OPERATE)]
 
 
 @router.get(
@@ -26,7 +22,7 @@ Acting = Annotated[Visit, needs(Permission.OPERATE)]
     summary="Look at a task",
     responses=gives(documents.Task, refuses=[404, 422]),
 )
-async def get_task(task_id: str, visit: Looking) -> Response:
+async def get_task(task_id: str, visit: Waiting) -> Response:
     """Return a task: what was asked, how it goes, and its last attempts that failed."""
     return answer(visit.show(await visit.task(task_id)))
 
@@ -38,7 +34,7 @@ async def get_task(task_id: str, visit: Looking) -> Response:
 )
 async def wait(
     task_id: str,
-    visit: Looking,
+    visit: Waiting,
     timeout: Annotated[str, Query(description='"30s", or seconds')] = "30s",  # noqa: ASYNC109
 ) -> Response:
     """Return a task when it has ended, or as it is when the time is over: see its `state`."""
@@ -56,11 +52,11 @@ async def wait(
     openapi_extra=takes(bodies.Reason, optional=True),
     responses=gives(answers.Acted, others={202: [answers.Acted]}, refuses=[404, 409], body=True),
 )
-async def cancel(task_id: str, request: Request, visit: Acting) -> Response:
+async def cancel(task_id: str, request: Request, visit: Operating) -> Response:
     """Cancel a task: 200 when it is cancelled, 202 when its worker has been asked to."""
     body = await read(request, bodies.Reason, optional=True)
     await visit.task(task_id)
-    done = await visit.oms.cancel(task_id, reason=body.reason, by=visit.actor(body.reason))
+    done = await visit.oms.cancel(task_id, reason=body.reason, by=visit.actor)
     if done:
         return answer(answers.Acted(id=task_id, state=TaskState.CANCELLED))
     return answer(answers.Acted(id=task_id, state=TaskState.IN_PROGRESS), 202)
@@ -72,12 +68,12 @@ async def cancel(task_id: str, request: Request, visit: Acting) -> Response:
     openapi_extra=takes(bodies.Requeue, optional=True),
     responses=gives(answers.Acted, refuses=[404, 409], body=True),
 )
-async def requeue(task_id: str, request: Request, visit: Acting) -> Response:
+async def requeue(task_id: str, request: Request, visit: Operating) -> Response:
     """Let a task run again; its attempts restart."""
     body = await read(request, bodies.Requeue, optional=True)
     await visit.task(task_id)
     await visit.oms.requeue(
-        task_id, reset_clock=body.reset_clock, reason=body.reason, by=visit.actor(body.reason)
+        task_id, reset_clock=body.reset_clock, reason=body.reason, by=visit.actor
     )
     return answer(answers.Acted(id=task_id, state=TaskState.WAITING))
 
@@ -88,11 +84,11 @@ async def requeue(task_id: str, request: Request, visit: Acting) -> Response:
     openapi_extra=takes(bodies.Reason, optional=True),
     responses=gives(answers.Acted, refuses=[404, 409], body=True),
 )
-async def bump(task_id: str, request: Request, visit: Acting) -> Response:
+async def bump(task_id: str, request: Request, visit: Operating) -> Response:
     """Let a waiting task go before the others."""
     body = await read(request, bodies.Reason, optional=True)
     await visit.task(task_id)
-    await visit.oms.bump(task_id, reason=body.reason, by=visit.actor(body.reason))
+    await visit.oms.bump(task_id, reason=body.reason, by=visit.actor)
     return answer(answers.Acted(id=task_id, state=TaskState.WAITING))
 
 
@@ -102,9 +98,9 @@ async def bump(task_id: str, request: Request, visit: Acting) -> Response:
     openapi_extra=takes(bodies.Waive),
     responses=gives(answers.Acted, refuses=[404, 409], body=True),
 )
-async def waive(task_id: str, request: Request, visit: Acting) -> Response:
+async def waive(task_id: str, request: Request, visit: Operating) -> Response:
     """Close a task's clock; it goes on without a promise."""
     body = await read(request, bodies.Waive)
     record = await visit.task(task_id)
-    await visit.oms.sla.waive(task_id, reason=body.reason, by=visit.actor(body.reason))
+    await visit.oms.sla.waive(task_id, reason=body.reason, by=visit.actor)
     return answer(answers.Acted(id=task_id, state=record.state))

@@ -1,7 +1,7 @@
 """Workers in any language: tasks out under a lease, outcomes back in, heartbeats."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -9,9 +9,8 @@ from starlette.responses import Response
 
 from hms_async.api import answers, bodies, problems
 from hms_async.api.contract import answer, gives, read, read_one_or_many, takes
-from hms_async.api.visit import Visit, needs
+from hms_async.api.visit import Visit, Working
 from hms_async.api.waiting import wait_ms
-from hms_async.domain.access import Permission
 from hms_async.domain.duration import to_ms
 from hms_async.domain.outcome import Fault, Word
 from hms_async.errors import HMSError, LeaseLost, RequestInvalid, TaskNotFound
@@ -23,8 +22,16 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/oms", tags=["workers"])
 
-Working = Annotated[Visit, needs(Permission.WORK)]
 L = TypeVar("L", bound=bodies.Leased)
+
+_SETTLED = gives(
+    answers.Settled,
+    answers.SettledMany,
+    others={207: [answers.SettledMany]},
+    refuses=[404, 409],
+    body=True,
+)
+"""What each way of settling answers."""
 
 
 @router.post(
@@ -84,13 +91,7 @@ def _call(body: bodies.Pop) -> Call | None:
     "/complete",
     summary="Say that tasks are done",
     openapi_extra=takes(bodies.Completed, bodies.Many[bodies.Completed]),
-    responses=gives(
-        answers.Settled,
-        answers.SettledMany,
-        others={207: [answers.SettledMany]},
-        refuses=[404, 409],
-        body=True,
-    ),
+    responses=_SETTLED,
 )
 async def complete(request: Request, visit: Working) -> Response:
     """Settle attempts whose tasks are done; saying it again is harmless."""
@@ -107,13 +108,7 @@ async def complete(request: Request, visit: Working) -> Response:
     "/fail",
     summary="Say that attempts failed",
     openapi_extra=takes(bodies.Failed, bodies.Many[bodies.Failed]),
-    responses=gives(
-        answers.Settled,
-        answers.SettledMany,
-        others={207: [answers.SettledMany]},
-        refuses=[404, 409],
-        body=True,
-    ),
+    responses=_SETTLED,
 )
 async def fail(request: Request, visit: Working) -> Response:
     """Settle attempts that failed: for good, or to be retried as the queue says."""
@@ -130,13 +125,7 @@ async def fail(request: Request, visit: Working) -> Response:
     "/retry",
     summary="Ask for another attempt",
     openapi_extra=takes(bodies.RetryAsked, bodies.Many[bodies.RetryAsked]),
-    responses=gives(
-        answers.Settled,
-        answers.SettledMany,
-        others={207: [answers.SettledMany]},
-        refuses=[404, 409],
-        body=True,
-    ),
+    responses=_SETTLED,
 )
 async def retry(request: Request, visit: Working) -> Response:
     """Settle attempts that are to be made again: after a delay, or when the queue says."""
@@ -157,13 +146,7 @@ async def retry(request: Request, visit: Working) -> Response:
     "/release",
     summary="Hand tasks back",
     openapi_extra=takes(bodies.Leased, bodies.Many[bodies.Leased]),
-    responses=gives(
-        answers.Settled,
-        answers.SettledMany,
-        others={207: [answers.SettledMany]},
-        refuses=[404, 409],
-        body=True,
-    ),
+    responses=_SETTLED,
 )
 async def release(request: Request, visit: Working) -> Response:
     """Hand back tasks that were not finished; the attempt is not counted, and they go first."""
@@ -194,8 +177,7 @@ def _error_of(one: RemoteSettled) -> HMSError | None:
         case "gone":
             return TaskNotFound(one.id)
         case "stale":
-            message = f"the lease of task {one.id} is lost: another worker has it, or it has ended"
-            return LeaseLost(one.id, message)
+            return LeaseLost(one.id)
         case _:
             return one.error
 
