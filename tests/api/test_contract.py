@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import httpx
 import msgspec
-from hypothesis import Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
 
 from hms_async import AsyncOMSClient
@@ -88,7 +88,13 @@ def drawn() -> list[tuple[bytes, str]]:
     """
     found: list[tuple[bytes, str]] = []
 
-    @settings(max_examples=BODIES, database=None, derandomize=True, phases=[Phase.generate])
+    @settings(
+        max_examples=BODIES,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow],  # a busy machine's, not the bodies'
+    )
     @given(some.tuples(bodies, types))
     def draw(one: tuple[bytes, str]) -> None:
         found.append(one)
