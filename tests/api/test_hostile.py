@@ -67,21 +67,24 @@ async def test_hostile_bodies_are_refused(
             _: Any = json.loads(answer.text)
 
 
-@pytest.mark.parametrize(
-    "query", ["limit=0", "limit=1e9", "limit=x", "cursor=%00", "state=%F0%9F%98%80", "timeout=-1"]
-)
+QUERIES = ["limit=0", "limit=1e9", "limit=x", "cursor=%00", "state=%F0%9F%98%80", "timeout=-1"]
+
+
 @pytest.mark.parametrize("path", sorted({path for method, path, _ in ROUTES if method == "GET"}))
 async def test_hostile_queries_are_refused(
-    http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str, path: str, query: str
+    http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str, path: str
 ) -> None:
-    if path == "/oms/events":
-        query += "&queue=nowhere"
     await oms.enqueue(queue, 1, id="t1")
-    if path.endswith("/wait") and "timeout" not in query:
-        query += "&timeout=0"
     names = {"queue": queue, "task_id": "t1", "operation_id": "o1", "correlation_id": "%00"}
-    answer = await http.get(f"{path.replace(':path', '').format(**names)}?{query}")
+    url = path.replace(":path", "").format(**names)
+    for hostile in QUERIES:
+        query = hostile
+        if path == "/oms/events":
+            query += "&queue=nowhere"
+        if path.endswith("/wait") and "timeout" not in query:
+            query += "&timeout=0"
+        answer = await http.get(f"{url}?{query}")
 
-    assert answer.status_code < 500, answer.text
-    if answer.status_code >= 400:
-        is_problem(answer, answer.status_code)
+        assert answer.status_code < 500, (query, answer.text)
+        if answer.status_code >= 400:
+            is_problem(answer, answer.status_code)
