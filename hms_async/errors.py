@@ -31,6 +31,7 @@ HMSError
 │   ├── Unauthenticated              no token where one is needed
 │   │   └── TokenInvalid             unknown, revoked or expired
 │   ├── Forbidden                    .permission .queue: the token is not for that
+│   ├── FormStale                    a form without the key of the page that it was on
 │   └── RateLimited                  .after_s: more calls than the token may make
 ├── TokenNotFound (LookupError)      .token_id
 ├── SignatureInvalid (ValueError)    a webhook that is not to be believed; the text says why
@@ -597,6 +598,12 @@ class Forbidden(AccessError):
         super().__init__(f'{name} lacks the permission "{permission}"{where}')
         self.permission = permission
         self.queue = queue
+
+
+class FormStale(AccessError):
+    """A form of the dashboard came without the key of the page that it was on."""
+
+    code = "HMS-E085"
 
 
 class RateLimited(AccessError):

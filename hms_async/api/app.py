@@ -7,7 +7,7 @@ from typing import Any, cast
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from hms_async.api import contract, pages, problems
 from hms_async.api.door import LARGEST_BODY, Door
@@ -73,6 +73,7 @@ def create_app(
     trusts_loopback: bool = True,
     largest_body: int = LARGEST_BODY,
     store: Store | None = None,
+    dashboard: bool = False,
 ) -> API:
     """Return the REST API as an ASGI application.
 
@@ -86,6 +87,7 @@ def create_app(
             Not behind a proxy on this machine: all callers would come from here.
         largest_body: Bytes of a request's body; streams of lines may be longer.
         store: A store to use instead of a URL; it stays open afterwards.
+        dashboard: Whether pages for people are served, too, at `/ui/`.
 
     Raises:
         ConfigInvalid: If the URL or the namespace is not valid.
@@ -103,11 +105,25 @@ def create_app(
     for router in ROUTERS:
         app.include_router(router)
     app.add_route("/oms/docs", pages.reference, include_in_schema=False)
+    if dashboard:
+        _add_dashboard(app)
     app.add_middleware(Door, hosts=allowed_hosts, largest_body=largest_body, prefix=prefix)
     app.add_exception_handler(HMSError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _unknown)
     return app
+
+
+def _add_dashboard(app: API) -> None:
+    # Here, because an API without pages needs no templates.
+    from hms_async.api.dashboard.site import create_dashboard  # noqa: PLC0415
+
+    async def to_the_pages(request: Request) -> Response:
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/ui/", 307)
+
+    app.mount("/ui", create_dashboard(app.house))
+    app.add_route("/", to_the_pages, include_in_schema=False)
+    app.add_route("/ui", to_the_pages, include_in_schema=False)
 
 
 async def _refused(_: Request, error: Exception) -> Response:

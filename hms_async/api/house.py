@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -47,6 +47,7 @@ class House:
         redactor: Leaves secrets out of what is shown.
         stopping: Set when the process is about to end: what waits is to answer now.
         streams: How many event streams are open.
+        beside: What runs while requests are served, by its name.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class House:
         self._parts: _Parts | None = None
         self.stopping = anyio.Event()
         self.streams = 0
+        self.beside: dict[str, Callable[[], Awaitable[None]]] = {}
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -87,6 +89,8 @@ class House:
             group.start_soon(run_operations, store, name="operations")
             self.stopping = anyio.Event()
             self._parts = _Parts(oms, workers, Gate(store), store)
+            for part, run in self.beside.items():
+                group.start_soon(run, name=part)
             try:
                 yield
             finally:
@@ -126,8 +130,7 @@ class House:
             RateLimited: If they ask too often.
         """
         gate = self._opened().gate
-        said = request.headers.get("authorization")
-        return await gate.admit(said, loopback=self._is_from_here(request))
+        return await gate.admit(_said(request), loopback=self._is_from_here(request))
 
     async def check(self, request: Request) -> None:
         """Make sure that whoever made a request that goes on still is let in.
@@ -137,8 +140,7 @@ class House:
             StoreError: If nobody can say.
         """
         gate = self._opened().gate
-        said = request.headers.get("authorization")
-        await gate.check(said, loopback=self._is_from_here(request))
+        await gate.check(_said(request), loopback=self._is_from_here(request))
 
     def _is_from_here(self, request: Request) -> bool:
         host = request.client.host if request.client else ""
@@ -154,3 +156,9 @@ class House:
             await store.ping()
             return ""
         return "the store does not answer"
+
+
+def _said(request: Request) -> str | None:
+    """Return how the caller says who they are; a page that was signed in to says it for them."""
+    signed_in: str | None = getattr(request.state, "signed_in", None)
+    return signed_in or request.headers.get("authorization")

@@ -24,6 +24,7 @@ _STATUS: Final[tuple[tuple[type[errors.HMSError], int], ...]] = (
     (errors.RequestInvalid, 400),
     (errors.Unauthenticated, 401),
     (errors.Forbidden, 403),
+    (errors.FormStale, 403),
     (errors.QueueNotFound, 404),
     (errors.TaskNotFound, 404),
     (errors.IncidentNotFound, 404),

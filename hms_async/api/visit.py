@@ -107,12 +107,11 @@ class Visit:
 
     def show(self, record: TaskRecord) -> documents.Task:
         """Return a task as the caller may see it."""
-        return documents.Task.of(self._visible(record))
+        return documents.Task.of(self.visible(record))
 
     def show_case(self, case: Case) -> documents.Case:
         """Return a case as the caller may see it."""
-        tasks = [self._visible(task) for task in case.tasks]
-        return documents.Case.of(msgspec.structs.replace(case, tasks=tasks))
+        return documents.Case.of(self.visible_case(case))
 
     def show_event(self, event: Event) -> documents.Event:
         """Return an event as the caller may see it."""
@@ -123,7 +122,12 @@ class Visit:
         )
         return documents.Event.of(seen)
 
-    def _visible(self, record: TaskRecord) -> TaskRecord:
+    def visible_case(self, case: Case) -> Case:
+        """Return a case without what the caller may not see of its tasks."""
+        return msgspec.structs.replace(case, tasks=[self.visible(task) for task in case.tasks])
+
+    def visible(self, record: TaskRecord) -> TaskRecord:
+        """Return a task without what the caller may not see of it."""
         return self.house.redactor.visible(
             record,
             payload=self.caller.sees_payload(record.queue),

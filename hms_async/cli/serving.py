@@ -60,7 +60,7 @@ async def served(store: Store, address: Address, listening: socket.socket) -> As
     hosts = address.hosts
     if not hosts and address.bind.host not in ("0.0.0.0", "::"):  # noqa: S104  # compared with
         hosts = (address.bind.host,)
-    app = create_app(store=store, prefix=address.prefix, allowed_hosts=hosts)
+    app = create_app(store=store, prefix=address.prefix, allowed_hosts=hosts, dashboard=True)
     async with anyio.create_task_group() as group:
         await group.start(partial(serve, app, listening, tls=address.tls), name="api")
         # With port 0 the system has chosen one.

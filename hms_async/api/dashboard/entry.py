@@ -1,0 +1,134 @@
+"""Who looks at a page: signed in with a token, which a cookie brings along."""
+
+import secrets
+from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import parse_qs
+
+from fastapi import Depends, Request
+from starlette.responses import Response
+
+from hms_async.api.visit import NEEDS, Visit
+from hms_async.domain.access import Permission
+from hms_async.domain.audit import Actor
+from hms_async.errors import Forbidden, FormStale
+
+if TYPE_CHECKING:
+    from hms_async.api.house import House
+
+SIGNED_IN: Final = "hms_signed_in"
+FORM_KEY: Final = "hms_form_key"
+_SESSION_S: Final = 12 * 3600
+
+
+class Look(Visit):
+    """A look at a page by somebody who may."""
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts here, for the audit."""
+        return Actor(self.caller.name, "dashboard")
+
+    @property
+    def base(self) -> str:
+        """What the paths of pages begin with."""
+        return str(self.request.scope.get("root_path", ""))
+
+    @property
+    def rights(self) -> object:
+        """What decides what they see: those with the same rights share the parts of pages."""
+        return self.caller.permissions, self.caller.queues
+
+    @property
+    def can_operate(self) -> bool:
+        """Whether they may act on anything at all."""
+        return self.caller.may(Permission.OPERATE)
+
+
+def looks(permission: Permission) -> object:
+    """Return the dependency that lets in who has a permission, and gives the `Look`."""
+
+    async def admit(request: Request) -> Look:
+        house: House = request.app.state.house
+        if token := request.cookies.get(SIGNED_IN):
+            request.state.signed_in = f"Bearer {token}"
+        caller = await house.admit(request)
+        if not caller.may(permission):
+            raise Forbidden(caller.name, permission)
+        return Look(request, caller, permission)
+
+    setattr(admit, NEEDS, permission)
+    return Depends(admit)
+
+
+Looking = Annotated[Look, looks(Permission.VIEW)]
+Acting = Annotated[Look, looks(Permission.OPERATE)]
+Enqueuing = Annotated[Look, looks(Permission.ENQUEUE)]
+
+
+class Form:
+    """What a browser sent with a form."""
+
+    def __init__(self, body: bytes) -> None:
+        self._fields = parse_qs(body.decode(errors="replace"), keep_blank_values=True)
+
+    @classmethod
+    async def read(cls, request: Request) -> "Form":
+        """Return the form of a request."""
+        return cls(await request.body())
+
+    def get(self, name: str, default: str = "") -> str:
+        """Return a field; the first of several."""
+        return self._fields.get(name, [default])[0]
+
+    def all(self, name: str) -> list[str]:
+        """Return all fields of that name."""
+        return self._fields.get(name, [])
+
+
+def sign_in(request: Request, response: Response, token: str) -> None:
+    """Let a browser bring a token along from now on; scripts of pages cannot read it."""
+    _set(request, response, SIGNED_IN, token)
+
+
+def sign_out(request: Request, response: Response) -> None:
+    """Let it forget the token."""
+    response.delete_cookie(SIGNED_IN, path=_path(request))
+
+
+def form_key(request: Request) -> str:
+    """Return what a form of this browser has to bring back: its cookie's, or a new one."""
+    known = request.cookies.get(FORM_KEY, "")
+    return known if known.isalnum() else secrets.token_hex(16)
+
+
+def keep_form_key(request: Request, response: Response, key: str) -> None:
+    """Let the browser bring the key along, too."""
+    _set(request, response, FORM_KEY, key)
+
+
+def check_form(request: Request, form: Form) -> None:
+    """Make sure that a form was on a page of ours: no other page can read the cookie.
+
+    Raises:
+        FormStale: If it was not.
+    """
+    known = request.cookies.get(FORM_KEY, "")
+    given = form.get("key")
+    if not known or not secrets.compare_digest(known.encode(), given.encode()):
+        raise FormStale("this form is from another page, or too old: open the page again")
+
+
+def _path(request: Request) -> str:
+    return str(request.scope.get("root_path", "")) or "/"
+
+
+def _set(request: Request, response: Response, name: str, value: str) -> None:
+    response.set_cookie(
+        name,
+        value,
+        max_age=_SESSION_S,
+        path=_path(request),
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )

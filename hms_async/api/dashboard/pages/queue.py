@@ -1,0 +1,170 @@
+"""A queue: its four lists side by side, its promise, and why it stands as it does."""
+
+from typing import NamedTuple
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from hms_async.api.dashboard import words
+from hms_async.api.dashboard.entry import Look, Looking
+from hms_async.api.dashboard.parts import Part, show
+from hms_async.api.dashboard.rows import Row, row
+from hms_async.api.dashboard.standing import Standings
+from hms_async.domain.task import TaskRecord, TaskState
+from hms_async.domain.worker import WorkerCard
+from hms_async.runtime.promises import Promise
+
+router = APIRouter()
+
+_SHOWN = 20
+_ALSO_SHOWN = 5
+
+
+class Column(NamedTuple):
+    """One of the four lists.
+
+    Attributes:
+        title: What it is called.
+        state: The state whose whole list the title leads to.
+        total: How many tasks are in it.
+        order: What it is sorted by.
+        rows: The first of them.
+        rest: Other states that stand in it: each with its words and how many there are.
+    """
+
+    title: str
+    state: TaskState
+    total: int
+    order: str
+    rows: list[Row]
+    rest: list[tuple[TaskState, int]]
+
+
+@router.get("/q/{queue}")
+async def queue(queue: str, look: Looking) -> Response:
+    """Show a queue."""
+    name = look.queue(queue)
+    standings: Standings = look.request.app.state.standings
+
+    async def build() -> Part:
+        promise = await look.oms.sla.status(name)
+        workers = (await standings.get(look.oms)).of(name)
+        columns = await _columns(look, promise)
+        return Part.of(
+            "queue.html",
+            title=f"{words.CLOCKS[promise.clock].word} - {name}",
+            base=look.base,
+            now_ms=promise.stats.now_ms,
+            queue=promise.queue,
+            settings=promise.queue.settings,
+            stats=promise.stats,
+            promise=promise,
+            forecast=promise.forecast,
+            columns=columns,
+            sentence=sentence(promise, workers),
+            why=why_not_running(promise, workers),
+            incidents=[one for one in promise.incidents if one.open],
+            slots=sum(card.slots or 0 for card in workers),
+            busy=sum(card.running or 0 for card in workers),
+            workers=workers,
+            can_operate=look.can_operate,
+        )
+
+    return await show(look, [f"queue:{name}"], build)
+
+
+async def _columns(look: Look, promise: Promise) -> list[Column]:
+    stats, now_ms = promise.stats, promise.stats.now_ms
+    max_attempts = promise.queue.settings.retry.max_attempts
+
+    async def rows(state: TaskState, limit: int) -> list[Row]:
+        page = await look.oms.list_tasks(stats.name, state, limit=limit)
+        found = [look.visible(task) for task in page.tasks]
+        if state is TaskState.IN_PROGRESS:
+            found.sort(key=_by_due)
+        return [row(task, now_ms, max_attempts=max_attempts) for task in found]
+
+    waiting = await rows(TaskState.WAITING, _SHOWN)
+    for state, count in (
+        (TaskState.RETRYING, stats.retrying),
+        (TaskState.SCHEDULED, stats.scheduled),
+    ):
+        waiting += await rows(state, _ALSO_SHOWN) if count else []
+    return [
+        Column(
+            "Waiting",
+            TaskState.WAITING,
+            stats.waiting + stats.retrying + stats.scheduled,
+            "who goes next",
+            waiting,
+            [(TaskState.RETRYING, stats.retrying), (TaskState.SCHEDULED, stats.scheduled)],
+        ),
+        Column(
+            "In-Progress",
+            TaskState.IN_PROGRESS,
+            stats.in_progress,
+            "time left",
+            await rows(TaskState.IN_PROGRESS, _SHOWN),
+            [],
+        ),
+        Column(
+            "Done",
+            TaskState.DONE,
+            stats.done,
+            "newest",
+            await rows(TaskState.DONE, _SHOWN),
+            [(TaskState.CANCELLED, stats.cancelled)],
+        ),
+        Column(
+            "Failed",
+            TaskState.FAILED,
+            stats.failed,
+            "newest",
+            await rows(TaskState.FAILED, _SHOWN),
+            [(TaskState.EXPIRED, stats.expired)],
+        ),
+    ]
+
+
+def _by_due(task: TaskRecord) -> float:
+    return float("inf") if task.due_ms is None else task.due_ms
+
+
+def sentence(promise: Promise, workers: list[WorkerCard]) -> str:
+    """Return how the queue stands, in plain words: the answer before the evidence."""
+    stats, forecast = promise.stats, promise.forecast
+    told: list[str] = []
+    if stats.breached:
+        told.append(f"{words.several(stats.breached, 'task')} late.")
+    if forecast.misses:
+        first_ms = (forecast.first_miss_ms or stats.now_ms) - stats.now_ms
+        when = f"in {words.span(first_ms)}" if first_ms > 0 else "already"
+        told.append(
+            f"{words.several(forecast.misses, 'waiting task')} will be late, the first {when}."
+        )
+    elif stats.at_risk:
+        told.append(f"{words.several(stats.at_risk, 'task')} past 80% of the promise.")
+    if reason := why_not_running(promise, workers):
+        told.append(f"{reason[0].upper()}{reason[1:]}.")
+    slots = sum(card.slots or 0 for card in workers)
+    if forecast.misses and forecast.slots_wanted and forecast.slots_wanted > slots > 0:
+        told.append(f"{words.several(forecast.slots_wanted - slots, 'more slot')} would keep it.")
+    if not told:
+        told.append("Nothing waits." if not stats.open else "On its way: no task is in danger.")
+    return " ".join(told)
+
+
+def why_not_running(promise: Promise, workers: list[WorkerCard]) -> str:
+    """Return why what waits does not run, in the order in which it would matter; or nothing."""
+    stats = promise.stats
+    if not stats.waiting:
+        return ""
+    if stats.paused:
+        why = f": {promise.queue.reason}" if promise.queue.reason else ""
+        return f"the queue is paused{why}"
+    if not workers:
+        return "no live worker serves this queue"
+    slots = sum(card.slots or 0 for card in workers)
+    if stats.in_progress and slots and stats.in_progress >= slots:
+        return f"all {words.several(slots, 'slot')} are busy"
+    return ""

@@ -1,0 +1,74 @@
+"""The dashboard as an application: pages, files, errors, and the stream that keeps pages fresh."""
+
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from hms_async.api import problems
+from hms_async.api.dashboard import render
+from hms_async.api.dashboard.live import Hub
+from hms_async.api.dashboard.pages import ROUTERS
+from hms_async.api.dashboard.parts import ONLY_THE_PART, Part, Parts
+from hms_async.api.dashboard.standing import Standings
+from hms_async.api.dashboard.topics import Pulse
+from hms_async.errors import HMSError, Unauthenticated
+
+if TYPE_CHECKING:
+    from hms_async.api.house import House
+
+
+def create_dashboard(house: "House") -> FastAPI:
+    """Return the dashboard of a house, to be mounted at `/ui`."""
+    site = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    standings = Standings()
+    hub = Hub(Pulse(house, standings))
+    house.beside["dashboard"] = hub.run
+    site.state.house = house
+    site.state.standings = standings
+    site.state.hub = hub
+    site.state.parts = Parts(hub)
+    for router in ROUTERS:
+        site.include_router(router)
+    site.add_exception_handler(HMSError, _refused)
+    site.add_exception_handler(RequestValidationError, _invalid)
+    site.add_exception_handler(HTTPException, _unknown)
+    return site
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    if isinstance(error, Unauthenticated) and not request.headers.get(ONLY_THE_PART):
+        base = str(request.scope.get("root_path", ""))
+        where = request.url.path.removeprefix(base)
+        if request.method == "GET" and where != "/":
+            where = f"?next={quote(where + (f'?{request.url.query}' if request.url.query else ''))}"
+        else:
+            where = ""
+        return RedirectResponse(f"{base}/sign-in{where}", 303)
+    refused = cast("HMSError", error)
+    problem = problems.problem_of(refused)
+    return _trouble(request, problem.status, problem.title, str(refused), problem.code)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    faults = cast("RequestValidationError", error).errors()
+    problem = problems.invalid_parameters([dict(one) for one in faults])
+    return _trouble(request, 400, "That cannot be shown", problem.detail)
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    failed = cast("HTTPException", error)
+    return _trouble(
+        request, failed.status_code, "Nothing is here", f"No page is at {request.url.path}."
+    )
+
+
+def _trouble(request: Request, status: int, title: str, detail: str, code: str = "") -> Response:
+    base = str(request.scope.get("root_path", ""))
+    part = Part.of("trouble.html", title=title, base=base, detail=detail, code=code)
+    if request.headers.get(ONLY_THE_PART):
+        return render.html(part.main, status)
+    return render.framed(request, part.main, title=title, status=status)

@@ -1,0 +1,88 @@
+"""What pages are about, and how it is seen that something about it has changed."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from hms_async.api.dashboard.standing import Standings
+from hms_async.errors import NameInvalid
+
+if TYPE_CHECKING:
+    from hms_async.api.house import House
+
+OVERVIEW: Final = "overview"
+SLOW: Final = ("workers", "operations", "failed", "report", "cases", "server")
+"""What is looked at every five seconds only."""
+
+_SLOW_S: Final = 5
+
+
+class Pulse:
+    """Looks at topics, for the hub.
+
+    Args:
+        house: Whose client is used.
+        standings: How all queues stand.
+    """
+
+    def __init__(self, house: "House", standings: Standings) -> None:
+        self._house = house
+        self._standings = standings
+        self._looks: dict[str, Callable[[str], Awaitable[object]]] = {
+            "queue": self._queue,
+            "task": self._task,
+        }
+
+    async def __call__(self, topic: str) -> object:
+        """Return what differs when a topic has changed."""
+        kind, _, name = topic.partition(":")
+        if kind == OVERVIEW:
+            return await self._overview()
+        if look := self._looks.get(kind):
+            return await look(name)
+        return int(time.monotonic()) // _SLOW_S
+
+    async def _overview(self) -> object:
+        standing = await self._standings.get(self._house.oms)
+        return [
+            (one.queue.name, one.queue.version, one.clock, one.stats.totals, one.forecast.misses)
+            for one in standing.promises
+        ], [(card.name, card.running) for card in standing.workers]
+
+    async def _queue(self, name: str) -> object:
+        stats = await self._house.oms.stats(name)
+        return (
+            stats.paused,
+            stats.clock_stopped_ms,
+            stats.at_risk,
+            stats.breached,
+            stats.undelivered,
+            (stats.waiting, stats.in_progress, stats.scheduled, stats.retrying),
+            dict(stats.totals),
+        )
+
+    async def _task(self, task_id: str) -> object:
+        record = await self._house.oms.get_task(task_id)
+        return (
+            record.state,
+            record.attempt,
+            record.crashes,
+            record.worker,
+            record.cancel_asked_ms,
+            record.starts_ms,
+            record.waived,
+            record.priority,
+            record.finished_ms,
+        )
+
+
+def check_topic(topic: str) -> tuple[str, str]:
+    """Return a topic's kind and name.
+
+    Raises:
+        NameInvalid: If there is no such topic.
+    """
+    kind, _, name = topic.partition(":")
+    if (kind in ("queue", "task", "case") and name) or (not name and kind in (OVERVIEW, *SLOW)):
+        return kind, name
+    raise NameInvalid(f"there is no topic {topic!r}")
