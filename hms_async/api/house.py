@@ -2,9 +2,9 @@
 
 import os
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
 from fastapi import Request
@@ -66,7 +66,7 @@ class House:
         self._parts: _Parts | None = None
         self.stopping = anyio.Event()
         self.streams = 0
-        self.beside: dict[str, Callable[[], Awaitable[None]]] = {}
+        self.beside: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:

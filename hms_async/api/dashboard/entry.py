@@ -7,12 +7,15 @@ from urllib.parse import parse_qs
 from fastapi import Depends, Request
 from starlette.responses import Response
 
+from hms_async.api.dashboard.topics import OVERVIEW
 from hms_async.api.visit import NEEDS, Visit
 from hms_async.domain.access import Permission
 from hms_async.domain.audit import Actor
 from hms_async.errors import Forbidden, FormStale
 
 if TYPE_CHECKING:
+    from hms_async.api.dashboard.hub import Hub
+    from hms_async.api.dashboard.standing import Standing, Standings
     from hms_async.api.house import House
 
 SIGNED_IN: Final = "hms_signed_in"
@@ -37,6 +40,24 @@ class Look(Visit):
     def rights(self) -> object:
         """What decides what they see: those with the same rights share the parts of pages."""
         return self.caller.permissions, self.caller.queues
+
+    async def standing(self) -> "Standing":
+        """Return how all queues stand, as of this second.
+
+        Raises:
+            StoreError: If the store cannot be asked.
+        """
+        standings: Standings = self.request.app.state.standings
+        return await standings.get(self.oms)
+
+    def done(self, *topics: str) -> None:
+        """Say that something was done about some topics: whoever comes next is to see it."""
+        hub: Hub = self.request.app.state.hub
+        for topic in topics:
+            hub.touch(topic)
+        standings: Standings = self.request.app.state.standings
+        standings.forget()
+        hub.touch(OVERVIEW)
 
     @property
     def can_operate(self) -> bool:

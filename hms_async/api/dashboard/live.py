@@ -1,13 +1,8 @@
-"""Who is told that a page has changed: one look a second at each thing watched, however many watch.
-
-A *topic* is what a page is about, such as `queue:kyc`. Its *version* grows when a look at it finds
-something else than the look before. A stream tells its browser of new versions, and the browser
-then asks for the page's part, which is rendered once for each version (`parts.py`).
-"""
+"""The stream of hints to a browser: its page is told of changes, and asks for its part then."""
 
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -16,103 +11,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hms_async.api.dashboard.entry import Look
-from hms_async.errors import AccessError, HMSError, StoreError
+from hms_async.api.dashboard.hub import Hub, Topic
+from hms_async.errors import AccessError
 
-LOOK_EVERY_S: Final = 1.0
 MOST_STREAMS: Final = 200
 MOST_TOPICS: Final = 20
 _PING_S: Final = 15.0
-
-Pulse = Callable[[str], Awaitable[object]]
-"""Looks at a topic; what it returns differs from the last look's when something has changed."""
-
-
-class _Topic:
-    def __init__(self) -> None:
-        self.watchers = 0
-        self.version = time.time_ns() // 1_000_000  # so that it grows over restarts, too
-        self.seen: object = None
-        self.changed = anyio.Event()
-
-    def move_on(self) -> None:
-        self.version += 1
-        self.changed.set()
-        self.changed = anyio.Event()
-
-
-class Hub:
-    """Looks at what is watched.
-
-    Args:
-        pulse: How to look at a topic.
-
-    Attributes:
-        streams: How many browsers are listening.
-        away: Whether the last look found the store away.
-    """
-
-    def __init__(self, pulse: Pulse) -> None:
-        self._pulse = pulse
-        self._topics: dict[str, _Topic] = {}
-        self._wanted = anyio.Event()
-        self.streams = 0
-        self.away = False
-
-    async def run(self) -> None:
-        """Look at each topic once a second, while there are any."""
-        while True:
-            if not self._topics:
-                self._wanted = anyio.Event()
-                await self._wanted.wait()
-            began = anyio.current_time()
-            await self._look()
-            await anyio.sleep(max(began + LOOK_EVERY_S - anyio.current_time(), 0.1))
-
-    async def _look(self) -> None:
-        away = False
-        for name, topic in list(self._topics.items()):
-            try:
-                seen = await self._pulse(name)
-            except StoreError:
-                away = True
-                continue
-            except HMSError as error:  # it was removed
-                seen = error.code
-            if topic.seen is not None and seen != topic.seen:
-                topic.move_on()
-            topic.seen = seen
-        if away != self.away:
-            self.away = away
-            for topic in self._topics.values():
-                topic.move_on()
-
-    def touch(self, name: str) -> None:
-        """Say that a topic has just been changed here: whoever did so is to see it at once."""
-        if topic := self._topics.get(name):
-            topic.move_on()
-
-    def versions(self, names: Sequence[str]) -> tuple[int, ...] | None:
-        """Return the versions of topics; `None` if nobody watches one, so that nobody knows."""
-        found = [self._topics.get(name) for name in names]
-        known = [topic.version for topic in found if topic is not None and topic.seen is not None]
-        return tuple(known) if names and len(known) == len(names) and not self.away else None
-
-    @contextmanager
-    def watching(self, names: Sequence[str]) -> Generator[dict[str, _Topic]]:
-        """Have topics looked at while inside."""
-        mine = {name: self._topics.setdefault(name, _Topic()) for name in names}
-        for topic in mine.values():
-            topic.watchers += 1
-        self.streams += 1
-        self._wanted.set()
-        try:
-            yield mine
-        finally:
-            self.streams -= 1
-            for name, topic in mine.items():
-                topic.watchers -= 1
-                if not topic.watchers:
-                    self._topics.pop(name, None)
 
 
 class Hints(Response):
@@ -142,7 +46,7 @@ class Hints(Response):
             body = b"event: bye\ndata: {}\n\n"
             await send({"type": "http.response.body", "body": body, "more_body": False})
 
-    async def _tell(self, send: Send, topics: dict[str, _Topic]) -> None:
+    async def _tell(self, send: Send, topics: dict[str, Topic]) -> None:
         told: dict[str, int] = {}
         while True:
             changed = [topic.changed for topic in topics.values()]

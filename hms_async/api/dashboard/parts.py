@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from hms_async.api.dashboard import render
 from hms_async.api.dashboard.entry import Look
-from hms_async.api.dashboard.live import Hub
+from hms_async.api.dashboard.hub import Hub
 
 MOST_KEPT: Final = 500
 ONLY_THE_PART: Final = "x-part"

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from hms_async.api import problems
 from hms_async.api.dashboard import render
-from hms_async.api.dashboard.live import Hub
+from hms_async.api.dashboard.hub import Hub
 from hms_async.api.dashboard.pages import ROUTERS
 from hms_async.api.dashboard.parts import ONLY_THE_PART, Part, Parts
 from hms_async.api.dashboard.standing import Standings
@@ -48,9 +48,8 @@ async def _refused(request: Request, error: Exception) -> Response:
         else:
             where = ""
         return RedirectResponse(f"{base}/sign-in{where}", 303)
-    refused = cast("HMSError", error)
-    problem = problems.problem_of(refused)
-    return _trouble(request, problem.status, problem.title, str(refused), problem.code)
+    problem = problems.problem_of(cast("HMSError", error))
+    return _trouble(request, problem.status, problem.title, problem.detail, problem.code)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -1,13 +1,14 @@
 """What pages are about, and how it is seen that something about it has changed."""
 
 import time
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
-from hms_async.api.dashboard.standing import Standings
 from hms_async.errors import NameInvalid
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from hms_async.api.dashboard.standing import Standings
     from hms_async.api.house import House
 
 OVERVIEW: Final = "overview"
@@ -25,7 +26,7 @@ class Pulse:
         standings: How all queues stand.
     """
 
-    def __init__(self, house: "House", standings: Standings) -> None:
+    def __init__(self, house: "House", standings: "Standings") -> None:
         self._house = house
         self._standings = standings
         self._looks: dict[str, Callable[[str], Awaitable[object]]] = {

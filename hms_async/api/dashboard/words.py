@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from hms_async.domain.duration import to_text
 
-NOTHING: Final = "–"
+NOTHING: Final = "–"  # noqa: RUF001  # typography
 
 _SECOND_MS: Final = 1_000
 

@@ -1,14 +1,17 @@
 """The stream that keeps pages fresh, and the files that they are made of."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from hms_async.api.dashboard import render
 from hms_async.api.dashboard.entry import Looking
-from hms_async.api.dashboard.live import MOST_STREAMS, MOST_TOPICS, Hints, Hub
+from hms_async.api.dashboard.live import MOST_STREAMS, MOST_TOPICS, Hints
 from hms_async.api.dashboard.topics import check_topic
+
+if TYPE_CHECKING:
+    from hms_async.api.dashboard.hub import Hub
 
 router = APIRouter()
 

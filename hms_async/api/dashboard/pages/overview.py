@@ -8,7 +8,7 @@ from starlette.responses import Response
 from hms_async.api.dashboard import words
 from hms_async.api.dashboard.entry import Looking
 from hms_async.api.dashboard.parts import Part, show
-from hms_async.api.dashboard.standing import Standing, Standings
+from hms_async.api.dashboard.standing import Standing
 from hms_async.runtime.promises import Promise
 
 router = APIRouter()
@@ -42,10 +42,9 @@ class Row(NamedTuple):
 @router.get("/")
 async def overview(look: Looking) -> Response:
     """Show all queues that the caller may see, those first that are nearest to harm."""
-    standings: Standings = look.request.app.state.standings
 
     async def build() -> Part:
-        standing = await standings.get(look.oms)
+        standing = await look.standing()
         rows = [_row(one, standing) for one in standing.promises if look.sees(one.queue.name)]
         rows.sort(key=lambda row: (minutes_to_harm(row.promise), row.name))
         needy = [row for row in rows if row.trouble]

@@ -9,7 +9,6 @@ from hms_async.api.dashboard import words
 from hms_async.api.dashboard.entry import Look, Looking
 from hms_async.api.dashboard.parts import Part, show
 from hms_async.api.dashboard.rows import Row, row
-from hms_async.api.dashboard.standing import Standings
 from hms_async.domain.task import TaskRecord, TaskState
 from hms_async.domain.worker import WorkerCard
 from hms_async.runtime.promises import Promise
@@ -44,11 +43,10 @@ class Column(NamedTuple):
 async def queue(queue: str, look: Looking) -> Response:
     """Show a queue."""
     name = look.queue(queue)
-    standings: Standings = look.request.app.state.standings
 
     async def build() -> Part:
         promise = await look.oms.sla.status(name)
-        workers = (await standings.get(look.oms)).of(name)
+        workers = (await look.standing()).of(name)
         columns = await _columns(look, promise)
         return Part.of(
             "queue.html",
