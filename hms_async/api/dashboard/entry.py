@@ -37,6 +37,12 @@ class Look(Visit):
         return str(self.request.scope.get("root_path", ""))
 
     @property
+    def rest_url(self) -> str:
+        """Where the REST API is, for whoever copies a command."""
+        url = self.request.url
+        return f"{url.scheme}://{url.netloc}{self.base.removesuffix('/ui')}"
+
+    @property
     def rights(self) -> object:
         """What decides what they see: those with the same rights share the parts of pages."""
         return self.caller.permissions, self.caller.queues

@@ -60,7 +60,7 @@ class Parts:
 
     async def get(self, look: Look, topics: Sequence[str], build: Build) -> Part:
         """Return a part, built anew only if something has changed."""
-        key = (str(look.request.url.path), look.request.url.query, look.rights)
+        key = (str(look.request.url), look.rights)
         kept = self._kept.setdefault(key, _Kept())
         self._kept.move_to_end(key)
         while len(self._kept) > MOST_KEPT:

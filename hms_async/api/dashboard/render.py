@@ -46,6 +46,7 @@ def environment() -> Environment:
         "exact": words.exact_span,
         "number": words.number,
         "share": words.share,
+        "part": words.part,
         "rate": words.rate,
         "short_id": words.short_id,
         "several": words.several,

@@ -61,6 +61,11 @@ def share(value: float | None, digits: int = 1) -> str:
     return f"{percent:.{digits}f}".removesuffix("." + "0" * digits) + "%"
 
 
+def part(value: float) -> str:
+    """Return a part of a whole, in round per cents."""
+    return f"{value * 100:.0f}%"
+
+
 def rate(per_s: float | None) -> str:
     """Return how many there are in a unit of time that makes the number readable."""
     if per_s is None:

@@ -1,10 +1,25 @@
 """The pages, one module for each."""
 
-from hms_async.api.dashboard.pages import about, live, overview, queue, search, signin
+from hms_async.api.dashboard.pages import (
+    about,
+    case,
+    live,
+    overview,
+    queue,
+    search,
+    signin,
+    task,
+    tasks,
+    workers,
+)
 
 ROUTERS = (
     overview.router,
     queue.router,
+    tasks.router,
+    task.router,
+    case.router,
+    workers.router,
     search.router,
     signin.router,
     about.router,

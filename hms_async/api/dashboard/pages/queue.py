@@ -28,7 +28,7 @@ class Column(NamedTuple):
         total: How many tasks are in it.
         order: What it is sorted by.
         rows: The first of them.
-        rest: Other states that stand in it: each with its words and how many there are.
+        more: The lists that lead on: each a state, and how many tasks are in it.
     """
 
     title: str
@@ -36,7 +36,7 @@ class Column(NamedTuple):
     total: int
     order: str
     rows: list[Row]
-    rest: list[tuple[TaskState, int]]
+    more: list[tuple[TaskState, int]]
 
 
 @router.get("/q/{queue}")
@@ -82,46 +82,35 @@ async def _columns(look: Look, promise: Promise) -> list[Column]:
             found.sort(key=_by_due)
         return [row(task, now_ms, max_attempts=max_attempts) for task in found]
 
-    waiting = await rows(TaskState.WAITING, _SHOWN)
-    for state, count in (
-        (TaskState.RETRYING, stats.retrying),
-        (TaskState.SCHEDULED, stats.scheduled),
-    ):
-        waiting += await rows(state, _ALSO_SHOWN) if count else []
+    async def column(title: str, order: str, *states: TaskState) -> Column:
+        counts = {state: int(getattr(stats, state.value)) for state in states}
+        shown = _SHOWN
+        found: list[Row] = []
+        for state in states:
+            found += await rows(state, shown) if counts[state] else []
+            shown = _ALSO_SHOWN
+        total = sum(counts.values())
+        more = [(state, count) for state, count in counts.items() if count]
+        return Column(title, states[0], total, order, found, more if total > len(found) else [])
+
+    done = await column("Done", "newest", TaskState.DONE)
+    failed = await column("Failed", "newest", TaskState.FAILED)
     return [
-        Column(
+        await column(
             "Waiting",
-            TaskState.WAITING,
-            stats.waiting + stats.retrying + stats.scheduled,
             "who goes next",
-            waiting,
-            [(TaskState.RETRYING, stats.retrying), (TaskState.SCHEDULED, stats.scheduled)],
+            TaskState.WAITING,
+            TaskState.RETRYING,
+            TaskState.SCHEDULED,
         ),
-        Column(
-            "In-Progress",
-            TaskState.IN_PROGRESS,
-            stats.in_progress,
-            "time left",
-            await rows(TaskState.IN_PROGRESS, _SHOWN),
-            [],
-        ),
-        Column(
-            "Done",
-            TaskState.DONE,
-            stats.done,
-            "newest",
-            await rows(TaskState.DONE, _SHOWN),
-            [(TaskState.CANCELLED, stats.cancelled)],
-        ),
-        Column(
-            "Failed",
-            TaskState.FAILED,
-            stats.failed,
-            "newest",
-            await rows(TaskState.FAILED, _SHOWN),
-            [(TaskState.EXPIRED, stats.expired)],
-        ),
+        await column("In-Progress", "time left", TaskState.IN_PROGRESS),
+        done._replace(more=done.more + _if_any(TaskState.CANCELLED, stats.cancelled)),
+        failed._replace(more=failed.more + _if_any(TaskState.EXPIRED, stats.expired)),
     ]
+
+
+def _if_any(state: TaskState, count: int) -> list[tuple[TaskState, int]]:
+    return [(state, count)] if count else []
 
 
 def _by_due(task: TaskRecord) -> float:

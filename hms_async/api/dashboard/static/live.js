@@ -38,9 +38,13 @@ export function span(ms) {
   return parts.slice(0, 2).join(" ") || "0s";
 }
 
-const local = new Intl.DateTimeFormat(undefined, {
-  year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
-});
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+function moment(ms) {
+  const isToday = new Date(ms).toDateString() === new Date(now()).toDateString();
+  return (isToday ? clock : calendar).format(ms);
+}
 
 function tellTimes(root = document) {
   const at = now();
@@ -49,7 +53,7 @@ function tellTimes(root = document) {
     if (!time.title) time.title = time.dateTime;
     const text = time.dataset.as === "left" ? span(ms - at)
       : time.dataset.as === "ago" ? span(Math.max(at - ms, 0))
-      : local.format(ms);
+      : moment(ms);
     if (time.textContent !== text) time.textContent = text;
     if (time.dataset.as === "left") time.classList.toggle("bad", ms < at);
   }
