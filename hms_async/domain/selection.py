@@ -156,6 +156,14 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether the state alone says who is meant, so that nobody needs to be looked at."""
         return self == Where(states=self.states)
 
+    def given(self) -> dict[str, Any]:
+        """Return what `create` makes it of, as JSON has it: nothing of what was not given."""
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        for name in ("arrived_before", "ended_before"):
+            if ms := fields.pop(f"{name}_ms", None):
+                fields[name] = ms_to_rfc3339(ms)
+        return fields
+
     def __str__(self) -> str:
         """Return it as the command line takes it; empty where every task is meant."""
         parts = [f"state={state}" for state in self.states]

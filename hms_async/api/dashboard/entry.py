@@ -88,6 +88,7 @@ def looks(permission: Permission) -> object:
 
 
 Looking = Annotated[Look, looks(Permission.VIEW)]
+Administering = Annotated[Look, looks(Permission.ADMINISTER)]
 Acting = Annotated[Look, looks(Permission.OPERATE)]
 Enqueuing = Annotated[Look, looks(Permission.ENQUEUE)]
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from hms_async.api.dashboard import words
+from hms_async.api.dashboard.flash import flash
 from hms_async.domain.duration import ms_to_rfc3339
 
 POLICY: Final = (
@@ -26,6 +27,7 @@ _ASSETS: Final = (
     "style.css",
     "live.js",
     "keys.js",
+    "acts.js",
     "icon.svg",
     "vendor/idiomorph-0.8.0.min.js",
 )
@@ -110,6 +112,7 @@ def framed(
             theme=_chosen(request, "hms_theme", THEMES),
             density=_chosen(request, "hms_density", DENSITIES),
             path=request.url.path.removeprefix(base),
+            flash=flash(request.query_params),
             **({"caller": None, "topics": (), "search": "", "wall": False} | about),
         )
     )

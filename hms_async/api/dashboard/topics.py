@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 OVERVIEW: Final = "overview"
 SLOW: Final = ("workers", "operations", "failed", "report", "cases", "server")
-"""What is looked at every five seconds only."""
+"""What is of all queues, or of none; most of it is looked at every five seconds only."""
 
 _SLOW_S: Final = 5
 
@@ -32,6 +32,8 @@ class Pulse:
         self._looks: dict[str, Callable[[str], Awaitable[object]]] = {
             "queue": self._queue,
             "task": self._task,
+            "failed": self._failed,
+            "operations": self._operations,
         }
 
     async def __call__(self, topic: str) -> object:
@@ -41,7 +43,7 @@ class Pulse:
             return await self._overview()
         if look := self._looks.get(kind):
             return await look(name)
-        return int(time.monotonic()) // _SLOW_S
+        return _tick()
 
     async def _overview(self) -> object:
         standing = await self._standings.get(self._house.oms)
@@ -62,6 +64,15 @@ class Pulse:
             dict(stats.totals),
         )
 
+    async def _failed(self, _: str) -> object:
+        standing = await self._standings.get(self._house.oms)
+        return [(one.queue.name, one.stats.failed, one.stats.totals) for one in standing.promises]
+
+    async def _operations(self, _: str) -> object:
+        latest = await self._house.oms.operations.list(20)
+        # Of all else on that page only now and then.
+        return _tick(), [(one.id, one.state, one.done, one.refused) for one in latest]
+
     async def _task(self, task_id: str) -> object:
         record = await self._house.oms.get_task(task_id)
         return (
@@ -75,6 +86,10 @@ class Pulse:
             record.priority,
             record.finished_ms,
         )
+
+
+def _tick() -> int:
+    return int(time.monotonic()) // _SLOW_S
 
 
 def check_topic(topic: str) -> tuple[str, str]:

@@ -2,8 +2,14 @@
 
 from hms_async.api.dashboard.pages import (
     about,
+    acts,
+    again,
     case,
+    failed,
     live,
+    many,
+    messages,
+    operations,
     overview,
     queue,
     search,
@@ -20,6 +26,13 @@ ROUTERS = (
     task.router,
     case.router,
     workers.router,
+    # The first that fits is taken: those with a word where others have any come first.
+    again.router,
+    many.router,
+    acts.router,
+    failed.router,
+    operations.router,
+    messages.router,
     search.router,
     signin.router,
     about.router,

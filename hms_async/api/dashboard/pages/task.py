@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from hms_async.api.dashboard import words
+from hms_async.api.dashboard.acts import on_task
 from hms_async.api.dashboard.entry import Look, Looking
 from hms_async.api.dashboard.pages.queue import why_not_running
 from hms_async.api.dashboard.parts import Part, show
@@ -46,7 +47,7 @@ async def task(task_id: str, look: Looking) -> Response:
             result=_shown(record, "result"),
             max_attempts=settings.retry.max_attempts,
             rest_url=look.rest_url,
-            acts=[],
+            acts=on_task(look, record),
         )
 
     return await show(look, [f"task:{task_id}"], build)

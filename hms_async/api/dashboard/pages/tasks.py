@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from hms_async.api import documents
+from hms_async.api.dashboard.acts import on_state
 from hms_async.api.dashboard.entry import Look, Looking
 from hms_async.api.dashboard.parts import Part, show
 from hms_async.api.dashboard.rows import error_of, row
@@ -58,7 +59,7 @@ async def tasks(
             rows=[row(task, stats.now_ms, max_attempts=max_attempts) for task in found.tasks],
             first=cursor is None,
             cursor=found.cursor,
-            can_operate=look.can_operate,
+            acts=on_state(look, name, state),
         )
 
     return await show(look, [f"queue:{name}"], build)
