@@ -68,13 +68,10 @@ async def cost(oms: AsyncOMSClient, http: httpx.AsyncClient, url: str, viewers: 
         await until(lambda: all(viewer.seen for viewer in looking))
         before = _calls(raw)
         for n in range(1, CHANGES + 1):
-            seen = [len(viewer.seen) for viewer in looking]
+            for viewer in looking:
+                viewer.seen.clear()
             await oms.enqueue("q", n)
-            await until(
-                lambda seen=seen: all(
-                    len(viewer.seen) > had for viewer, had in zip(looking, seen, strict=True)
-                )
-            )
+            await until(lambda: all(viewer.seen for viewer in looking))
         found = _calls(raw) - before
         group.cancel_scope.cancel()
     raw.close()

@@ -27,6 +27,7 @@ _ASSETS: Final = (
     "live.js",
     "keys.js",
     "icon.svg",
+    "icon-trouble.svg",
     "vendor/idiomorph-0.8.0.min.js",
 )
 

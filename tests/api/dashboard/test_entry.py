@@ -1,9 +1,12 @@
 """Who gets to see the pages, and what of them: sign-in, roles, payloads, queues of others."""
 
+import re
+
 import httpx
 import pytest
 
 from hms_async import AsyncOMSClient
+from hms_async.api.app import API, create_app
 from tests.api.support import token
 
 CANARY = "canary-4711"
@@ -186,3 +189,27 @@ async def test_how_pages_look_is_kept_in_the_browser(http: httpx.AsyncClient, qu
     assert kept.headers["location"] == "/ui/help"
     page = (await http.get(f"/ui/q/{queue}")).text
     assert 'data-theme="dark" data-density="comfortable"' in page
+
+
+class TestBehindAProxy:
+    """Under a prefix, whether or not the proxy takes it off."""
+
+    @pytest.fixture
+    def app(self, store_url: str) -> API:
+        return create_app(store_url, dashboard=True, prefix="/hms")
+
+    @pytest.mark.parametrize("front", ["", "/hms"])
+    async def test_all_addresses_lead_through_it(
+        self, http: httpx.AsyncClient, queue: str, front: str
+    ) -> None:
+        page = await http.get(f"{front}/ui/q/{queue}")
+
+        assert page.status_code == 200
+        links = re.findall(r'(?:href|src|action)="(/[^"]*)"', page.text)
+        assert len(links) > 10
+        assert [link for link in links if not link.startswith("/hms/")] == []
+        style = next(link for link in links if link.endswith("style.css"))
+        assert (await http.get(front + style.removeprefix("/hms"))).status_code == 200
+        assert (await http.get(f"{front}/")).headers["location"] == "/hms/ui/"
+        kept = await http.post(f"{front}/ui/settings", data={"back": "/help"})
+        assert kept.headers["location"] == "/hms/ui/help"
