@@ -54,10 +54,16 @@ class Workers:
         self.all[process.pid] = process
         return process
 
-    def hms(self, *words: str, url: str | None = None, **options: Any) -> Owned:
+    def hms(
+        self,
+        *words: str,
+        url: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Owned:
         """Start a command as its user does."""
-        environ = {} if url is None else {"HMS_URL": url}
-        return self.start(["-m", "hms_async", *words], environ, **options)
+        full = dict(environ or {}) | ({} if url is None else {"HMS_URL": url})
+        return self.start(["-m", "hms_async", *words], full, **options)
 
     def run(
         self,

@@ -61,7 +61,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         if self._prefix:
-            scope = {**scope, "root_path": scope.get("root_path", "") + self._prefix}
+            scope = self._under_prefix(scope)
         request = Request(scope)
         begun = False
 
@@ -84,6 +84,14 @@ class Door:
             )
             if not begun:
                 await answer(scope, receive, sending)
+
+    def _under_prefix(self, scope: Scope) -> Scope:
+        """Return a request as it was made, whether or not a proxy took the prefix off."""
+        root = scope.get("root_path", "") + self._prefix
+        path = scope["path"]
+        if not f"{path}/".startswith(f"{root}/"):
+            path = self._prefix + path
+        return {**scope, "root_path": root, "path": path}
 
     def _refusal(self, request: Request) -> problems.Problem | None:
         host = _host_of(request.headers.get("host", ""))

@@ -43,7 +43,10 @@ _MISSING = 'serving HTTP needs more packages: pip install "hms-async[web]"'
     help="Its private key, if that is another file.",
 )
 @options.logging
+@click.pass_context
 def api(
+    context: click.Context,
+    /,
     *,
     url: str | None,
     namespace: str,
@@ -72,6 +75,7 @@ def api(
         prefix=prefix,
         hosts=allowed_host,
         tls=None if tls_cert is None else serving.TLS(tls_cert, tls_key),
+        pages=context.command is web,
     )
     anyio.run(serving.serve_alone, config.store_url(url), config.namespace(namespace), address)
 
@@ -80,7 +84,7 @@ web = options.Command(
     "web",
     callback=api.callback,
     params=[option for option in api.params if option.name != "debug"],
-    help="Serve the REST API; the dashboard will be served here, too.",
+    help="Serve the dashboard, and the REST API beside it.",
 )
 
 

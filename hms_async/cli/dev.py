@@ -151,7 +151,7 @@ async def _serving(store: Store) -> AsyncGenerator[None]:
     """Serve the API while inside, where that is installed and its port is free."""
     try:
         serving = api.imported()
-        address = serving.Address(serving.Bind.parse(api.DEFAULT_BIND))
+        address = serving.Address(serving.Bind.parse(api.DEFAULT_BIND), pages=True)
         listening = address.bind.listen()
     except (Failure, AddressInUse) as error:
         _address("API", f"not served here: {error}")

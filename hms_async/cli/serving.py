@@ -28,12 +28,14 @@ class Address(msgspec.Struct, frozen=True):
         prefix: Where a proxy shows it.
         hosts: Names that requests may ask for.
         tls: With which certificate; plain HTTP without one.
+        pages: Whether the dashboard is served there, too.
     """
 
     bind: Bind
     prefix: str = ""
     hosts: tuple[str, ...] = ()
     tls: TLS | None = None
+    pages: bool = False
 
     @property
     def url(self) -> str:
@@ -60,7 +62,9 @@ async def served(store: Store, address: Address, listening: socket.socket) -> As
     hosts = address.hosts
     if not hosts and address.bind.host not in ("0.0.0.0", "::"):  # noqa: S104  # compared with
         hosts = (address.bind.host,)
-    app = create_app(store=store, prefix=address.prefix, allowed_hosts=hosts, dashboard=True)
+    app = create_app(
+        store=store, prefix=address.prefix, allowed_hosts=hosts, dashboard=address.pages
+    )
     async with anyio.create_task_group() as group:
         await group.start(partial(serve, app, listening, tls=address.tls), name="api")
         # With port 0 the system has chosen one.
@@ -93,3 +97,5 @@ async def check(store: Store, address: Address) -> None:
 def say(address: Address) -> None:
     """Say where it is."""
     show.say(f"API:     {address.url}/oms   (reference: {address.url}/oms/docs)")
+    if address.pages:
+        show.say(f"Pages:   {address.url}/ui/")

@@ -1,4 +1,4 @@
-"""`hms api` in a process of its own, and what it tells of itself."""
+"""`hms api` or `hms web` in a process of its own, and what it tells of itself."""
 
 import re
 
@@ -8,15 +8,21 @@ from tests.process.support import eventually
 
 
 class Server:
-    """`hms api` on a port of the loopback interface, which it keeps when it is started again."""
+    """`hms api` on a port of the loopback interface, which it keeps when it is started again.
 
-    def __init__(self, processes: Processes) -> None:
+    Args:
+        processes: Which it is one of.
+        command: `api`, or `web`, and its flags.
+    """
+
+    def __init__(self, processes: Processes, *command: str) -> None:
         self._processes = processes
+        self._command = command or ("api",)
         self.url = ""
         self.process = self._start("127.0.0.1:0")
 
     def _start(self, bind: str) -> Owned:
-        process = self._processes.hms("api", "--bind", bind)
+        process = self._processes.hms(*self._command, "--bind", bind)
         eventually(lambda: "ready." in process.log.read_text(), "the API serves")
         self.url = re.findall(r"http://127\.0\.0\.1:\d+", process.log.read_text())[0]
         return process

@@ -81,6 +81,7 @@ def looks(permission: Permission) -> object:
         caller = await house.admit(request)
         if not caller.may(permission):
             raise Forbidden(caller.name, permission)
+        request.state.caller = caller  # for the frame of a page that then cannot be shown
         return Look(request, caller, permission)
 
     setattr(admit, NEEDS, permission)

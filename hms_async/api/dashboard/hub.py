@@ -6,13 +6,16 @@ then asks for the page's part, which is rendered once for each version (`parts.p
 """
 
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 import anyio
 
 from hms_async.errors import HMSError, StoreError
+from hms_async.telemetry.logs import get_logger
+
+log = get_logger("hms_async.web")
 
 LOOK_EVERY_S: Final = 1.0
 
@@ -74,13 +77,20 @@ class Hub:
                 continue
             except HMSError as error:  # it was removed
                 seen = error.code
-            if topic.seen is not None and seen != topic.seen:
+            except Exception as error:
+                log.exception("dashboard.look_failed", topic=name)
+                seen = repr(error)  # the pages of others go on
+            if seen != topic.seen:
+                topic.seen = seen
                 topic.move_on()
-            topic.seen = seen
         if away != self.away:
             self.away = away
             for topic in self._topics.values():
                 topic.move_on()
+
+    def knows(self, topics: Iterable[Topic]) -> bool:
+        """Return whether all of these were looked at: from then on no change is missed."""
+        return self.away or all(topic.seen is not None for topic in topics)
 
     def touch(self, name: str) -> None:
         """Say that a topic has just been changed here: whoever did so is to see it at once."""

@@ -51,7 +51,7 @@ class Hints(Response):
         while True:
             changed = [topic.changed for topic in topics.values()]
             now = {name: topic.version for name, topic in topics.items()}
-            if now != told:
+            if now != told and self._hub.knows(topics.values()):
                 data = {"now": time.time_ns() // 1_000_000, "away": self._hub.away, "topics": now}
                 event = b"hello" if not told else b"change"
                 await _say(send, b"event: " + event + b"\ndata: " + msgspec.json.encode(data))

@@ -29,6 +29,7 @@ _ASSETS: Final = (
     "keys.js",
     "acts.js",
     "icon.svg",
+    "icon-trouble.svg",
     "vendor/idiomorph-0.8.0.min.js",
 )
 

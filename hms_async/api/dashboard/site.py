@@ -70,4 +70,5 @@ def _trouble(request: Request, status: int, title: str, detail: str, code: str =
     part = Part.of("trouble.html", title=title, base=base, detail=detail, code=code)
     if request.headers.get(ONLY_THE_PART):
         return render.html(part.main, status)
-    return render.framed(request, part.main, title=title, status=status)
+    caller = getattr(request.state, "caller", None)
+    return render.framed(request, part.main, title=title, status=status, caller=caller)

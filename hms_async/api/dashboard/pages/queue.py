@@ -1,5 +1,6 @@
 """A queue: its four lists side by side, its promise, and why it stands as it does."""
 
+from math import isinf
 from typing import NamedTuple
 
 from fastapi import APIRouter
@@ -80,7 +81,8 @@ async def _columns(look: Look, promise: Promise) -> list[Column]:
         found = [look.visible(task) for task in page.tasks]
         if state is TaskState.IN_PROGRESS:
             found.sort(key=_by_due)
-        return [row(task, now_ms, max_attempts=max_attempts) for task in found]
+        made = [row(task, now_ms, max_attempts=max_attempts) for task in found]
+        return [_in_line(one, place, promise) for place, one in enumerate(made)]
 
     async def column(title: str, order: str, *states: TaskState) -> Column:
         counts = {state: int(getattr(stats, state.value)) for state in states}
@@ -111,6 +113,15 @@ async def _columns(look: Look, promise: Promise) -> list[Column]:
 
 def _if_any(state: TaskState, count: int) -> list[tuple[TaskState, int]]:
     return [(state, count)] if count else []
+
+
+def _in_line(one: Row, place: int, promise: Promise) -> Row:
+    """Return a waiting row with its turn, if the present pace tells when that comes."""
+    drain_ms, stats = promise.forecast.drain_ms, promise.stats
+    if one.state is not TaskState.WAITING or one.note or not drain_ms or isinf(drain_ms):
+        return one
+    turn_ms = drain_ms * (stats.in_progress + place + 1) / (stats.in_progress + stats.waiting)
+    return one._replace(note=f"its turn in about {words.span(turn_ms)}")
 
 
 def _by_due(task: TaskRecord) -> float:

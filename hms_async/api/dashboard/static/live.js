@@ -96,12 +96,21 @@ function merge(html) {
   });
   const after = document.getElementById("main");
   if (after.dataset.title) document.title = after.dataset.title;
+  showMood(after);
   if (known.size) {
     for (const node of after.querySelectorAll("[data-list] li[id]")) {
       if (!known.has(node.id)) node.classList.add("new");
     }
   }
   tellTimes(after);
+}
+
+// A tab in the background tells by its icon whether it is worth a look.
+function showMood(main) {
+  const icon = document.querySelector("link[rel=icon]");
+  const bad = main.dataset.mood === "bad" || main.dataset.mood === "risk";
+  const name = bad ? "icon-trouble.svg" : "icon.svg";
+  if (icon && !icon.href.endsWith(`/${name}`)) icon.href = icon.href.replace(/[^/]*$/, name);
 }
 
 function keepOpen(old, next) {
@@ -264,6 +273,7 @@ addEventListener("offline", tell);
 const first = Number(document.getElementById("main")?.dataset.now);
 if (first) offset = first - Date.now();
 showList();
+showMood(document.getElementById("main"));
 tellTimes();
 tell();
 listen();

@@ -1,0 +1,110 @@
+"""What a person does at the dashboard while people and workers are at work."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PATIENCE_MS, Opens, System
+
+pytestmark = [pytest.mark.chromium, pytest.mark.process, pytest.mark.timeout(120)]
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="module")
+def desk(system: System) -> System:
+    """A system with a worker."""
+    system.create("photo", sla="2h", retry={"max_attempts": 1})
+    system.create("press", sla="2s", ladder=["100% breach,escalate"])
+    system.work("photo", "press", slots=4)
+    return system
+
+
+def listed(page: Page, title: str) -> str:
+    """Return what one of the four lists shows."""
+    return page.get_by_role("region", name=title).inner_text()
+
+
+def test_a_task_goes_through_the_lists_without_a_reload(desk: System, opens: Opens) -> None:
+    page = opens("/q/photo")
+    page.evaluate("window.stayed = true")
+
+    desk.push("photo", {"gate": "lists"}, correlation_id="REQ-1")
+    expect(page.get_by_role("region", name="In-Progress")).to_contain_text("REQ-1")
+    desk.open_gate("lists")
+    expect(page.get_by_role("region", name="Done")).to_contain_text("REQ-1")
+    expect(page.get_by_role("region", name="In-Progress")).not_to_contain_text("REQ-1")
+
+    assert page.evaluate("window.stayed") is True
+    expect(page.locator("#fresh")).to_have_text("live")
+
+
+def test_what_one_points_at_stays_where_it_is(desk: System, opens: Opens) -> None:
+    desk.until(desk.push("photo", {}, correlation_id="FIRST"), "done")
+    page = opens("/q/photo")
+    done = page.get_by_role("region", name="Done")
+    expect(done).to_contain_text("FIRST")
+    done.hover()
+    before = done.locator("li a.row").first.inner_text()
+
+    desk.until(desk.push("photo", {}, correlation_id="SECOND"), "done")
+    expect(done.locator(".held")).to_be_visible()
+    assert done.locator("li a.row .name").first.inner_text() == before.splitlines()[1]
+    page.keyboard.press(".")
+    expect(done.locator("li a.row .name").first).to_have_text("SECOND")
+
+
+def test_a_case_is_found_by_its_correlation_id_and_its_traceback_read(
+    desk: System, opens: Opens
+) -> None:
+    lost = desk.push("photo", {"raise": "Sam"}, correlation_id="CASE-7")
+    desk.until(lost, "failed")
+    page = opens("/")
+
+    page.keyboard.press("/")
+    page.keyboard.type("CASE-7")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Case CASE-7")).to_be_visible()
+    page.get_by_role("rowheader", name="photo").get_by_role("link").click()
+
+    expect(page.get_by_text("Failed after 1 attempt")).to_be_visible()
+    trace = page.locator("pre", has_text="Traceback")
+    expect(trace).to_be_hidden()
+    page.get_by_text("LookupError: no file of Sam").last.click()
+    expect(trace).to_contain_text("tests/browser/clerk.py")
+
+
+def test_a_breach_arrives_by_itself(desk: System, opens: Opens) -> None:
+    page = opens("/")
+    expect(page.get_by_role("row", name="press")).to_contain_text("on track")
+
+    desk.push("press", {"gate": "press"}, correlation_id="LATE-1")
+
+    expect(page.get_by_role("row", name="press")).to_contain_text("breached")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("press: 1 task late")
+    expect(page.get_by_role("region", name="Incidents")).to_contain_text("press")
+    desk.open_gate("press")
+    expect(page.get_by_role("row", name="press")).to_contain_text("on track")
+
+
+def test_numbers_are_exact_whatever_a_browser_makes_of_them(desk: System, opens: Opens) -> None:
+    number = 2**63 + 1
+    done = desk.push("photo", {"number": number})
+    desk.until(done, "done")
+
+    page = opens(f"/t/{done}")
+
+    expect(page.get_by_role("main")).to_contain_text(f'"number": {number}')
+
+
+def test_it_works_without_scripts(desk: System, opens: Opens) -> None:
+    task = desk.push("photo", {"fail": "truncated at byte 77"})
+    desk.until(task, "failed")
+    page = opens("/", java_script_enabled=False)
+
+    page.get_by_role("link", name="photo", exact=True).click()
+    page.get_by_role("region", name="Failed").get_by_role(
+        "link", name="truncated at byte 77"
+    ).click()
+
+    expect(page.get_by_text("truncated at byte 77").first).to_be_visible()
+    expect(page.locator("time").first).to_contain_text("UTC")
