@@ -172,16 +172,16 @@ def _restored(changed: Any, shown: Any, original: Any, path: str) -> Any:
             raise PayloadInvalid(f"{REDACTED} stands for nothing here: write what it is", path=path)
         return original
     if isinstance(changed, dict):
-        was, had = _named(shown), _named(original)
+        named, had = _named(shown), _named(original)
         return {
-            key: _restored(item, was.get(key), had.get(key), f"{path}.{key}")
+            key: _restored(item, named.get(key), had.get(key), f"{path}.{key}")
             for key, item in cast("dict[str, Any]", changed).items()
         }
-    if isinstance(changed, list):
+    if isinstance(changed, list | tuple):
         items = cast("list[Any]", changed)
-        was, had = _numbered(shown, len(items)), _numbered(original, len(items))
+        was, of = _numbered(shown, len(items)), _numbered(original, len(items))
         return [
-            _restored(item, was.get(n), had.get(n), f"{path}[{n}]") for n, item in enumerate(items)
+            _restored(item, was.get(n), of.get(n), f"{path}[{n}]") for n, item in enumerate(items)
         ]
     return changed
 
@@ -192,7 +192,9 @@ def _named(value: Any) -> dict[str, Any]:
 
 def _numbered(value: Any, length: int) -> dict[int, Any]:
     """Return the items of a list of that length; of another nobody knows which is which."""
-    items = cast("list[Any]", value) if isinstance(value, list) else []
+    if not isinstance(value, list | tuple):
+        return {}
+    items = cast("list[Any]", value)
     return dict(enumerate(items)) if len(items) == length else {}
 
 

@@ -71,11 +71,12 @@ async def _preview(
         act.name, look.queue(queue), where=where, rate=rate, by=look.actor, dry_run=True
     )
     count = f"{'' if meant.exact else 'about '}{words.several(meant.matched, 'task')}"
-    about = [f"{_listed(meant)} of {queue}." if meant.matched else ""]
+    about = [f"In {queue}: {_listed(meant)}."]
     if where.ids and meant.matched < len(where.ids):
         about.append(f"{len(where.ids) - meant.matched:,} of the ticked have moved on.")
     if meant.rate is not None and meant.matched > meant.rate:
-        about.append(f"At this speed it takes {words.span(meant.matched / meant.rate * 1_000)}.")
+        took = words.span(meant.matched / meant.rate * 1_000)
+        about.append(f"At {meant.rate:,} a second that takes {took}.")
     back = f"/q/{queue}"
     if where.states and act is not acts.PURGE:
         back += f"/tasks?state={where.states[0]}"
