@@ -298,9 +298,14 @@ class Store(Server):
             waiting=waiting,
         )
 
-    async def prune(self, queue: str, limit: int = SWEEP_LIMIT) -> tuple[int, bool]:
-        """Forget ended tasks beyond their age or number; returns how many, and if more are."""
-        pruned, more = await self.run("prune", queue, limit, EVENTS_KEPT_MS)
+    async def prune(
+        self, queue: str, limit: int = SWEEP_LIMIT, *, supervisor: str = ""
+    ) -> tuple[int, bool]:
+        """Forget ended tasks beyond their age or number; returns how many, and if more are.
+
+        A supervisor gives its name, so that those can be counted that live.
+        """
+        pruned, more = await self.run("prune", queue, limit, EVENTS_KEPT_MS, supervisor)
         return pruned, more == 1
 
     async def reconcile(
