@@ -40,7 +40,7 @@ class QueueMeasures(msgspec.Struct, frozen=True, kw_only=True):
         swept_ms: When a supervisor last looked at its clocks; `None` for never, as below.
         tidied_ms: When one last tidied up.
         supervisors: Those that have tidied up lately, by a name of theirs.
-        waited_ms: How long the task that goes next has waited, deliberate delays not counted;
+        waited_ms: How long the first in line has waited, deliberate delays not counted;
             `None` when none waits.
         ran_ms: How long the attempt has run that runs longest, of a hundred; `None` without any.
         due_ms: When the most urgent open task is due; `None` without any that has a promise.

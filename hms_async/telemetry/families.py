@@ -257,7 +257,7 @@ _OF_QUEUES: Final = (
     _words("hms_tasks_open", "Open tasks by their promise.", "clock", _clocks, kind="gauge"),
     _gauge(
         "hms_queue_oldest_wait_seconds",
-        "For how long the task that goes next has waited, deliberate delays not counted.",
+        "For how long the first in line has waited, deliberate delays not counted.",
         lambda one: (one.waited_ms or 0) / 1_000,
     ),
     _gauge(
@@ -296,6 +296,11 @@ _OF_QUEUES: Final = (
         "hms_queue_sla_target_seconds",
         "The promise, where there is one.",
         lambda one: _seconds(one.settings.sla_ms),
+    ),
+    _gauge(
+        "hms_queue_sla_goal_ratio",
+        "Which share of its promises the queue is to keep.",
+        lambda one: getattr(one.settings, "goal", 0.99),
     ),
     _words(
         "hms_supervisor_last_sweep_timestamp_seconds",

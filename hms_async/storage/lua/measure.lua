@@ -6,7 +6,7 @@
 --        due_ms or ''}
 --        swept_ms, tidied_ms: when a supervisor last did so; supervisors: the names of those that
 --                   have tidied up lately
---        waited_ms: how long the task has waited that is to be taken next, delays not counted
+--        waited_ms: how long the first in line has waited (of all lanes the longest), delays not counted
 --        ran_ms:    for how long the attempt has run that runs longest, of a hundred
 --        due_ms:    when the most urgent open task is due
 -- Keeps  I8: constant work, however long the queue.
