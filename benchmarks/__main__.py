@@ -25,7 +25,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from benchmarks import milestones, promises, rest, subjects
+from benchmarks import dashboard, milestones, promises, rest, subjects
 from benchmarks.speed.environments import interpreter
 from benchmarks.speed.plot import draw
 from benchmarks.speed.run import Plan, measure
@@ -100,6 +100,7 @@ def _arguments() -> argparse.Namespace:
     reached.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
 
     _add_rest(commands.add_parser("rest", help="pop and complete over HTTP, and wake-ups"))
+    _add_dashboard(commands.add_parser("dashboard", help="how long pages take with much to show"))
     plot = commands.add_parser("plot", help="draw figures as SVG")
     plot.add_argument("figures", type=Path)
     plot.add_argument("--out", type=Path, default=Path("docs/img"))
@@ -111,6 +112,13 @@ def _add_rest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--singles", type=int, default=2_000, help="of those popped one by one")
     parser.add_argument("--rounds", type=int, default=3, help="rounds; the ways take turns")
     parser.add_argument("--wakes", type=int, default=300, help="long polls to be woken")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
+
+
+def _add_dashboard(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--queues", type=int, default=200)
+    parser.add_argument("--tasks", type=int, default=1_000_000, help="open tasks, in all queues")
+    parser.add_argument("--looks", type=int, default=30, help="at each page")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
 
 
@@ -161,6 +169,13 @@ def _rest(given: argparse.Namespace) -> None:
     print(rest.table(report))
 
 
+def _dashboard(given: argparse.Namespace) -> None:
+    measure = partial(dashboard.measure, queues=given.queues, tasks=given.tasks, looks=given.looks)
+    report = anyio.run(measure)
+    _write(given.json, report)
+    print(dashboard.table(report))
+
+
 def _write(file: Path | None, report: msgspec.Struct) -> None:
     if file:
         file.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
@@ -179,7 +194,12 @@ def main() -> None:
     if given.command == "run":
         _run(given)
         return
-    measures = {"promises": _promises, "milestones": _milestones, "rest": _rest}
+    measures = {
+        "promises": _promises,
+        "milestones": _milestones,
+        "rest": _rest,
+        "dashboard": _dashboard,
+    }
     if measure := measures.get(given.command):
         configure(fmt="text", level="critical")
         measure(given)

@@ -114,7 +114,7 @@ async def watch(url: str, tasks: int, over_s: float) -> Watched:
         async with AsyncOMSClient(store=store) as oms:
             await oms.create_queue(queue, sla=promise_s, ladder=ladder)
         await _fill(url, queue, tasks, over_s, until_warned_s=promise_s - apart_s)
-        cpu, began = _cpu_s(url), time.monotonic()
+        cpu, began = cpu_s(url), time.monotonic()
         expected = tasks * len(DEFAULT_LADDER)
         async with anyio.create_task_group() as group:
             group.start_soon(Supervisor(store=store, queues=[queue]).run)
@@ -131,7 +131,7 @@ async def watch(url: str, tasks: int, over_s: float) -> Watched:
             lag_s=(quantile(lags, 0.5), quantile(lags, 0.99), max(lags)),
             calls=store.calls,
             call_ms=(statistics.median(store.took_ms), max(store.took_ms)),
-            server_cpu_s=_cpu_s(url) - cpu,
+            server_cpu_s=cpu_s(url) - cpu,
             took_s=time.monotonic() - began,
         )
 
@@ -147,7 +147,8 @@ async def _fill(url: str, queue: str, tasks: int, over_s: float, *, until_warned
             clock.advance(over_s * number / tasks)
 
 
-def _cpu_s(url: str) -> float:
+def cpu_s(url: str) -> float:
+    """Return the server's CPU time so far, in seconds."""
     with connect_for_thread(url) as connection:
         client: Any = connection
         info: dict[str, Any] = client.execute_command("INFO", "cpu")

@@ -103,13 +103,13 @@ class Connection:
 
 
 @contextmanager
-def serving(url: str) -> Generator[tuple[Owned, str]]:
-    """Run `hms api`; gives the process and where it serves."""
+def serving(url: str, command: str = "api") -> Generator[tuple[Owned, str]]:
+    """Run `hms api`, or another command that serves; gives the process and where it serves."""
     with tempfile.TemporaryDirectory(prefix="hms-bench-") as folder:
         log = Path(folder) / "api.log"
-        command = [sys.executable, "-m", "hms_async", "api", "--bind", "127.0.0.1:0"]
-        command += ["--log-level", "error"]
-        process = Owned(command, log, os.environ | {"HMS_URL": url})
+        words = [sys.executable, "-m", "hms_async", command, "--bind", "127.0.0.1:0"]
+        words += ["--log-level", "error"]
+        process = Owned(words, log, os.environ | {"HMS_URL": url})
         try:
             deadline = time.monotonic() + _PATIENCE_S
             while "ready." not in (said := log.read_text()):

@@ -1,5 +1,8 @@
 """ACT: watches the clocks of every queue, and acts."""
 
+import os
+import secrets
+import socket
 from collections.abc import Callable, Mapping, Sequence
 
 import anyio
@@ -54,6 +57,8 @@ class Supervisor:
         self._store = store
         self._url = check_url(store_url(url)) if store is None else store.url
         self._namespace = chosen_namespace(namespace)
+        # By this it is counted; two of one process are two.
+        self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._broken: set[tuple[str, str]] = set()
         self._places: dict[str, int] = {}
         self._queues = (
@@ -152,7 +157,7 @@ class Supervisor:
     async def _tidy_on(self, store: Store) -> None:
         async def step() -> bool:
             names = await self._names(store)
-            report = await sweeps.tidy(store, names, places=self._places)
+            report = await sweeps.tidy(store, names, places=self._places, supervisor=self._name)
             self._tell_broken("tidy", report)
             return report.more
 

@@ -21,6 +21,7 @@ from hms_async.runtime.operations import run_operations
 from hms_async.runtime.remote import RemoteWorkers
 from hms_async.storage.connect import check_url
 from hms_async.storage.store import Store
+from hms_async.telemetry.metrics import QueueMetrics
 
 _BY_A_PROXY = frozenset(
     {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
@@ -32,6 +33,7 @@ class _Parts(NamedTuple):
     workers: RemoteWorkers
     gate: Gate
     store: Store
+    metrics: QueueMetrics
 
 
 class House:
@@ -88,7 +90,7 @@ class House:
         ):
             group.start_soon(run_operations, store, name="operations")
             self.stopping = anyio.Event()
-            self._parts = _Parts(oms, workers, Gate(store), store)
+            self._parts = _Parts(oms, workers, Gate(store), store, QueueMetrics(store))
             for part, run in self.beside.items():
                 group.start_soon(run, name=part)
             try:
@@ -121,6 +123,11 @@ class House:
     def workers(self) -> RemoteWorkers:
         """The leases of workers that are not here."""
         return self._opened().workers
+
+    @property
+    def metrics(self) -> QueueMetrics:
+        """What the queues have to tell."""
+        return self._opened().metrics
 
     async def admit(self, request: Request) -> Principal:
         """Return who makes a request.

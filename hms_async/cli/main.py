@@ -22,6 +22,7 @@ _COMMANDS: Final = (
     ("case", "cases:case", "Look at a case: the tasks of one correlation id."),
     ("sla", "sla:sla", "See how the promises stand, acknowledge, waive and pause."),
     ("stats", "stats:stats", "Show how many tasks of each queue are in which state."),
+    ("metrics", "metrics:metrics", "Print metrics, alert rules and a dashboard for them."),
     ("workers", "workers:workers", "Show which workers are about, here and over HTTP."),
     ("audit", "audit:audit", "Show who changed what, and why."),
     ("config", "config:config", "Show each setting, and where it comes from."),

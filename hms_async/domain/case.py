@@ -56,12 +56,14 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         tasks: By arrival, across all queues.
         more: Whether the case has earlier tasks that are not shown.
         summary: How it stands, as far as the tasks shown tell.
+        now_ms: The server's clock at that time.
     """
 
     correlation_id: str
     tasks: list[TaskRecord]
     more: bool
     summary: CaseSummary
+    now_ms: int
 
 
 def sum_up(tasks: Sequence[TaskRecord], now_ms: int) -> CaseSummary:

@@ -91,6 +91,8 @@ async def tidy(
     queues: Sequence[str],
     limit: int = SWEEP_LIMIT,
     places: MutableMapping[str, int] | None = None,
+    *,
+    supervisor: str = "",
 ) -> Report:
     """Forget what is past its retention, and hold a part of the indexes against the records.
 
@@ -100,12 +102,13 @@ async def tidy(
         limit: How many tasks a call looks at.
         places: Where the next round goes on in each queue's indexes; a million tasks are not
             looked at in one round.
+        supervisor: Whose round it is, so that those can be counted that live.
     """
     report = Report()
     places = {} if places is None else places
     for queue in queues:
         try:
-            pruned, more = await store.prune(queue, limit)
+            pruned, more = await store.prune(queue, limit, supervisor=supervisor)
             mended = 0 if more else await _reconcile(store, queue, limit, places)
         except QueueNotFound:
             continue  # removed a moment ago

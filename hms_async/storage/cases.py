@@ -61,4 +61,5 @@ async def read_case(
         tasks=tasks,
         more=len(entries) > limit,
         summary=sum_up(tasks, now_ms),
+        now_ms=now_ms,
     )

@@ -4,6 +4,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from hms_async.domain.queue import QueueStats
+
 MOST_A_CALL = 250
 """Settles, claims or renewals in one call of a script (R10)."""
 
@@ -271,6 +273,41 @@ class Swept(msgspec.Struct, frozen=True):
     held_ms: int
     to_do: int
     waiting: int
+
+
+def read_stats(queue: str, reply: list[Any]) -> QueueStats:
+    """Read the reply of `stats`."""
+    totals, at_risk, breached, stopped, to_do, undelivered = reply[14:]
+    return QueueStats(
+        name=queue,
+        now_ms=reply[0],
+        paused=reply[1] == 1,
+        sla_ms=optional_ms(reply[2]),
+        waiting=reply[3],
+        in_progress=reply[4],
+        scheduled=reply[5],
+        retrying=reply[6],
+        done=reply[7],
+        failed=reply[8],
+        cancelled=reply[9],
+        expired=reply[10],
+        oldest_arrived_ms=optional_ms(reply[11]),
+        next_due_ms=optional_ms(reply[12]),
+        next_rung_ms=optional_ms(reply[13]),
+        at_risk=at_risk,
+        breached=breached,
+        clock_stopped_ms=optional_ms(stopped),
+        to_do=to_do,
+        undelivered=undelivered,
+        totals={
+            name.decode(): int(value) for name, value in zip(totals[::2], totals[1::2], strict=True)
+        },
+    )
+
+
+def optional_ms(value: bytes | int) -> int | None:
+    """Read an instant, or a length of time, where an empty text stands for none."""
+    return None if value == b"" else int(float(value))
 
 
 def _text(value: bytes) -> str:

@@ -26,6 +26,11 @@ class Script(msgspec.Struct, frozen=True):
     text: str
     sha: str
 
+    @classmethod
+    def of(cls, name: str, text: str) -> "Script":
+        """Return the script of a text."""
+        return cls(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
 
 @cache
 def load(name: str) -> Script:
@@ -37,8 +42,7 @@ def load(name: str) -> Script:
         parts = [lua.joinpath("include", f"{part}.lua") for part in wanted[1].split()]
         return "\n".join(part.read_text("utf-8") for part in parts)
 
-    text = _INCLUDE.sub(included, text)
-    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return Script.of(name, _INCLUDE.sub(included, text))
 
 
 def names() -> list[str]:

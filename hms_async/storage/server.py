@@ -1,6 +1,6 @@
 """A connection to the server: how scripts and commands are sent."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, cast
 
@@ -87,20 +87,31 @@ class Server:
     ) -> list[Any]:
         """Run a script on a queue once for each of some arguments, in one round trip.
 
+        Returns and raises what `run_each` does.
+        """
+        return await self.run_each([(name, queue, args) for args in calls])
+
+    async def run_each(
+        self, calls: Iterable[tuple[str, str, Sequence[str | bytes | float]]]
+    ) -> list[Any]:
+        """Run scripts on queues, each given as a name, a queue and arguments, in one round trip.
+
         Returns:
             The replies; for a call that failed its error.
 
         Raises:
             StoreError: If the server cannot be asked.
         """
-        script = load(name)
         now = "" if self._clock is None else self._clock()
-        front = (1, self.keys.queue(queue), self.keys.task_prefix(queue), now)
+        left: set[str] = set()
         with connect.translated():
             async with self._redis.pipeline(transaction=False) as pipe:
-                for n, args in enumerate(calls):
+                for name, queue, args in calls:
+                    script = load(name)
                     # The first leaves the script with the server, should it not know it.
-                    sent = ("EVALSHA", script.sha) if n else ("EVAL", script.text)
+                    sent = ("EVALSHA", script.sha) if name in left else ("EVAL", script.text)
+                    left.add(name)
+                    front = (1, self.keys.queue(queue), self.keys.task_prefix(queue), now)
                     cast("Any", pipe).execute_command(*sent, *front, *args)
                 replies = await pipe.execute(raise_on_error=False)
         return [

@@ -22,6 +22,7 @@ from hms_async.storage.replies import (
     RungFired,
     Settle,
     Swept,
+    read_stats,
 )
 from hms_async.storage.server import Server
 
@@ -103,34 +104,7 @@ class Store(Server):
 
     async def stats(self, queue: str) -> QueueStats:
         """Return one look at a queue."""
-        reply = await self.run("stats", queue)
-        totals, at_risk, breached, stopped, to_do, undelivered = reply[14:]
-        return QueueStats(
-            name=queue,
-            now_ms=reply[0],
-            paused=reply[1] == 1,
-            sla_ms=_optional(reply[2]),
-            waiting=reply[3],
-            in_progress=reply[4],
-            scheduled=reply[5],
-            retrying=reply[6],
-            done=reply[7],
-            failed=reply[8],
-            cancelled=reply[9],
-            expired=reply[10],
-            oldest_arrived_ms=_optional(reply[11]),
-            next_due_ms=_optional(reply[12]),
-            next_rung_ms=_optional(reply[13]),
-            at_risk=at_risk,
-            breached=breached,
-            clock_stopped_ms=_optional(stopped),
-            to_do=to_do,
-            undelivered=undelivered,
-            totals={
-                name.decode(): int(value)
-                for name, value in zip(totals[::2], totals[1::2], strict=True)
-            },
-        )
+        return read_stats(queue, await self.run("stats", queue))
 
     async def pause(
         self,
@@ -298,9 +272,14 @@ class Store(Server):
             waiting=waiting,
         )
 
-    async def prune(self, queue: str, limit: int = SWEEP_LIMIT) -> tuple[int, bool]:
-        """Forget ended tasks beyond their age or number; returns how many, and if more are."""
-        pruned, more = await self.run("prune", queue, limit, EVENTS_KEPT_MS)
+    async def prune(
+        self, queue: str, limit: int = SWEEP_LIMIT, *, supervisor: str = ""
+    ) -> tuple[int, bool]:
+        """Forget ended tasks beyond their age or number; returns how many, and if more are.
+
+        A supervisor gives its name, so that those can be counted that live.
+        """
+        pruned, more = await self.run("prune", queue, limit, EVENTS_KEPT_MS, supervisor)
         return pruned, more == 1
 
     async def reconcile(
@@ -388,10 +367,6 @@ def _chunks(values: list[Any], size: int) -> list[list[Any]]:
 
 def _str(value: bytes | str | int) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _optional(value: bytes | int) -> int | None:
-    return None if value == b"" else int(float(value))
 
 
 def _mapping(reply: Any) -> dict[bytes, bytes]:

@@ -82,7 +82,11 @@ async def read_backlog(server: Server, queue: str) -> Backlog:
     Raises:
         QueueNotFound: If nobody created the queue.
     """
-    reply = await server.run("forecast", queue, SAMPLE)
+    return to_backlog(await server.run("forecast", queue, SAMPLE))
+
+
+def to_backlog(reply: list[Any]) -> Backlog:
+    """Read the reply of `forecast`."""
     now_ms, paused, waiting, running, served, over_ms, flat, told, stopped = reply
     return Backlog(
         now_ms=now_ms,

@@ -14,6 +14,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from hms_async.domain.counters import ATTEMPTS
 from hms_async.domain.queue import QueueSettings
 from hms_async.domain.retry import RetryPolicy
 from hms_async.storage import codec
@@ -316,6 +317,8 @@ class QueueMachine(RuleBasedStateMachine):
             stats = self.do(self.store.stats(QUEUE))
             assert stats.balanced
             assert stats.waiting == len(self.view.in_state("waiting"))
+            ended = sum(stats.totals.get(field, 0) for field in ATTEMPTS.values())
+            assert stats.totals.get("claimed", 0) == ended + stats.in_progress
 
 
 @pytest.mark.timeout(180)

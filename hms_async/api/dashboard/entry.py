@@ -7,10 +7,12 @@ from urllib.parse import parse_qs
 from fastapi import Depends, Request
 from starlette.responses import Response
 
+from hms_async.api.dashboard.standing import serving
 from hms_async.api.dashboard.topics import OVERVIEW
 from hms_async.api.visit import NEEDS, Visit
 from hms_async.domain.access import Permission
 from hms_async.domain.audit import Actor
+from hms_async.domain.worker import WorkerCard
 from hms_async.errors import Forbidden, FormStale
 
 if TYPE_CHECKING:
@@ -53,16 +55,27 @@ class Look(Visit):
         Raises:
             StoreError: If the store cannot be asked.
         """
+        return await self._standings.get(self.oms)
+
+    async def workers(self, queue: str) -> list[WorkerCard]:
+        """Return the workers that serve a queue, as of this second.
+
+        Raises:
+            StoreError: If the store cannot be asked.
+        """
+        return serving(await self._standings.workers(self.oms), queue)
+
+    @property
+    def _standings(self) -> "Standings":
         standings: Standings = self.request.app.state.standings
-        return await standings.get(self.oms)
+        return standings
 
     def done(self, *topics: str) -> None:
         """Say that something was done about some topics: whoever comes next is to see it."""
         hub: Hub = self.request.app.state.hub
         for topic in topics:
             hub.touch(topic)
-        standings: Standings = self.request.app.state.standings
-        standings.forget()
+        self._standings.forget()
         hub.touch(OVERVIEW)
 
     @property

@@ -1,7 +1,8 @@
-"""How all queues stand: one reading a second at the most, however many pages show it."""
+"""How all queues stand, and who works: one reading a second at the most, however many look."""
 
 import time
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Generic, TypeVar
 
 import anyio
 import msgspec
@@ -11,6 +12,12 @@ from hms_async.domain.worker import WorkerCard
 from hms_async.runtime.promises import Promise
 
 _FRESH_S: Final = 0.9
+T = TypeVar("T")
+
+
+def serving(workers: Sequence[WorkerCard], queue: str) -> list[WorkerCard]:
+    """Return the workers that serve a queue."""
+    return [card for card in workers if queue in card.queues]
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -26,37 +33,55 @@ class Standing(msgspec.Struct, frozen=True):
     workers: list[WorkerCard]
     now_ms: int
 
-    def of(self, queue: str) -> list[WorkerCard]:
-        """Return the workers that serve a queue."""
-        return [card for card in self.workers if queue in card.queues]
+
+class _Reading(Generic[T]):
+    """Something that is read anew only when the last reading is old."""
+
+    def __init__(self, read: Callable[[AsyncOMSClient], Awaitable[T]]) -> None:
+        self._read = read
+        self._reading = anyio.Lock()
+        self._last: tuple[float, T] | None = None
+
+    async def get(self, oms: AsyncOMSClient) -> T:
+        async with self._reading:
+            if self._last is None or time.monotonic() - self._last[0] > _FRESH_S:
+                self._last = (time.monotonic(), await self._read(oms))
+            return self._last[1]
+
+    def forget(self) -> None:
+        self._last = None
 
 
 class Standings:
-    """Reads how all queues stand, and keeps that for a moment."""
+    """What pages read of all queues, kept for a moment."""
 
     def __init__(self) -> None:
-        self._reading = anyio.Lock()
-        self._last: Standing | None = None
-        self._read_at = 0.0
+        self._standing = _Reading(_read)
+        self._workers = _Reading(AsyncOMSClient.workers)
 
     async def get(self, oms: AsyncOMSClient) -> Standing:
-        """Return the last reading, or a new one.
+        """Return how all queues stand.
 
         Raises:
             StoreError: If the store cannot be asked.
         """
-        async with self._reading:
-            if self._last is None or time.monotonic() - self._read_at > _FRESH_S:
-                promises = await oms.sla.ls()
-                self._last = Standing(
-                    promises=promises,
-                    workers=await oms.workers(),
-                    now_ms=max([one.stats.now_ms for one in promises], default=0)
-                    or time.time_ns() // 1_000_000,
-                )
-                self._read_at = time.monotonic()
-            return self._last
+        return await self._standing.get(oms)
+
+    async def workers(self, oms: AsyncOMSClient) -> list[WorkerCard]:
+        """Return the workers that were heard of lately.
+
+        Raises:
+            StoreError: If the store cannot be asked.
+        """
+        return await self._workers.get(oms)
 
     def forget(self) -> None:
         """Read anew the next time: something was done."""
-        self._last = None
+        self._standing.forget()
+        self._workers.forget()
+
+
+async def _read(oms: AsyncOMSClient) -> Standing:
+    promises = await oms.sla.ls()
+    now_ms = max([one.stats.now_ms for one in promises], default=0)
+    return Standing(promises, await oms.workers(), now_ms or time.time_ns() // 1_000_000)

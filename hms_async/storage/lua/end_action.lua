@@ -10,12 +10,14 @@
 -- include queue places tally clock outbox incident audit
 
 local MOST_DEAD = 1000
+local CHANNELS = { webhook = true, notify = true, call = true, reroute = true }
 local id, word = ARGV[3], ARGV[5]
 local was_dead = word == 'again' or word == 'drop'
 check_types()
 check_types_to_speak()
 check_audit(AUDIT)
-local tries = redis.pcall('HGET', action_key(id), 'tries')
+local action = redis.pcall('HMGET', action_key(id), 'tries', 'kind')
+local tries, kind = action[1], action[2]
 local set = was_dead and DEAD_ACTIONS or ACTIONS
 if type(tries) ~= 'string' or not redis.call('ZSCORE', set, id) then return 'stale' end
 if not was_dead and tries ~= ARGV[4] then return 'stale' end
@@ -26,6 +28,7 @@ local function wait(delay, ...)
   redis.call('ZADD', ACTIONS, NOW + delay, id)
 end
 
+if not was_dead then count('delivery.' .. (CHANNELS[kind] and kind or 'other') .. '.' .. word) end
 if word == 'done' or word == 'drop' then
   redis.call('ZREM', set, id)
   redis.call('DEL', action_key(id))

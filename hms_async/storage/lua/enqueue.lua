@@ -202,12 +202,29 @@ local function consider(n, id, body, options)
   return 'created'
 end
 
-local replies = {}
+local replies, refused = {}, nil
 for n = 1, #keys / 2 do
   local i = 3 * n + 2
-  replies[n] = consider(n, ARGV[i], ARGV[i + 1], read_options(ARGV[i + 2]))
+  local reply = consider(n, ARGV[i], ARGV[i + 1], read_options(ARGV[i + 2]))
+  replies[n] = reply
+  if reply ~= 'created' then
+    refused = refused or {}
+    refused[reply[1]] = (refused[reply[1]] or 0) + 1
+  end
 end
-if accepted == 0 then return replies end
+
+-- What was refused is only counted, so that a full server or a foreign key stops no answer (R9).
+local function count_refused()
+  for word, n in pairs(refused) do
+    for _, key in ipairs({ COUNTS, STATS }) do redis.pcall('HINCRBY', key, 'rejected.' .. word, n) end
+  end
+  keep_minute()
+end
+
+if accepted == 0 then
+  if refused then count_refused() end
+  return replies
+end
 
 -- What will be written is read first, so that a key of a wrong type raises before anything has been
 -- written (R8); `schedule` has read its own.
@@ -229,6 +246,7 @@ redis.call('HINCRBY', COUNTS, 'accepted', accepted)
 redis.call('HINCRBY', STATS, 'accepted', accepted)
 if minute_is_new then keep_minute() end
 if wake then ring() end
+if refused then count_refused() end
 if cases then
   -- include case
   for corr, case in pairs(cases) do

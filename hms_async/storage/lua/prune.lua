@@ -2,6 +2,7 @@
 --
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 limit for each state   4 age of events in ms
+--        5 which supervisor asks, or ''
 -- Reply  'no_queue' | {pruned, more}
 -- Keeps  I8; a record is deleted only if it is terminal and ended at the very instant that the
 --        set says (R6): a task that was requeued and ended again is another entry. One that is on
@@ -54,4 +55,12 @@ end
 -- Stream ids are the server's clock, whatever `now_ms` says.
 local time = redis.call('TIME')
 redis.call('XTRIM', EVENTS, 'MINID', '~', time[1] * 1000 - ARGV[4])
+
+-- Who has tidied up here lately: that is how supervisors are counted, as they send nothing more.
+if ARGV[5] and ARGV[5] ~= '' then
+  local SUPERVISORS, LATELY_MS = NORMAL .. ':supervisors', 75000
+  redis.pcall('ZREMRANGEBYSCORE', SUPERVISORS, '-inf', NOW - LATELY_MS)
+  redis.pcall('ZADD', SUPERVISORS, NOW, ARGV[5])
+  redis.pcall('ZREMRANGEBYRANK', SUPERVISORS, 0, -1001)
+end
 return { pruned, more and 1 or 0 }

@@ -91,7 +91,7 @@ local function rescue(id, run)
   local task = { arrived = run[7], sla = run[9], key = run[10], corr = run[11],
     accepted = run[12] }
   local state = 'waiting'
-  record_attempt(id, run[3] or 1, run[5], run[6], fault)
+  record_attempt(id, run[3] or 1, run[5], run[6], fault, 'lease_lost')
   redis.call('HDEL', run_key(id), 'token')
   redis.call('HSET', run_key(id), 'crashes', crashes, 'lost_token', run[2])
   if run[13] then
@@ -119,6 +119,8 @@ for _, id in ipairs(expired) do
   local run = redis.pcall('HMGET', run_key(id), 'state', 'token', 'attempt', 'crashes', 'worker',
     'started', 'arrived', 'nth', 'sla', 'key', 'corr', 'accepted', 'cancel', 'revived')
   if run.err or not run[1] then
+    count('ended.lease_lost')
+    count_error('BodyLost')
     end_without_record(id, window)
   elseif run[1] == 'in_progress' and not run[13] and never_started(run[2]) then
     put_back(id, run)

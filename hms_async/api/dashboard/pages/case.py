@@ -43,7 +43,7 @@ async def case(correlation_id: str, look: Looking) -> Response:
 
     async def build() -> Part:
         found = look.visible_case(await look.oms.case(correlation_id, sees=look.sees))
-        now_ms = (await look.standing()).now_ms
+        now_ms = found.now_ms
         return Part.of(
             "case.html",
             title=f"case {correlation_id}",

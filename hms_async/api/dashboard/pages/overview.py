@@ -8,7 +8,7 @@ from starlette.responses import Response
 from hms_async.api.dashboard import words
 from hms_async.api.dashboard.entry import Looking
 from hms_async.api.dashboard.parts import Part, show
-from hms_async.api.dashboard.standing import Standing
+from hms_async.api.dashboard.standing import Standing, serving
 from hms_async.runtime.promises import Promise
 
 router = APIRouter()
@@ -68,7 +68,7 @@ async def overview(look: Looking) -> Response:
 
 
 def _row(promise: Promise, standing: Standing) -> Row:
-    cards = standing.of(promise.queue.name)
+    cards = serving(standing.workers, promise.queue.name)
     return Row(
         promise=promise,
         trouble=trouble(promise, workers=len(cards)),

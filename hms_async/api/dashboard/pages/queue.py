@@ -47,7 +47,7 @@ async def queue(queue: str, look: Looking) -> Response:
 
     async def build() -> Part:
         promise = await look.oms.sla.status(name)
-        workers = (await look.standing()).of(name)
+        workers = await look.workers(name)
         columns = await _columns(look, promise)
         return Part.of(
             "queue.html",

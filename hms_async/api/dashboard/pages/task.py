@@ -1,5 +1,6 @@
 """A task: how its promise stands, its life in one list, and what it is about."""
 
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -57,13 +58,13 @@ async def _about_queue(look: Look, record: TaskRecord) -> tuple[QueueSettings, i
     """Return the settings of a task's queue, the server's clock, and why it may not run."""
     with suppress(QueueNotFound):  # it was removed
         promise = await look.oms.sla.status(record.queue)
-        workers = (await look.standing()).of(record.queue)
+        workers = await look.workers(record.queue)
         return (
             promise.queue.settings,
             promise.stats.now_ms,
             why_not_running(promise, workers),
         )
-    return QueueSettings(), (await look.standing()).now_ms, ""
+    return QueueSettings(), time.time_ns() // 1_000_000, ""
 
 
 def sentence(record: TaskRecord, clock: str, now_ms: int, why: str) -> str:

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from hms_async.api.dashboard import words
 from hms_async.api.dashboard.entry import Looking
 from hms_async.api.dashboard.parts import Part, show
-from hms_async.api.dashboard.standing import Standing
+from hms_async.api.dashboard.standing import Standing, serving
 from hms_async.domain.worker import WorkerCard
 
 router = APIRouter()
@@ -35,7 +35,7 @@ async def workers(look: Looking) -> Response:
             unserved=[
                 one.queue.name
                 for one in standing.promises
-                if look.sees(one.queue.name) and one.stats.open and not standing.of(one.queue.name)
+                if look.sees(one.queue.name) and one.stats.open and not serving(standing.workers, one.queue.name)
             ],
         )
 

@@ -164,7 +164,7 @@ local function claim(taken, lanes, want, ahead, suspects, token_stem, worker, qu
       local token, attempt, arrived = token_stem .. k, task.attempt + 1, tonumber(task.arrived)
       redis.call('HSET', task.record, 'state', 'in_progress', 'token', token, 'worker', worker,
         'started', NOW, 'attempt', attempt, 'nth', claimed_before + k)
-      local waited = observe_since(WAITED, task.ready and tonumber(task.ready) or arrived)
+      local waited = observe_since(WAITED, tonumber(task.ready) and task.ready or task.arrived)
       ids[k] = id
       if i <= want then taken.to_start = taken.to_start + 1 end
       if task.suspect then taken.suspect = token end

@@ -4,6 +4,7 @@
 
 local ended = {}
 local off_the_clock = {}
+local kept = { met = 0, missed = 0 }
 
 -- What the event of a failed task says if its worker said nothing: the message of its fault. Only
 -- the ends that are failures pay for this. 500 characters are told, of four bytes at most.
@@ -46,13 +47,12 @@ local function finish(id, state, task, window, ...)
     if state == 'done' or state == 'failed' then observe(USED, used / sla) end
     -- To cancel in time breaks no promise, and to give up late keeps none.
     if used > sla or state == 'expired' then
-      count('missed')
+      kept.missed = kept.missed + 1
     elseif state ~= 'cancelled' then
-      count('met')
+      kept.met = kept.met + 1
     end
   end
-  if state == 'done' then observe_since(TOTAL, arrived) end
-  count(state)
+  if state == 'done' then observe_since(TOTAL, task.arrived) end
   local about = task.about
   if state == 'failed' and not about then about = about_fault(select(2, ...)) end
   tell(state, id, task.corr, about)
@@ -75,13 +75,22 @@ local function take_off_the_clock(ids)
 end
 
 local function write_ended()
-  for state, list in pairs(ended) do call_in_slices('ZADD', NORMAL .. ':' .. state, list) end
+  for state, list in pairs(ended) do
+    call_in_slices('ZADD', NORMAL .. ':' .. state, list)
+    count(state, #list / 2)
+  end
+  for word, n in pairs(kept) do
+    if n > 0 then count(word, n) end
+  end
   take_off_the_clock(off_the_clock)
   write_told()
 end
 
--- One entry of the last ten attempts; `fault` is JSON made by whoever settles.
-local function record_attempt(id, number, worker, started, fault)
+-- An attempt that came to nothing: how it ended, as a counter calls it, and one entry of the last ten;
+-- `fault` is JSON made by whoever settles.
+local function record_attempt(id, number, worker, started, fault, ended)
+  count('ended.' .. ended)
+  count_error(string.match(fault, '"type"%s*:%s*"([%a_][%w_.]*)"'))
   local key = attempts_key(id)
   redis.pcall('RPUSH', key, '{"number":' .. number .. ',"worker":' .. cjson.encode(worker or '')
     .. ',"started_ms":' .. (started or NOW) .. ',"finished_ms":' .. NOW

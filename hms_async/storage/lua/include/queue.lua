@@ -49,7 +49,7 @@ local function check_counters()
   redis.call('HLEN', COUNTS)
   minute_is_new = redis.call('HLEN', STATS) == 0
 end
-local function keep_minute() redis.call('PEXPIRE', STATS, 172800000) end
+local function keep_minute() redis.pcall('PEXPIRE', STATS, 172800000) end
 
 -- The bell carries at most one token; whoever leaves work behind rings again (R12). It is looked at
 -- once a call: with the other types, before anything is written (R8).

@@ -104,12 +104,13 @@ end
 
 -- Applies one outcome and returns the state it leads to.
 local function apply(settle, worker, policy)
-  observe_since(RAN, tonumber(settle.started))
+  observe_since(RAN, settle.started)
   check_sizes(settle, policy)
   local id, word = settle.id, settle.word
   if word == 'done' then return end_task(settle, 'done', policy, 'result', settle.body) end
   -- Somebody wants it cancelled; only an outcome that ends it comes before that (R17).
   if settle.cancel and word ~= 'fail' then
+    count('ended.cancelled')
     finish(id, 'cancelled', settle, policy.window)
     return 'cancelled'
   end
@@ -121,7 +122,8 @@ local function apply(settle, worker, policy)
     return 'waiting'
   end
   local fault = fault_of(settle.body)
-  record_attempt(id, settle.attempt, worker, settle.started, fault)
+  record_attempt(id, settle.attempt, worker, settle.started, fault,
+    string.find(fault, '^{"type":"RunTimeout"') and 'timeout' or 'error')
   local used = settle.attempt - settle.crashes - settle.revived
   if word == 'fail' or used >= policy.max_attempts then
     return end_task(settle, 'failed', policy, 'error', fault)

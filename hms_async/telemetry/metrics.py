@@ -1,0 +1,125 @@
+"""The metrics of queues, as text for Prometheus.
+
+The scripts count in the store, so the text is the same whichever process is asked for it, workers
+in any language are counted alike, and a restart loses nothing.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from anyio import to_thread
+
+from hms_async.errors import ConfigInvalid, StoreError
+from hms_async.storage.measure import read
+from hms_async.storage.weighing import weigh
+from hms_async.telemetry.families import Buckets, Family, away, families
+from hms_async.telemetry.logs import get_logger
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+    from hms_async.storage.store import Store
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_FRESH_S: Final = 1.0
+_WEIGHTS_FRESH_S: Final = 60.0
+_PATIENCE_S: Final = 5.0
+_MISSING: Final = 'metrics need one more package: pip install "hms-async[metrics]"'
+
+log = get_logger("hms_async.metrics")
+
+
+class QueueMetrics:
+    """What the queues of a store have to tell.
+
+    However often it is asked, the store is read once a second at most, by one caller at a time.
+
+    Args:
+        store: Where the queues are.
+        clock: Seconds that pass, for tests.
+    """
+
+    def __init__(self, store: "Store", *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._lock = anyio.Lock()
+        self._text = b""
+        self._made_at = -_FRESH_S
+        self._weights: Mapping[str, int] = {}
+        self._weighed_at = -_WEIGHTS_FRESH_S
+        self._is_up = True
+
+    async def text(self) -> bytes:
+        """Return them in Prometheus' text format, no older than a second.
+
+        While the store does not answer it says just that, `hms_store_up 0`.
+
+        Raises:
+            ConfigInvalid: If the library that writes it is not installed.
+        """
+        async with self._lock:
+            if self._clock() - self._made_at >= _FRESH_S:
+                found = list(await self._measure())
+                # Of fifty queues it takes a few hundredths of a second, in which others can go on.
+                self._text = await to_thread.run_sync(exposition, found)
+                self._made_at = self._clock()
+            return self._text
+
+    async def _measure(self) -> Iterable[Family]:
+        try:
+            with anyio.fail_after(_PATIENCE_S):
+                found = await read(self._store)
+                if self._clock() - self._weighed_at >= _WEIGHTS_FRESH_S:
+                    self._weights = await weigh(self._store, [one.stats for one in found.queues])
+                    self._weighed_at = self._clock()
+        except (StoreError, TimeoutError) as error:
+            if self._is_up:
+                log.warning("metrics.store_away", error=str(error) or "no answer in time")
+            self._is_up = False
+            return away()
+        self._is_up = True
+        return families(found, self._weights)
+
+
+def exposition(found: Iterable[Family]) -> bytes:
+    """Return metrics in Prometheus' text format.
+
+    Raises:
+        ConfigInvalid: If the library that writes it is not installed.
+    """
+    try:
+        from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415  # an extra
+    except ModuleNotFoundError as error:
+        raise ConfigInvalid(f"{_MISSING}  (there is no {error.name})") from error
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(found))
+    return generate_latest(registry)
+
+
+class _Collector:
+    """Gives metrics to the library."""
+
+    def __init__(self, found: Iterable[Family]) -> None:
+        self._found = found
+
+    def collect(self) -> Iterator["Metric"]:
+        """Yield each of them."""
+        from prometheus_client.metrics_core import (  # noqa: PLC0415  # an extra
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
+
+        kinds: Mapping[str, Callable[..., Any]] = {
+            "counter": CounterMetricFamily,
+            "gauge": GaugeMetricFamily,
+            "histogram": HistogramMetricFamily,
+        }
+        for name, kind, meaning, labels, samples in self._found:
+            family = kinds[kind](name, meaning, labels=labels)
+            for words, value in samples:
+                family.add_metric(words, *(value if isinstance(value, Buckets) else (value,)))
+            yield family
