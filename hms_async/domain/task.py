@@ -138,7 +138,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         state: Where it is.
         payload: What was asked; `None` when the body cannot be read (see `raw`).
         correlation_id: The case it belongs to.
-        priority: Its lane.
+        priority: What its producer asked for.
+        goes_first: Whether it waits, and will be taken before those that wait in line.
         attempt: Claims so far, those that were handed back taken off.
         crashes: Leases lost so far.
         arrived_ms: When its SLA clock started; for a scheduled task, when it is due.
@@ -167,6 +168,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     payload: Any = None
     correlation_id: str | None = None
     priority: Priority = "normal"
+    goes_first: bool = False
     attempt: int = 0
     crashes: int = 0
     arrived_ms: int = 0

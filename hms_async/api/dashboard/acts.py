@@ -145,7 +145,7 @@ def _cannot_requeue(task: TaskRecord) -> str:
 def _cannot_bump(task: TaskRecord) -> str:
     if task.state is not TaskState.WAITING:
         return f"it is {in_words(task.state)}"
-    return "it goes first already" if task.priority == "high" else ""
+    return "it goes first already" if task.goes_first else ""
 
 
 def _cannot_waive(task: TaskRecord) -> str:

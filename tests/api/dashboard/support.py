@@ -21,12 +21,23 @@ class Asked(NamedTuple):
     fields: list[tuple[str, str]]
 
 
-async def enter(http: httpx.AsyncClient, oms: AsyncOMSClient, *roles: str, **options: object) -> None:
-    """Sign in with a new token of some roles."""
+async def token_text(oms: AsyncOMSClient, *roles: str, **options: object) -> str:
+    """Make a token; returns its text."""
     header = await token(oms, *roles, **options)
-    text = header["Authorization"].removeprefix("Bearer ")
+    return header["Authorization"].removeprefix("Bearer ")
+
+
+async def sign_in(http: httpx.AsyncClient, text: str) -> None:
+    """Sign in with a token."""
     answer = await http.post("/ui/sign-in", data={"token": text})
     assert answer.status_code == 303, answer.text
+
+
+async def enter(
+    http: httpx.AsyncClient, oms: AsyncOMSClient, *roles: str, **options: object
+) -> None:
+    """Sign in with a new token of some roles."""
+    await sign_in(http, await token_text(oms, *roles, **options))
 
 
 async def open_form(http: httpx.AsyncClient, path: str) -> Asked:

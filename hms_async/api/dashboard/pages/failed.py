@@ -161,8 +161,10 @@ async def _newest(look: Look, queue: str, state: TaskState, most: int) -> list[T
 
 def fingerprint_of(task: TaskRecord) -> str:
     """Return the fingerprint of a task's last fault, as an act on many finds it."""
-    fault = task.error or {}
-    return fingerprint(fault.get("type", ""), fault.get("message", ""))
+    if task.error is not None:
+        return fingerprint(task.error.get("type", ""), task.error.get("message", ""))
+    last = task.attempts[-1] if task.attempts else None
+    return fingerprint(last.error_type, last.error) if last else ""
 
 
 def _add(look: Look, kinds: dict[tuple[str, str], Kind], task: TaskRecord) -> None:

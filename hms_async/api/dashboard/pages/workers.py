@@ -35,7 +35,9 @@ async def workers(look: Looking) -> Response:
             unserved=[
                 one.queue.name
                 for one in standing.promises
-                if look.sees(one.queue.name) and one.stats.open and not serving(standing.workers, one.queue.name)
+                if look.sees(one.queue.name)
+                and one.stats.open
+                and not serving(standing.workers, one.queue.name)
             ],
         )
 
