@@ -156,7 +156,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         result: What it came to.
         error: Why it failed, or why its last attempt did.
         handoff: What its handler left to a workflow, when it said so.
-        attempts: The last ten attempts that failed.
+        attempts: The last ten attempts that failed; in a list only of those that are to be tried
+            again, and only the last.
         raw: The body as stored, when it cannot be read.
         hidden: Which of these are left out, because whoever looks may not see them: `payload`,
             `result`, `raw`, `handoff.payload`.
