@@ -1,7 +1,6 @@
 """How the queues' promises stand, and what people do about them: `oms.sla`."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -15,13 +14,13 @@ from hms_async.domain.task import TaskRecord
 from hms_async.errors import (
     ConfigInvalid,
     IncidentNotFound,
-    QueueNotFound,
     TaskNotFound,
     WrongState,
 )
 from hms_async.runtime.actions import Escalation, to_escalation
 from hms_async.storage import outbox, reading, watching
 from hms_async.storage.outbox import Action
+from hms_async.storage.standings import read_standings
 from hms_async.storage.store import Store
 
 ClockWord = Literal["breached", "at_risk", "paused", "on_track", "none"]
@@ -109,15 +108,17 @@ class Promises:
 
     async def ls(self, queues: Sequence[str] = ()) -> list[Promise]:
         """Return a look at each queue, or at all of them, the worst first."""
-        found = [await self.status(name) for name in queues] if queues else await self._all()
+        names = [check_name(name, what="queue name") for name in queues]
+        standings = await read_standings(self._store, names or await self._store.queue_names())
+        found = [
+            Promise(
+                queue=one.queue, stats=one.stats, forecast=one.forecast, incidents=one.incidents
+            )
+            for one in standings
+        ]
+        missing = set(names) - {one.queue.name for one in found}
+        found += [await self.status(name) for name in missing]  # says what is wrong with it
         return sorted(found, key=lambda one: (_WORST_FIRST.index(one.clock), one.queue.name))
-
-    async def _all(self) -> list[Promise]:
-        found: list[Promise] = []
-        for name in await self._store.queue_names():
-            with suppress(QueueNotFound):  # it was removed
-                found.append(await self.status(name))
-        return found
 
     async def incidents(self, queue: str) -> list[Incident]:
         """Return the last incident of each kind of a queue, those that are over included."""

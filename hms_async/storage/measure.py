@@ -1,32 +1,20 @@
 """All that is measured of all queues, in one bounded read: a few round trips, whatever they hold.
 
-What a queue costs is the same however long it is: `HGETALL` of its settings and three scripts.
+What a queue costs is the same however long it is.
 """
-
-from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from hms_async.domain.forecast import Forecast
 from hms_async.domain.queue import QueueSettings, QueueStats
 from hms_async.domain.worker import WorkerCard
-from hms_async.errors import StoreError
-from hms_async.storage import registry, settings
-from hms_async.storage.replies import optional_ms, read_stats
+from hms_async.storage import registry
+from hms_async.storage.replies import optional_ms
+from hms_async.storage.standings import Standing, read_standings
 from hms_async.storage.store import Store
-from hms_async.storage.watching import SAMPLE, to_backlog
 
 MOST_QUEUES = 1_000
 """Of more than these nothing is measured; how many were left out is told."""
-
-_QUEUES_A_TRIP = 25
-_SCRIPTS: tuple[tuple[str, Sequence[int]], ...] = (
-    ("stats", ()),
-    ("forecast", (SAMPLE,)),
-    ("measure", ()),
-)
-_UNREADABLE = (StoreError, ValueError, TypeError, LookupError, AttributeError)
 
 
 class QueueMeasures(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,41 +80,20 @@ async def read(store: Store) -> Measurement:
         StoreError: If the server cannot be asked.
     """
     names = await store.queue_names()
-    queues: list[QueueMeasures] = []
-    for first in range(0, min(len(names), MOST_QUEUES), _QUEUES_A_TRIP):
-        last = min(first + _QUEUES_A_TRIP, MOST_QUEUES)
-        queues += await _read_some(store, names[first:last])
+    standings = await read_standings(store, names[:MOST_QUEUES], also="measure")
+    queues = [one for one in map(_measures, standings) if one is not None]
     workers = await registry.cards(store, registry.MOST_CARDS)
     return Measurement(queues, workers, len(names) - len(queues))
 
 
-async def _read_some(store: Store, names: Sequence[str]) -> list[QueueMeasures]:
-    async with store.pipeline() as pipe:
-        for name in names:
-            pipe.hgetall(store.keys.part(name, "config"))
-        configs = await pipe.execute(raise_on_error=False)
-    replies = await store.run_each(
-        (script, name, args) for name in names for script, args in _SCRIPTS
-    )
-    parts = iter(replies)
-    found = (
-        _measures(name, *answers)
-        for name, *answers in zip(names, configs, parts, parts, parts, strict=True)
-    )
-    return [one for one in found if one is not None]
-
-
-def _measures(name: str, config: Any, stats: Any, forecast: Any, more: Any) -> QueueMeasures | None:
-    for reply in (config, stats, forecast, more):
-        if isinstance(reply, Exception) or reply in ({}, b"no_queue"):
-            return None
-    swept, tidied, supervisors, waited, ran, due = more
+def _measures(one: Standing) -> QueueMeasures | None:
     try:
+        swept, tidied, supervisors, waited, ran, due = one.more
         return QueueMeasures(
-            name=name,
-            settings=settings.from_fields(name, config).settings,
-            stats=read_stats(name, stats),
-            forecast=to_backlog(forecast).predict(),
+            name=one.queue.name,
+            settings=one.queue.settings,
+            stats=one.stats,
+            forecast=one.forecast,
             swept_ms=optional_ms(swept),
             tidied_ms=optional_ms(tidied),
             supervisors=frozenset(text.decode(errors="replace") for text in supervisors),
@@ -134,5 +101,5 @@ def _measures(name: str, config: Any, stats: Any, forecast: Any, more: Any) -> Q
             ran_ms=optional_ms(ran),
             due_ms=optional_ms(due),
         )
-    except _UNREADABLE:
+    except (ValueError, TypeError, AttributeError):
         return None

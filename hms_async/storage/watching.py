@@ -109,14 +109,18 @@ async def read_incidents(server: Server, queue: str) -> list[Incident]:
         for kind in KINDS:
             pipe.hgetall(server.keys.part(queue, f"incident:{kind}"))
         records: list[Any] = await pipe.execute(raise_on_error=False)
-    incidents: list[Incident] = []
-    for record in records:
-        # A foreign hand's record shows nothing; the next raise writes it anew.
-        if record and not isinstance(record, Exception):
-            fields = {key.decode(): value.decode(errors="replace") for key, value in record.items()}
-            with suppress(LookupError, ValueError):
-                incidents.append(Incident.read(queue, fields))
-    return incidents
+    found = (read_incident(queue, record) for record in records)
+    return [incident for incident in found if incident is not None]
+
+
+def read_incident(queue: str, record: Any) -> Incident | None:
+    """Return an incident from its stored record; `None` for none, or one of a foreign hand's."""
+    if not record or isinstance(record, Exception):
+        return None
+    fields = {key.decode(): value.decode(errors="replace") for key, value in record.items()}
+    with suppress(LookupError, ValueError):
+        return Incident.read(queue, fields)
+    return None  # the next raise writes it anew
 
 
 async def acknowledge(server: Server, queue: str, kind: Kind, *, by: Actor) -> str:

@@ -54,3 +54,11 @@ def sentence(cards: list[WorkerCard], standing: Standing) -> str:
     quiet = f", {len(silent)} silent" if silent else ""
     used = f" {busy} of {words.several(slots, 'slot')} busy." if slots else ""
     return f"{words.several(len(cards), 'worker')} alive{quiet}.{used}"
+
+
+def _unserved(standing: Standing) -> list[str]:
+    return [
+        one.queue.name
+        for one in standing.promises
+        if one.stats.open and not serving(standing.workers, one.queue.name)
+    ]
