@@ -122,7 +122,12 @@ def framed(
 
 def html(page: str, status: int = 200) -> Response:
     """Return HTML as a response, with the policy that lets nothing else in."""
-    return Response(page, status, {"Content-Security-Policy": POLICY}, "text/html")
+    headers = {
+        "Content-Security-Policy": POLICY,
+        # Without a referrer a browser hides the origin of forms, too, which the door asks for.
+        "Referrer-Policy": "same-origin",
+    }
+    return Response(page, status, headers, "text/html")
 
 
 def _chosen(request: Request, cookie: str, allowed: tuple[str, ...]) -> str:
