@@ -51,6 +51,7 @@ from hms_async.storage.store import Store
 
 if TYPE_CHECKING:
     from hms_async.domain.operation import Operation
+    from hms_async.domain.series import Series
     from hms_async.runtime.bulk import Operations
     from hms_async.runtime.promises import Promises
     from hms_async.runtime.tokens import Tokens
@@ -238,6 +239,32 @@ class AsyncOMSClient:
             QueueNotFound: If nobody created it.
         """
         return await self._store.stats(check_name(queue, what="queue name"))
+
+    async def series(
+        self, queue: str, *, since: Duration = "24h", step: Duration | None = None
+    ) -> "Series":
+        """Return a queue over time: arrivals, ends, failures, and how long things took.
+
+        Args:
+            queue: The queue's name.
+            since: How far back, 400 days at most.
+            step: How long each point stands for: 1m, 5m, 10m, 1h, 6h or 1d; the finest that gives
+                at most 500 points if not given. Minutes are kept for two days, ten minutes for
+                two weeks.
+
+        Raises:
+            ConfigInvalid: If that is too long ago, or too fine.
+            QueueNotFound: If nobody created the queue.
+        """
+        from hms_async.domain.series import Series, choose_step, fold  # noqa: PLC0415  # as below
+        from hms_async.storage.series import read_pieces  # noqa: PLC0415
+
+        await self._store.queue(check_name(queue, what="queue name"))
+        span_ms = to_ms(since, name="since", minimum_ms=60_000)
+        step_ms = choose_step(span_ms, step)
+        now_ms, pieces = await read_pieces(self._store, queue, span_ms, step_ms)
+        points = fold(pieces, now_ms - span_ms, now_ms, step_ms)
+        return Series(queue=queue, step_ms=step_ms, now_ms=now_ms, points=points)
 
     @property
     def sla(self) -> "Promises":

@@ -14,6 +14,8 @@ from msgspec import Meta, Struct
 from hms_async.domain import audit, case, event, incident, operation, queue, task, worker
 from hms_async.domain.duration import ms_to_rfc3339
 from hms_async.domain.forecast import Forecast as Foreseen
+from hms_async.domain.series import Series as Past
+from hms_async.domain.series import Spread
 from hms_async.runtime.promises import Promise as Standing
 
 Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -130,6 +132,45 @@ class Stats(Struct, frozen=True, kw_only=True):
             undelivered=one.undelivered,
             totals=dict(one.totals),
             at=instant(one.now_ms),
+        )
+
+
+class Point(Struct, frozen=True, kw_only=True):
+    """What happened in one step; `wait`, `run` and `total` are `null` when nothing was seen."""
+
+    at: Instant | None
+    arrived: int
+    started: int
+    done: int
+    failed: int
+    cancelled: int
+    expired: int
+    retried: int
+    rescued: int
+    met: int
+    missed: int
+    wait: Spread | None
+    run: Spread | None
+    total: Spread | None
+
+
+class Series(Struct, frozen=True, kw_only=True):
+    """A queue over time, the earliest step first; the last one is not over."""
+
+    queue: str
+    step_ms: int
+    at: Instant | None
+    points: list[Point]
+
+    @classmethod
+    def of(cls, one: Past) -> "Series":
+        """Return the document of a series."""
+        points = [msgspec.structs.asdict(point) for point in one.points]
+        return cls(
+            queue=one.queue,
+            step_ms=one.step_ms,
+            at=instant(one.now_ms),
+            points=[Point(at=instant(point.pop("at_ms")), **point) for point in points],
         )
 
 

@@ -29,6 +29,25 @@ async def test_queues_are_seen(http: httpx.AsyncClient, oms: AsyncOMSClient, que
     is_problem(await http.get("/oms/queues/nowhere"), 404, "HMS-E004")
 
 
+async def test_a_queue_is_seen_over_time(
+    http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str
+) -> None:
+    await oms.enqueue_many(queue, [1, 2])
+    task = await oms.pop_task(queue)
+    assert task is not None
+    await task.complete()
+
+    found = (await http.get(f"/oms/queues/{queue}/series", params={"since": "1h"})).json()
+
+    assert (found["queue"], found["step_ms"], len(found["points"])) == ("q", 60_000, 61)
+    assert sum(point["arrived"] for point in found["points"]) == 2
+    assert sum(point["met"] for point in found["points"]) == 1
+    assert sum(point["wait"]["count"] for point in found["points"] if point["wait"]) == 1
+    for params in ({"since": "500d"}, {"since": "7d", "step": "1m"}, {"step": "7m"}):
+        is_problem(await http.get(f"/oms/queues/{queue}/series", params=params), 422)
+    is_problem(await http.get("/oms/queues/nowhere/series"), 404, "HMS-E004")
+
+
 async def test_pause_and_resume(http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str) -> None:
     paused = await http.post(f"/oms/queues/{queue}/pause", json={"reason": "ledger down"})
     again = await http.post(f"/oms/queues/{queue}/pause")

@@ -5,6 +5,12 @@
 local ended = {}
 local off_the_clock = {}
 
+-- Of the latest tasks that broke their promise: `<ms late>:<id>` -> when they ended. It only shows
+-- how things were, so a foreign key in its place stops nothing.
+local MISSED = NORMAL .. ':missed'
+local MOST_MISSED = 1000
+local missed = {}
+
 -- What the event of a failed task says if its worker said nothing: the message of its fault. Only
 -- the ends that are failures pay for this. 500 characters are told, of four bytes at most.
 local function about_fault(fault)
@@ -47,6 +53,8 @@ local function finish(id, state, task, window, ...)
     -- To cancel in time breaks no promise, and to give up late keeps none.
     if used > sla or state == 'expired' then
       count('missed')
+      local n = #missed
+      missed[n + 1], missed[n + 2] = NOW, math.max(math.floor(used - sla), 0) .. ':' .. id
     elseif state ~= 'cancelled' then
       count('met')
     end
@@ -74,9 +82,17 @@ local function take_off_the_clock(ids)
   if #ids > 0 then redis.pcall('ZREM', AT_RISK, unpack(ids)) end
 end
 
+local function write_missed()
+  for first = 1, #missed, 1000 do
+    redis.pcall('ZADD', MISSED, unpack(missed, first, math.min(first + 999, #missed)))
+  end
+  redis.pcall('ZREMRANGEBYRANK', MISSED, 0, -MOST_MISSED - 1)
+end
+
 local function write_ended()
   for state, list in pairs(ended) do call_in_slices('ZADD', NORMAL .. ':' .. state, list) end
   take_off_the_clock(off_the_clock)
+  if #missed > 0 then write_missed() end
   write_told()
 end
 
