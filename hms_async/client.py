@@ -13,6 +13,7 @@ from hms_async.domain.case import Case
 from hms_async.domain.count import check_count
 from hms_async.domain.duration import Duration, to_ms
 from hms_async.domain.event import Event, picking
+from hms_async.domain.objective import DEFAULT_GOAL, Goal
 from hms_async.domain.queue import (
     MEBIBYTE,
     Priority,
@@ -135,6 +136,7 @@ class AsyncOMSClient:
         name: str,
         *,
         sla: Duration | None = None,
+        goal: Goal = DEFAULT_GOAL,
         ladder: Iterable[str] | None = None,
         late: Late = "after_others",
         pause_stops_clock: bool = False,
@@ -161,6 +163,8 @@ class AsyncOMSClient:
         Args:
             name: Its name: letters, digits, `.`, `_`, `-`.
             sla: The promise: how long a task may take from its arrival to its end.
+            goal: The share of promises that are to be kept, 0.99 or "99%": what `sla.report`
+                measures them against.
             ladder: When to speak up, and what to do then:
                 `["80% warn,bump", "100% breach,escalate", "100%+15m page"]` if not given.
             late: What becomes of a task that is past due when an attempt would begin:
@@ -191,6 +195,7 @@ class AsyncOMSClient:
         check_name(name, what="queue name")
         settings = QueueSettings.create(
             sla=sla,
+            goal=goal,
             ladder=ladder,
             late=late,
             pause_stops_clock=pause_stops_clock,

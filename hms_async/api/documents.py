@@ -34,6 +34,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     paused: bool
     reason: str
     sla_ms: int | None
+    goal: float
     ladder: list[str]
     late: str
     pause_stops_clock: bool
@@ -63,6 +64,7 @@ class Queue(Struct, frozen=True, kw_only=True):
             paused=one.paused,
             reason=one.reason,
             sla_ms=settings.sla_ms,
+            goal=settings.goal,
             ladder=[str(rung) for rung in settings.ladder],
             late=settings.late,
             pause_stops_clock=settings.pause_stops_clock,
