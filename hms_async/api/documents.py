@@ -16,6 +16,7 @@ from hms_async.domain.duration import ms_to_rfc3339
 from hms_async.domain.forecast import Forecast as Foreseen
 from hms_async.domain.series import Series as Past
 from hms_async.domain.series import Spread
+from hms_async.runtime.objectives import Missed, PromiseReport
 from hms_async.runtime.promises import Promise as Standing
 
 Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -263,6 +264,98 @@ class Promise(Struct, frozen=True, kw_only=True):
         )
 
 
+class Window(Struct, frozen=True, kw_only=True):
+    """Promises that closed in the last so many ms; `kept` is `null` when none did."""
+
+    length_ms: int
+    met: int
+    missed: int
+    kept: float | None
+
+
+class Burn(Struct, frozen=True, kw_only=True):
+    """How fast the error budget goes, over two spans that end now; 1 is what the goal allows."""
+
+    long_ms: int
+    short_ms: int
+    long: float | None
+    short: float | None
+    limit: float
+    too_fast: bool
+
+
+class Miss(Struct, frozen=True, kw_only=True):
+    """A task that broke its promise, and where its time went."""
+
+    task_id: str
+    correlation_id: str | None
+    state: task.TaskState
+    arrived_at: Instant | None
+    ended_at: Instant | None
+    late_ms: int
+    attempt: int
+    crashes: int
+    worker: str | None
+    waited_ms: int
+    ran_ms: int
+    backed_off_ms: int
+    lost_ms: int
+    unknown_ms: int
+
+    @classmethod
+    def of(cls, one: Missed) -> "Miss":
+        """Return the document of a task that broke its promise."""
+        return cls(
+            task_id=one.task.id,
+            correlation_id=one.task.correlation_id,
+            state=one.task.state,
+            arrived_at=instant(one.task.arrived_ms),
+            ended_at=instant(one.task.finished_ms),
+            late_ms=one.late_ms,
+            attempt=one.task.attempt,
+            crashes=one.task.crashes,
+            worker=one.task.worker,
+            **msgspec.structs.asdict(one.spent),
+        )
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """How a queue's promises were kept against its goal."""
+
+    queue: str
+    sla_ms: int | None
+    goal: float
+    windows: list[Window]
+    budget_left: float | None
+    burns: list[Burn]
+    worst: list[Miss]
+    at: Instant | None
+
+    @classmethod
+    def of(cls, one: PromiseReport) -> "Report":
+        """Return the document of a report."""
+        return cls(
+            queue=one.queue.name,
+            sla_ms=one.queue.settings.sla_ms,
+            goal=one.queue.settings.goal,
+            windows=[
+                Window(
+                    length_ms=each.length_ms,
+                    met=each.kept.met,
+                    missed=each.kept.missed,
+                    kept=each.kept.ratio,
+                )
+                for each in one.windows
+            ],
+            budget_left=one.budget_left,
+            burns=[
+                Burn(too_fast=each.too_fast, **msgspec.structs.asdict(each)) for each in one.burns
+            ],
+            worst=[Miss.of(each) for each in one.worst],
+            at=instant(one.now_ms),
+        )
+
+
 class Attempt(Struct, frozen=True, kw_only=True):
     """An attempt that did not succeed."""
 
@@ -270,6 +363,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     worker: str
     started_at: Instant | None
     finished_at: Instant | None
+    again_at: Instant | None
     error_type: str
     error: str
     traceback: str
@@ -282,6 +376,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
             worker=one.worker,
             started_at=instant(one.started_ms),
             finished_at=instant(one.finished_ms),
+            again_at=instant(one.again_ms),
             error_type=one.error_type,
             error=one.error,
             traceback=one.traceback,

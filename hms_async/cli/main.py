@@ -20,7 +20,7 @@ _COMMANDS: Final = (
     ("job", "jobs:job", "Put tasks in, look at them, and act on one."),
     ("op", "operations:op", "Act on many tasks at once, and see how far that is."),
     ("case", "cases:case", "Look at a case: the tasks of one correlation id."),
-    ("sla", "sla:sla", "See how the promises stand, acknowledge, waive and pause."),
+    ("sla", "sla:sla", "See how promises stand and were kept, acknowledge, waive and pause."),
     ("stats", "stats:stats", "Show how many tasks of each queue are in which state."),
     ("workers", "workers:workers", "Show which workers are about, here and over HTTP."),
     ("audit", "audit:audit", "Show who changed what, and why."),

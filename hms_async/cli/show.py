@@ -8,6 +8,7 @@ cleaned: an id or a reason from outside cannot steer the terminal.
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from math import floor
 from typing import Any, NamedTuple
 
 import click
@@ -109,6 +110,15 @@ def span(ms: int | None) -> str:
 def about(ms: int) -> str:
     """Return a length of time without what nobody reads: no tenths, no milliseconds."""
     return span(ms // 1_000 * 1_000) if ms >= 1_000 else "0s"  # noqa: PLR2004  # a second
+
+
+def share(value: float | None, at_least: float) -> Cell:
+    """Return a share as percent, marked when it is below what it is to be."""
+    if value is None:
+        return NONE
+    # Rounded towards what is bad: 99.996 % is not all.
+    told = f"{floor(value * 10_000) / 100:.2f}%"
+    return told if value >= at_least else Marked(told, "red")
 
 
 def short(value: object, limit: int = 48) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from hms_async.api import documents
-from hms_async.cli import options, show
+from hms_async.cli import objectives, options, show
 from hms_async.cli.errors import Failure
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
@@ -21,7 +21,10 @@ _MARKS = {"breached": ("#", "red"), "at_risk": ("^", "yellow"), "paused": ("||",
 
 @click.group(cls=options.Group)
 def sla() -> None:
-    """See how the promises stand, acknowledge, waive and pause."""
+    """See how the promises stand and were kept, acknowledge, waive and pause."""
+
+
+sla.add_command(objectives.report)
 
 
 def _look(url: str | None, namespace: str, queues: tuple[str, ...]) -> list[Promise]:

@@ -1,6 +1,6 @@
 """How the queues' promises stand, and what people do about them: `oms.sla`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -8,9 +8,11 @@ import msgspec
 
 from hms_async.domain.audit import Actor
 from hms_async.domain.count import check_count
+from hms_async.domain.duration import Duration, to_ms
 from hms_async.domain.forecast import Forecast
 from hms_async.domain.incident import KINDS, Incident
 from hms_async.domain.queue import Queue, QueueStats, check_name
+from hms_async.domain.series import HOUR_MS, choose_step
 from hms_async.domain.task import TaskRecord
 from hms_async.errors import (
     ConfigInvalid,
@@ -20,6 +22,7 @@ from hms_async.errors import (
     WrongState,
 )
 from hms_async.runtime.actions import Escalation, to_escalation
+from hms_async.runtime.objectives import PromiseReport, report_of
 from hms_async.storage import outbox, reading, watching
 from hms_async.storage.outbox import Action
 from hms_async.storage.store import Store
@@ -28,6 +31,8 @@ ClockWord = Literal["breached", "at_risk", "paused", "on_track", "none"]
 
 MOST_UNDELIVERED = 1_000
 """More are not kept of a queue."""
+
+MOST_WORST = 100
 
 _WORST_FIRST: tuple[ClockWord, ...] = ("breached", "at_risk", "paused", "on_track", "none")
 
@@ -118,6 +123,43 @@ class Promises:
             with suppress(QueueNotFound):  # it was removed
                 found.append(await self.status(name))
         return found
+
+    async def report(
+        self,
+        queues: Sequence[str] = (),
+        *,
+        since: Duration = "28d",
+        worst: int = 10,
+        sees: Callable[[str], bool] = lambda _: True,
+    ) -> list[PromiseReport]:
+        """Return how promises were kept against the queues' goals, the least budget left first.
+
+        Args:
+            queues: Which; all that promise something, or have closed a promise, if not given.
+            since: Over which span the error budget is reckoned; an hour to 400 days.
+            worst: How many of the worst misses of each queue, 100 at most.
+            sees: Whether a queue is to be seen; asked only if none is given.
+
+        Raises:
+            QueueNotFound: If nobody created one of them.
+            ConfigInvalid: If the span or the number is not valid.
+        """
+        span_ms = to_ms(since, name="since", minimum_ms=HOUR_MS)
+        choose_step(span_ms)  # raises for what is longer ago than counters are kept
+        if check_count(worst, name="worst") > MOST_WORST:
+            raise ConfigInvalid(f"worst={worst} is over {MOST_WORST}")
+        found: list[PromiseReport] = []
+        for name in queues or filter(sees, await self._store.queue_names()):
+            try:
+                queue = await self._store.queue(check_name(name, what="queue name"))
+            except QueueNotFound:
+                if queues:
+                    raise
+                continue  # it was removed
+            report = await report_of(self._store, queue, span_ms, worst)
+            if queues or queue.settings.sla_ms is not None or report.kept.closed:
+                found.append(report)
+        return sorted(found, key=_least_left)
 
     async def incidents(self, queue: str) -> list[Incident]:
         """Return the last incident of each kind of a queue, those that are over included."""
@@ -233,6 +275,11 @@ class Promises:
         check_name(queue, what="queue name")
         actor = (by or self._by).saying(reason)
         return await outbox.send_again(self._store, queue, action_id, by=actor)
+
+
+def _least_left(one: PromiseReport) -> tuple[bool, float, str]:
+    left = one.budget_left
+    return left is None, left or 0, one.queue.name
 
 
 def _readable(action: Action) -> Escalation:

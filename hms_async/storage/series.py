@@ -1,14 +1,15 @@
-"""A queue over time: rolling up its counters, and reading them.
+"""A queue over time: rolling up its counters, and reading them; which promises it broke lately.
 
 The scripts count into one hash a minute. Those are kept for two days, ten minutes for two weeks,
 hours for 400 days; what was not rolled up yet is read from what it will be made of.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from hms_async.domain.queue import ALPHABET
 from hms_async.domain.series import (
     DAY_MS,
     HOUR_MS,
@@ -23,6 +24,7 @@ from hms_async.storage import codec
 from hms_async.storage.server import Server
 
 _TENS_A_CALL = 36
+_MOST_MISSES = 1_000
 _PARTS = {TEN_MINUTES_MS: "stats10m", HOUR_MS: "stats1h"}
 _counted = msgspec.json.Decoder(dict[str, float])
 
@@ -98,6 +100,37 @@ async def read_pieces(
         for minute, reply in zip(minutes, replies, strict=True)
     ]
     return now_ms, [piece for piece in pieces if piece[1]]
+
+
+class Miss(NamedTuple):
+    """A task that broke its promise, as its end noted it.
+
+    Attributes:
+        id: The task.
+        late_ms: By how much; 0 for one that expired before it was due.
+        ended_ms: When.
+    """
+
+    id: str
+    late_ms: int
+    ended_ms: int
+
+
+async def read_misses(server: Server, queue: str, since_ms: int) -> list[Miss]:
+    """Return those of the latest 1,000 misses of a queue that are no older, the worst first."""
+    key = server.keys.part(queue, "missed")
+    async with server.pipeline() as pipe:
+        pipe.zrangebyscore(key, since_ms, "+inf", start=0, num=_MOST_MISSES, withscores=True)
+        (found,) = await pipe.execute(raise_on_error=False)
+    if isinstance(found, Exception):  # a foreign hand has made something else of it
+        return []
+    entries: list[tuple[bytes, float]] = found
+    misses: list[Miss] = []
+    for member, ended_ms in entries:
+        late, _, task_id = member.decode(errors="replace").partition(":")
+        if late.isdecimal() and ALPHABET.fullmatch(task_id):
+            misses.append(Miss(task_id, int(late), int(ended_ms)))
+    return sorted(misses, key=lambda miss: miss.late_ms, reverse=True)
 
 
 def _numbers(first_ms: int, last_ms: int, length_ms: int) -> range:

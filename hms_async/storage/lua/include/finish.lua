@@ -96,11 +96,13 @@ local function write_ended()
   write_told()
 end
 
--- One entry of the last ten attempts; `fault` is JSON made by whoever settles.
-local function record_attempt(id, number, worker, started, fault)
+-- One entry of the last ten attempts; `fault` is JSON made by whoever settles, `again` when the next
+-- attempt may begin, if one is to be made after a while.
+local function record_attempt(id, number, worker, started, fault, again)
   local key = attempts_key(id)
   redis.pcall('RPUSH', key, '{"number":' .. number .. ',"worker":' .. cjson.encode(worker or '')
     .. ',"started_ms":' .. (started or NOW) .. ',"finished_ms":' .. NOW
+    .. (again and ',"again_ms":' .. again or '')
     .. ',"fault":' .. fault .. '}')
   redis.pcall('LTRIM', key, -10, -1)
 end
