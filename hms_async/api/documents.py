@@ -16,6 +16,7 @@ from hms_async.domain.duration import ms_to_rfc3339
 from hms_async.domain.forecast import Forecast as Foreseen
 from hms_async.domain.series import Series as Past
 from hms_async.domain.series import Spread
+from hms_async.runtime import board
 from hms_async.runtime.objectives import Missed, PromiseReport
 from hms_async.runtime.promises import Promise as Standing
 
@@ -353,6 +354,30 @@ class Report(Struct, frozen=True, kw_only=True):
             ],
             worst=[Miss.of(each) for each in one.worst],
             at=instant(one.now_ms),
+        )
+
+
+class Glance(Stats, frozen=True, kw_only=True):
+    """A queue at a glance: `failed_1h` in the last hour, `kept_24h` of the last day."""
+
+    clock: Literal["breached", "at_risk", "paused", "on_track", "none"]
+    due_at: Instant | None
+    slots: int | None
+    failed_1h: int
+    kept_24h: float | None
+    forecast: Forecast
+
+    @classmethod
+    def of_standing(cls, one: board.Standing) -> "Glance":
+        """Return the document of a queue at a glance."""
+        return cls(
+            **msgspec.structs.asdict(Stats.of(one.stats)),
+            clock=one.promise.clock,
+            due_at=instant(one.due_ms),
+            slots=one.slots,
+            failed_1h=one.failed,
+            kept_24h=one.kept.ratio,
+            forecast=Forecast.of(one.promise.forecast),
         )
 
 

@@ -70,6 +70,7 @@ def _show_report(found: list[PromiseReport], number: int) -> None:
             ]
             for one in found
         ],
+        spare=("PROMISE", "MISSED", "KEPT 24h", "GOAL"),
     )  # fmt: skip
     worst = [missed for one in found for missed in one.worst]
     worst.sort(key=lambda missed: missed.late_ms, reverse=True)
@@ -99,6 +100,7 @@ def _show_report(found: list[PromiseReport], number: int) -> None:
                 ]
                 for one in worst[:number]
             ],
+            spare=("STATE", "CORRELATION", "ENDED", "UNKNOWN", "QUEUE"),
         )  # fmt: skip
 
 

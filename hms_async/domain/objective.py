@@ -1,5 +1,6 @@
 """How many promises are to be kept, and how fast the room for broken ones is used up."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -53,6 +54,11 @@ class Kept(msgspec.Struct, frozen=True):
 
     met: int
     missed: int
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> "Kept":
+        """Return what some counters of a queue tell."""
+        return cls(counts.get("met", 0), counts.get("missed", 0))
 
     @property
     def closed(self) -> int:

@@ -140,8 +140,7 @@ async def report_of(store: Store, queue: Queue, span_ms: int, worst: int) -> Pro
 
 def _kept(pieces: list[Piece], after_ms: int) -> Kept:
     """Return the promises that closed in pieces that began after an instant."""
-    counts = add_up(counts for at_ms, counts in pieces if at_ms > after_ms)
-    return Kept(counts.get("met", 0), counts.get("missed", 0))
+    return Kept.of(add_up(counts for at_ms, counts in pieces if at_ms > after_ms))
 
 
 async def _worst(store: Store, queue: str, now_ms: int, span_ms: int, number: int) -> list[Missed]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -27,6 +27,9 @@ from hms_async.storage import outbox, reading, watching
 from hms_async.storage.outbox import Action
 from hms_async.storage.store import Store
 
+if TYPE_CHECKING:
+    from hms_async.runtime.board import Board
+
 ClockWord = Literal["breached", "at_risk", "paused", "on_track", "none"]
 
 MOST_UNDELIVERED = 1_000
@@ -45,12 +48,15 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
         stats: How many tasks are where.
         forecast: What will become of those that wait.
         incidents: The last of each kind, those that are over included.
+        next_due_ms: When the first of a few tasks that wait is due, those that go next among them;
+            `None` when none of them has a promise.
     """
 
     queue: Queue
     stats: QueueStats
     forecast: Forecast
     incidents: list[Incident]
+    next_due_ms: int | None = None
 
     @property
     def clock(self) -> ClockWord:
@@ -105,12 +111,20 @@ class Promises:
             QueueNotFound: If nobody created it.
         """
         check_name(queue, what="queue name")
+        backlog = await watching.read_backlog(self._store, queue)
         return Promise(
             queue=await self._store.queue(queue),
             stats=await self._store.stats(queue),
-            forecast=(await watching.read_backlog(self._store, queue)).predict(),
+            forecast=backlog.predict(),
             incidents=await watching.read_incidents(self._store, queue),
+            next_due_ms=min((due for _, due in backlog.sample if due is not None), default=None),
         )
+
+    def board(self) -> "Board":
+        """Return what looks at all queues again and again, the one nearest to harm first."""
+        from hms_async.runtime.board import Board  # noqa: PLC0415  # it is made of this
+
+        return Board(self._store, self)
 
     async def ls(self, queues: Sequence[str] = ()) -> list[Promise]:
         """Return a look at each queue, or at all of them, the worst first."""
