@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from hms_async.domain.case import Case, CaseSummary
     from hms_async.domain.forecast import Forecast
     from hms_async.domain.incident import Incident
+    from hms_async.domain.series import Point, Series, Spread
     from hms_async.domain.token import Token
     from hms_async.runtime.actions import Escalation
     from hms_async.runtime.handlers import handler
@@ -123,6 +124,7 @@ __all__ = [
     "OperationTimeout",
     "PayloadInvalid",
     "PayloadTooLarge",
+    "Point",
     "Promise",
     "Queue",
     "QueueClosing",
@@ -138,7 +140,9 @@ __all__ = [
     "ResultTimeout",
     "RetryPolicy",
     "Role",
+    "Series",
     "SignatureInvalid",
+    "Spread",
     "StoreError",
     "StoreFull",
     "StoreProtocol",
@@ -178,8 +182,11 @@ _HOMES = {
     "Escalation": "hms_async.runtime.actions",
     "Forecast": "hms_async.domain.forecast",
     "Incident": "hms_async.domain.incident",
+    "Point": "hms_async.domain.series",
     "Promise": "hms_async.runtime.promises",
     "Role": "hms_async.domain.access",
+    "Series": "hms_async.domain.series",
+    "Spread": "hms_async.domain.series",
     "Supervisor": "hms_async.supervisor",
     "Task": "hms_async.runtime.task",
     "Token": "hms_async.domain.token",

@@ -13,6 +13,7 @@ from hms_async.domain.case import Case
 from hms_async.domain.count import check_count
 from hms_async.domain.duration import Duration, to_ms
 from hms_async.domain.event import Event, picking
+from hms_async.domain.objective import DEFAULT_GOAL, Goal
 from hms_async.domain.queue import (
     MEBIBYTE,
     Priority,
@@ -51,6 +52,7 @@ from hms_async.storage.store import Store
 
 if TYPE_CHECKING:
     from hms_async.domain.operation import Operation
+    from hms_async.domain.series import Series
     from hms_async.runtime.bulk import Operations
     from hms_async.runtime.promises import Promises
     from hms_async.runtime.tokens import Tokens
@@ -134,6 +136,7 @@ class AsyncOMSClient:
         name: str,
         *,
         sla: Duration | None = None,
+        goal: Goal = DEFAULT_GOAL,
         ladder: Iterable[str] | None = None,
         late: Late = "after_others",
         pause_stops_clock: bool = False,
@@ -160,6 +163,8 @@ class AsyncOMSClient:
         Args:
             name: Its name: letters, digits, `.`, `_`, `-`.
             sla: The promise: how long a task may take from its arrival to its end.
+            goal: The share of promises that are to be kept, 0.99 or "99%": what `sla.report`
+                measures them against.
             ladder: When to speak up, and what to do then:
                 `["80% warn,bump", "100% breach,escalate", "100%+15m page"]` if not given.
             late: What becomes of a task that is past due when an attempt would begin:
@@ -190,6 +195,7 @@ class AsyncOMSClient:
         check_name(name, what="queue name")
         settings = QueueSettings.create(
             sla=sla,
+            goal=goal,
             ladder=ladder,
             late=late,
             pause_stops_clock=pause_stops_clock,
@@ -238,6 +244,32 @@ class AsyncOMSClient:
             QueueNotFound: If nobody created it.
         """
         return await self._store.stats(check_name(queue, what="queue name"))
+
+    async def series(
+        self, queue: str, *, since: Duration = "24h", step: Duration | None = None
+    ) -> "Series":
+        """Return a queue over time: arrivals, ends, failures, and how long things took.
+
+        Args:
+            queue: The queue's name.
+            since: How far back, 400 days at most.
+            step: How long each point stands for: 1m, 5m, 10m, 1h, 6h or 1d; the finest that gives
+                at most 500 points if not given. Minutes are kept for two days, ten minutes for
+                two weeks.
+
+        Raises:
+            ConfigInvalid: If that is too long ago, or too fine.
+            QueueNotFound: If nobody created the queue.
+        """
+        from hms_async.domain.series import Series, choose_step, fold  # noqa: PLC0415  # as below
+        from hms_async.storage.series import read_pieces  # noqa: PLC0415
+
+        await self._store.queue(check_name(queue, what="queue name"))
+        span_ms = to_ms(since, name="since", minimum_ms=60_000)
+        step_ms = choose_step(span_ms, step)
+        now_ms, pieces = await read_pieces(self._store, queue, span_ms, step_ms)
+        points = fold(pieces, now_ms - span_ms, now_ms, step_ms)
+        return Series(queue=queue, step_ms=step_ms, now_ms=now_ms, points=points)
 
     @property
     def sla(self) -> "Promises":

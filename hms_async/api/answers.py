@@ -148,6 +148,12 @@ class Promises(Struct, frozen=True, kw_only=True):
     queues: list[documents.Promise]
 
 
+class Reports(Struct, frozen=True, kw_only=True):
+    """How promises were kept, the least error budget left first."""
+
+    queues: list[documents.Report]
+
+
 class Incidents(Struct, frozen=True, kw_only=True):
     """What somebody should look at."""
 

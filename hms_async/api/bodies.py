@@ -174,6 +174,7 @@ class NewQueue(_Body, frozen=True, kw_only=True):
 
     name: str
     sla: Duration | None = None
+    goal: Annotated[float | str, Meta(examples=["99%", 0.99])] | UnsetType = UNSET
     ladder: list[str] | None = None
     late: Late | UnsetType = UNSET
     pause_stops_clock: bool | UnsetType = UNSET

@@ -14,6 +14,10 @@ from msgspec import Meta, Struct
 from hms_async.domain import audit, case, event, incident, operation, queue, task, worker
 from hms_async.domain.duration import ms_to_rfc3339
 from hms_async.domain.forecast import Forecast as Foreseen
+from hms_async.domain.series import Series as Past
+from hms_async.domain.series import Spread
+from hms_async.runtime import board
+from hms_async.runtime.objectives import Missed, PromiseReport
 from hms_async.runtime.promises import Promise as Standing
 
 Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -32,6 +36,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     paused: bool
     reason: str
     sla_ms: int | None
+    goal: float
     ladder: list[str]
     late: str
     pause_stops_clock: bool
@@ -61,6 +66,7 @@ class Queue(Struct, frozen=True, kw_only=True):
             paused=one.paused,
             reason=one.reason,
             sla_ms=settings.sla_ms,
+            goal=settings.goal,
             ladder=[str(rung) for rung in settings.ladder],
             late=settings.late,
             pause_stops_clock=settings.pause_stops_clock,
@@ -130,6 +136,45 @@ class Stats(Struct, frozen=True, kw_only=True):
             undelivered=one.undelivered,
             totals=dict(one.totals),
             at=instant(one.now_ms),
+        )
+
+
+class Point(Struct, frozen=True, kw_only=True):
+    """What happened in one step; `wait`, `run` and `total` are `null` when nothing was seen."""
+
+    at: Instant | None
+    arrived: int
+    started: int
+    done: int
+    failed: int
+    cancelled: int
+    expired: int
+    retried: int
+    rescued: int
+    met: int
+    missed: int
+    wait: Spread | None
+    run: Spread | None
+    total: Spread | None
+
+
+class Series(Struct, frozen=True, kw_only=True):
+    """A queue over time, the earliest step first; the last one is not over."""
+
+    queue: str
+    step_ms: int
+    at: Instant | None
+    points: list[Point]
+
+    @classmethod
+    def of(cls, one: Past) -> "Series":
+        """Return the document of a series."""
+        points = [msgspec.structs.asdict(point) for point in one.points]
+        return cls(
+            queue=one.queue,
+            step_ms=one.step_ms,
+            at=instant(one.now_ms),
+            points=[Point(at=instant(point.pop("at_ms")), **point) for point in points],
         )
 
 
@@ -220,6 +265,122 @@ class Promise(Struct, frozen=True, kw_only=True):
         )
 
 
+class Window(Struct, frozen=True, kw_only=True):
+    """Promises that closed in the last so many ms; `kept` is `null` when none did."""
+
+    length_ms: int
+    met: int
+    missed: int
+    kept: float | None
+
+
+class Burn(Struct, frozen=True, kw_only=True):
+    """How fast the error budget goes, over two spans that end now; 1 is what the goal allows."""
+
+    long_ms: int
+    short_ms: int
+    long: float | None
+    short: float | None
+    limit: float
+    too_fast: bool
+
+
+class Miss(Struct, frozen=True, kw_only=True):
+    """A task that broke its promise, and where its time went."""
+
+    task_id: str
+    correlation_id: str | None
+    state: task.TaskState
+    arrived_at: Instant | None
+    ended_at: Instant | None
+    late_ms: int
+    attempt: int
+    crashes: int
+    worker: str | None
+    waited_ms: int
+    ran_ms: int
+    backed_off_ms: int
+    lost_ms: int
+    unknown_ms: int
+
+    @classmethod
+    def of(cls, one: Missed) -> "Miss":
+        """Return the document of a task that broke its promise."""
+        return cls(
+            task_id=one.task.id,
+            correlation_id=one.task.correlation_id,
+            state=one.task.state,
+            arrived_at=instant(one.task.arrived_ms),
+            ended_at=instant(one.task.finished_ms),
+            late_ms=one.late_ms,
+            attempt=one.task.attempt,
+            crashes=one.task.crashes,
+            worker=one.task.worker,
+            **msgspec.structs.asdict(one.spent),
+        )
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """How a queue's promises were kept against its goal."""
+
+    queue: str
+    sla_ms: int | None
+    goal: float
+    windows: list[Window]
+    budget_left: float | None
+    burns: list[Burn]
+    worst: list[Miss]
+    at: Instant | None
+
+    @classmethod
+    def of(cls, one: PromiseReport) -> "Report":
+        """Return the document of a report."""
+        return cls(
+            queue=one.queue.name,
+            sla_ms=one.queue.settings.sla_ms,
+            goal=one.queue.settings.goal,
+            windows=[
+                Window(
+                    length_ms=each.length_ms,
+                    met=each.kept.met,
+                    missed=each.kept.missed,
+                    kept=each.kept.ratio,
+                )
+                for each in one.windows
+            ],
+            budget_left=one.budget_left,
+            burns=[
+                Burn(too_fast=each.too_fast, **msgspec.structs.asdict(each)) for each in one.burns
+            ],
+            worst=[Miss.of(each) for each in one.worst],
+            at=instant(one.now_ms),
+        )
+
+
+class Glance(Stats, frozen=True, kw_only=True):
+    """A queue at a glance: `failed_1h` in the last hour, `kept_24h` of the last day."""
+
+    clock: Literal["breached", "at_risk", "paused", "on_track", "none"]
+    due_at: Instant | None
+    slots: int | None
+    failed_1h: int
+    kept_24h: float | None
+    forecast: Forecast
+
+    @classmethod
+    def of_standing(cls, one: board.Standing) -> "Glance":
+        """Return the document of a queue at a glance."""
+        return cls(
+            **msgspec.structs.asdict(Stats.of(one.stats)),
+            clock=one.promise.clock,
+            due_at=instant(one.due_ms),
+            slots=one.slots,
+            failed_1h=one.failed,
+            kept_24h=one.kept.ratio,
+            forecast=Forecast.of(one.promise.forecast),
+        )
+
+
 class Attempt(Struct, frozen=True, kw_only=True):
     """An attempt that did not succeed."""
 
@@ -227,6 +388,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     worker: str
     started_at: Instant | None
     finished_at: Instant | None
+    again_at: Instant | None
     error_type: str
     error: str
     traceback: str
@@ -239,6 +401,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
             worker=one.worker,
             started_at=instant(one.started_ms),
             finished_at=instant(one.finished_ms),
+            again_at=instant(one.again_ms),
             error_type=one.error_type,
             error=one.error,
             traceback=one.traceback,

@@ -123,3 +123,24 @@ def logging(function: F) -> F:
 def queues(help_text: str) -> Callable[[F], F]:
     """Add which queues: `queues`, as the user wrote them."""
     return setting("-Q", "--queue", "queues", multiple=True, metavar="NAME,...", help=help_text)
+
+
+def _split(_: click.Context, __: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
+    names = (name.strip() for word in words for name in word.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def only_queues(function: F) -> F:
+    """Add which queues to look at: `queues`, all of them if empty.
+
+    Not from the environment, where the queues of a worker may stand.
+    """
+    return click.option(
+        "-Q",
+        "--queue",
+        "queues",
+        multiple=True,
+        metavar="NAME,...",
+        callback=_split,
+        help="Only these queues.",
+    )(function)

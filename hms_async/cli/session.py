@@ -2,11 +2,12 @@
 
 import getpass
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TypeVar
 
 import anyio
+import click
 
 from hms_async import config
 from hms_async.cli.errors import unknown_queue
@@ -38,6 +39,17 @@ def ask(url: str | None, namespace: str, work: Callable[[AsyncOMSClient], Awaita
                 raise unknown_queue(error.queue, await oms.list_queues()) from error
 
     return anyio.run(session)
+
+
+@contextmanager
+def until_interrupted(wanted: bool = True) -> Generator[None]:  # noqa: FBT001, FBT002  # reads well
+    """Take Ctrl-C as the end of a command that has no other, instead of as an interruption."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not wanted:
+            raise
+        click.echo(err=True)  # the terminal has just echoed ^C
 
 
 def operator() -> Actor:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 import click
 
 from hms_async.cli import options, show
+from hms_async.domain.objective import DEFAULT_GOAL, percent
 from hms_async.domain.queue import MEBIBYTE, QueueSettings
 from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.sla import LATE
@@ -45,6 +46,9 @@ class _Setting(NamedTuple):
 _SETTINGS: Final = (
     _Setting(
         "--sla", options.duration, None, "The promise: how long a task may take.", optional=True
+    ),
+    _Setting(
+        "--goal", str, percent(DEFAULT_GOAL), "The share of promises to be kept.", metavar="PERCENT"
     ),
     _Setting(
         "--ladder",
@@ -202,6 +206,7 @@ def lines(settings: QueueSettings) -> list[tuple[str, str]]:
     """Return each setting by its name for people."""
     return [
         ("promise", "none" if settings.sla_ms is None else show.span(settings.sla_ms)),
+        ("goal", percent(settings.goal)),
         ("ladder", "; ".join(map(str, settings.ladder)) or "none"),
         ("late", settings.late.replace("_", " ")),
         ("clock in a pause", "stands still" if settings.pause_stops_clock else "runs on"),

@@ -5,9 +5,11 @@ are ISO 8601, so that a script finds the same text whatever the width and the ho
 cleaned: an id or a reason from outside cannot steer the terminal.
 """
 
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from math import floor
 from typing import Any, NamedTuple
 
 import click
@@ -47,10 +49,18 @@ def json(schema: str, **fields: Any) -> None:
     click.echo(msgspec.json.format(line, indent=2) if is_terminal() else line)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    """Print rows under their columns' names."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, spare: Sequence[str] = ()
+) -> None:
+    """Print rows under their columns' names.
+
+    Args:
+        columns: The names.
+        rows: A cell for each column.
+        spare: Columns that a narrow terminal goes without, the first of them first.
+    """
     if is_terminal():
-        _rich_table(columns, rows)
+        _rich_table(*fitting(columns, list(rows), spare, width()))
         return
     lines = [[*columns], *([_plain(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -59,12 +69,26 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
         click.echo("  ".join(cells).rstrip())
 
 
+def fitting(
+    columns: Sequence[str], rows: Sequence[Sequence[Cell]], spare: Sequence[str], room: int
+) -> tuple[Sequence[str], Sequence[Sequence[Cell]]]:
+    """Return a table without those of its spare columns that there is no room for."""
+    texts = [columns, *([text_of(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    kept = list(range(len(columns)))
+    for name in spare:
+        if sum(widths[n] + 2 for n in kept) - 2 <= room:
+            break
+        kept.remove(columns.index(name))
+    return [columns[n] for n in kept], [[row[n] for n in kept] for row in rows]
+
+
 def pairs(fields: Iterable[tuple[str, Cell]]) -> None:
     """Print names and values, one pair a line; a value of several lines keeps its lines."""
     fields = list(fields)
     width = max(len(name) for name, _ in fields)
     for name, value in fields:
-        lines = str(_text(value)).splitlines() or [""]
+        lines = str(text_of(value)).splitlines() or [""]
         for number, line in enumerate(lines):
             label = name if number == 0 else ""
             styled = click.style(label.ljust(width), bold=True) if is_terminal() else None
@@ -74,6 +98,11 @@ def pairs(fields: Iterable[tuple[str, Cell]]) -> None:
 def is_terminal() -> bool:
     """Return whether stdout is read by a person."""
     return sys.stdout.isatty()
+
+
+def width() -> int:
+    """Return how many characters a line of the terminal has."""
+    return shutil.get_terminal_size().columns
 
 
 def now_ms() -> int:
@@ -89,6 +118,13 @@ def moment(ms: int | None, now: int | None = None) -> str:
         return ms_to_rfc3339(ms)
     left = ms - (now_ms() if now is None else now)
     return f"in {about(left)}" if left > 0 else f"{about(-left)} ago"
+
+
+def clock_time(ms: int) -> str:
+    """Return an instant for a line that stays: the time of day on a terminal, else ISO 8601."""
+    if not is_terminal():
+        return ms_to_rfc3339(ms)
+    return time.strftime("%H:%M:%S", time.localtime(ms / 1_000))
 
 
 def due(ms: int | None, now: int | None = None) -> Cell:
@@ -111,23 +147,39 @@ def about(ms: int) -> str:
     return span(ms // 1_000 * 1_000) if ms >= 1_000 else "0s"  # noqa: PLR2004  # a second
 
 
+def share(value: float | None, at_least: float) -> Cell:
+    """Return a share as percent, marked when it is below what it is to be."""
+    if value is None:
+        return NONE
+    # Rounded towards what is bad: 99.996 % is not all.
+    told = f"{floor(value * 10_000) / 100:.2f}%"
+    return told if value >= at_least else Marked(told, "red")
+
+
 def short(value: object, limit: int = 48) -> str:
     """Return a value on one short line."""
     return text.short(value, limit)
 
 
-def _text(cell: Cell) -> str:
+def text_of(cell: Cell) -> str:
+    """Return what a cell says."""
     return cell.text if isinstance(cell, Marked) else str(cell)
 
 
 def _plain(cell: Cell) -> str:
-    return text.clean(_text(cell))
+    return text.clean(text_of(cell))
 
 
 def _rich_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
     # Here, because only a table on a terminal needs it, and it is slow to import.
     from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+
+    Console(highlight=False).print(rich_table(columns, rows))
+
+
+def rich_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Any:
+    """Return a table as rich draws it."""
+    from rich.table import Table  # noqa: PLC0415  # as above
     from rich.text import Text  # noqa: PLC0415
 
     built = Table(box=None, pad_edge=False, header_style="bold")
@@ -140,4 +192,4 @@ def _rich_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
                 for cell in row
             )
         )
-    Console(highlight=False).print(built)
+    return built

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from hms_async.api import documents
-from hms_async.cli import options, show
+from hms_async.cli import glance, objectives, options, show
 from hms_async.cli.errors import Failure
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
@@ -16,12 +16,13 @@ from hms_async.domain.task import TaskRecord
 from hms_async.runtime.promises import MOST_UNDELIVERED, Promise, Undelivered
 from hms_async.telemetry import text
 
-_MARKS = {"breached": ("#", "red"), "at_risk": ("^", "yellow"), "paused": ("||", "magenta")}
-
 
 @click.group(cls=options.Group)
 def sla() -> None:
-    """See how the promises stand, acknowledge, waive and pause."""
+    """See how the promises stand and were kept, acknowledge, waive and pause."""
+
+
+sla.add_command(objectives.report)
 
 
 def _look(url: str | None, namespace: str, queues: tuple[str, ...]) -> list[Promise]:
@@ -63,7 +64,7 @@ def _list_queues(found: list[Promise], output: options.Output) -> None:
             [
                 [
                     one.queue.name,
-                    _clock(one),
+                    glance.clock(one.clock),
                     show.span(one.queue.settings.sla_ms),
                     one.stats.open,
                     one.stats.at_risk,
@@ -77,12 +78,6 @@ def _list_queues(found: list[Promise], output: options.Output) -> None:
         )  # fmt: skip
     else:
         show.say("no queues yet: hms queue create NAME --sla 2h")
-
-
-def _clock(one: Promise) -> show.Cell:
-    word = one.clock.replace("_", " ")
-    mark = _MARKS.get(one.clock)
-    return show.Marked(f"{mark[0]} {word}", mark[1]) if mark else word
 
 
 def _foreseen(one: Forecast) -> show.Cell:

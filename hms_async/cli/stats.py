@@ -1,63 +1,53 @@
 """`hms stats`: one look at all queues."""
 
+import anyio
 import click
 
 from hms_async.api import documents
-from hms_async.cli import options, show
-from hms_async.cli.session import ask
+from hms_async.cli import glance, options, show
+from hms_async.cli.session import ask, until_interrupted
 from hms_async.client import AsyncOMSClient
-from hms_async.domain.queue import QueueStats
-
-_AT_RISK = 0.8
+from hms_async.domain.duration import Duration, to_ms
+from hms_async.runtime.board import Standing
 
 
 @click.command(cls=options.Command)
 @click.argument("queues", metavar="[QUEUE...]", nargs=-1)
+@click.option("--watch", type=options.duration, help="Look again and again, that far apart.")
 @options.store
 @options.output
 def stats(
-    *, queues: tuple[str, ...], url: str | None, namespace: str, output: options.Output
+    *,
+    queues: tuple[str, ...],
+    watch: Duration | None,
+    url: str | None,
+    namespace: str,
+    output: options.Output,
 ) -> None:
-    """Show how many tasks of each queue are in which state, and how old the oldest one is."""
+    """Show how each queue does: its clock, its tasks, and whether it will keep its promise.
 
-    async def work(oms: AsyncOMSClient) -> list[QueueStats]:
-        return [await oms.stats(name) for name in queues or await oms.list_queues()]
+    The queue that is nearest to harm comes first. `hms top` shows the same as it changes.
+    """
 
-    found = ask(url, namespace, work)
+    async def work(oms: AsyncOMSClient) -> None:
+        board = oms.sla.board()
+        while True:
+            found = await board.look(queues)
+            if watch is not None and output == "table":
+                click.clear()  # on a terminal only
+            _show(found, output)
+            if watch is None:
+                return
+            await anyio.sleep(to_ms(watch) / 1_000)
+
+    with until_interrupted(watch is not None):
+        ask(url, namespace, work)
+
+
+def _show(found: list[Standing], output: options.Output) -> None:
     if output == "json":
-        show.json("stats", queues=[documents.Stats.of(one) for one in found])
+        show.json("stats", queues=[documents.Glance.of_standing(one) for one in found])
     elif found:
-        show.table(
-            ["QUEUE", "PROMISE", "WAITING", "RUNNING", "SCHED", "RETRY", "DONE", "FAILED",
-             "OLDEST", "STATE"],
-            [_row(one) for one in found],
-        )  # fmt: skip
+        show.table(glance.COLUMNS, glance.rows(found), spare=glance.SPARE)
     else:
         show.say("no queues yet: hms queue create NAME --sla 2h")
-
-
-def _row(one: QueueStats) -> list[show.Cell]:
-    return [
-        one.name,
-        show.span(one.sla_ms),
-        one.waiting,
-        one.in_progress,
-        one.scheduled,
-        one.retrying,
-        one.done,
-        show.Marked(str(one.failed), "yellow") if one.failed else 0,
-        _oldest(one),
-        show.Marked("paused", "magenta") if one.paused else "active",
-    ]
-
-
-def _oldest(one: QueueStats) -> show.Cell:
-    """Return the arrival of the task that leads the queue; on a terminal its age, and a word."""
-    if not one.oldest_arrived_ms or not show.is_terminal():
-        return show.moment(one.oldest_arrived_ms)
-    age = max(one.now_ms - one.oldest_arrived_ms, 0)
-    told = show.about(age)
-    if not one.sla_ms or age < _AT_RISK * one.sla_ms:
-        return told
-    late = age >= one.sla_ms
-    return show.Marked(f"{told} {'late' if late else 'at risk'}", "red" if late else "yellow")

@@ -10,6 +10,7 @@ from anyio.abc import ObjectReceiveStream
 from hms_async.api import documents
 from hms_async.cli import options, show
 from hms_async.cli.errors import Failure
+from hms_async.cli.happenings import as_json, as_line
 from hms_async.cli.session import ask
 from hms_async.client import AsyncOMSClient
 from hms_async.domain.duration import Duration
@@ -85,7 +86,7 @@ def watch(
         raise click.UsageError("give a task's ID, or --corr ID, or --queue NAME")
 
     def tell(event: Event) -> None:
-        click.echo(_as_json(event) if output == "json" else _as_line(event))
+        click.echo(as_json(event, "job.event") if output == "json" else as_line(event))
 
     async def work(oms: AsyncOMSClient) -> str | None:
         if queue is not None:
@@ -169,29 +170,3 @@ async def _until_an_end(events: ObjectReceiveStream[Event], tell: Tell) -> None:
             tell(event)
         if event is None or event.type == GAP or event.type in ENDED:
             return
-
-
-def _as_line(event: Event) -> str:
-    what = event.message or event.fields.get("reason") or show.NONE
-    about = [show.moment(_at_ms(event)), event.type, event.queue]
-    about += [event.task_id or show.NONE, event.correlation_id or show.NONE, show.short(what, 200)]
-    return "  ".join(map(text.clean, about))
-
-
-def _as_json(event: Event) -> str:
-    return text.to_json(
-        {
-            "schema": "hms.job.event/v1",
-            "id": event.id,
-            "at": documents.instant(_at_ms(event)),
-            "type": event.type,
-            "queue": event.queue,
-            "task_id": event.task_id,
-            "correlation_id": event.correlation_id,
-            "message": event.message,
-        }
-    )
-
-
-def _at_ms(event: Event) -> int:
-    return int(event.id.partition("-")[0])

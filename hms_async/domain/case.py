@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from hms_async.domain.task import TaskRecord, TaskState
+from hms_async.domain.time_spent import time_spent
 
 _MOST_TELLING = (
     TaskState.IN_PROGRESS,
@@ -13,14 +14,13 @@ _MOST_TELLING = (
     TaskState.WAITING,
     TaskState.SCHEDULED,
 )
-_RAN_LAST = (TaskState.IN_PROGRESS, TaskState.DONE, TaskState.FAILED)
 
 
 class CaseSummary(msgspec.Struct, frozen=True, kw_only=True):
     """How a case stands.
 
     Times are sums over its tasks, so those that were under way at once count each. They are made
-    from the records: attempts beyond the last ten, and those that were handed back, are unknown.
+    from the records, as far as these tell: see `TimeSpent`.
 
     Attributes:
         counts: How many tasks are in which state; only states that some are in.
@@ -31,9 +31,9 @@ class CaseSummary(msgspec.Struct, frozen=True, kw_only=True):
         since_ms: Since when that task has been where it is; `None` when its record does not say.
         began_ms: When the first of them arrived.
         ended_ms: When the last of them ended; `None` while one is open.
-        waiting_ms: How long they waited for their first attempts.
-        running_ms: How long attempts ran.
-        retrying_ms: How long they waited between attempts, and after the last one.
+        waiting_ms: How long they waited in a lane.
+        running_ms: How long attempts ran, those that were lost with their worker included.
+        retrying_ms: How long they backed off after failed attempts, and what nobody can tell.
     """
 
     counts: Mapping[TaskState, int]
@@ -75,7 +75,7 @@ def sum_up(tasks: Sequence[TaskRecord], now_ms: int) -> CaseSummary:
     """
     counts = Counter(task.state for task in tasks)
     open_tasks = [task for task in tasks if not task.state.ended]
-    times = [_times(task, now_ms) for task in tasks]
+    times = [time_spent(task, now_ms) for task in tasks]
     if open_tasks:
         at = min(open_tasks, key=lambda task: _MOST_TELLING.index(task.state))
     else:
@@ -88,9 +88,9 @@ def sum_up(tasks: Sequence[TaskRecord], now_ms: int) -> CaseSummary:
         since_ms=_since_ms(at),
         began_ms=min(task.arrived_ms for task in tasks),
         ended_ms=None if open_tasks else at.finished_ms,
-        waiting_ms=sum(waiting for waiting, _, _ in times),
-        running_ms=sum(running for _, running, _ in times),
-        retrying_ms=sum(retrying for _, _, retrying in times),
+        waiting_ms=sum(one.waited_ms for one in times),
+        running_ms=sum(one.ran_ms + one.lost_ms for one in times),
+        retrying_ms=sum(one.backed_off_ms + one.unknown_ms for one in times),
     )
 
 
@@ -103,28 +103,3 @@ def _since_ms(task: TaskRecord) -> int | None:
         return None
     # A task that was requeued has arrived after, or before, the attempts of its earlier life.
     return max([task.arrived_ms, *(attempt.finished_ms for attempt in task.attempts)])
-
-
-def _times(task: TaskRecord, now_ms: int) -> tuple[int, int, int]:
-    """Return how long a task waited for its first attempt, ran, and waited between attempts."""
-    until_ms = task.finished_ms if task.state.ended and task.finished_ms else now_ms
-    runs = {attempt.started_ms: attempt.finished_ms for attempt in task.attempts}
-    if task.started_ms is not None and task.state in _RAN_LAST:
-        runs.setdefault(task.started_ms, until_ms)
-    running = retrying = 0
-    waiting: int | None = None
-    free_ms = task.arrived_ms
-    for started_ms, finished_ms in sorted(runs.items()):
-        if started_ms < task.arrived_ms:
-            continue  # its clock was started anew since
-        pause_ms = max(started_ms - free_ms, 0)
-        if waiting is None:
-            waiting = pause_ms
-        else:
-            retrying += pause_ms
-        running += max(finished_ms - started_ms, 0)
-        free_ms = max(free_ms, finished_ms)
-    rest_ms = max(until_ms - free_ms, 0)
-    if waiting is None:
-        return rest_ms, 0, 0
-    return waiting, running, retrying + rest_ms

@@ -12,6 +12,32 @@ LONGEST_MESSAGE = 500
 """Characters of a message; the whole is in the task's record."""
 
 
+TYPES: frozenset[str] = frozenset(
+    {
+        *("done", "failed", "cancelled", "expired", "retrying", "cancelling", "rescued"),
+        *("requeued", "bumped", "paused", "resumed", GAP),
+    }
+)
+"""What happens to a task or a queue, but for what its promise and its incidents say."""
+
+FAMILIES = ("sla.", "incident.")
+"""What types begin with that end in a rung's name, or in what became of an incident."""
+
+
+def check_type(value: str) -> str:
+    """Return a type of events, or a family of them.
+
+    Raises:
+        ConfigInvalid: If no event has such a type.
+    """
+    if value not in TYPES and not value.startswith(FAMILIES):
+        raise ConfigInvalid(
+            f'"{value}" is no type of event: one of {", ".join(sorted(TYPES))}, sla.<rung>, '
+            'incident.<what>, or a family, "sla." and "incident."'
+        )
+    return value
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened, as a queue's stream tells it.
 

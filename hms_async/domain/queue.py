@@ -9,6 +9,7 @@ import msgspec
 
 from hms_async.domain.count import check_count
 from hms_async.domain.duration import Duration, to_ms
+from hms_async.domain.objective import DEFAULT_GOAL, Goal, read_goal
 from hms_async.domain.receivers import Receivers
 from hms_async.domain.retry import RetryPolicy
 from hms_async.domain.sla import DEFAULT_LADDER, LATE, Ladder, Late, Rung
@@ -46,6 +47,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         sla_ms: The promise: how long a task may take from its arrival; `None` for none.
+        goal: The share of promises that are to be kept, for the report.
         ladder: When to say that the promise is in danger, and that it is broken; what to do then.
         late: What becomes of a task that is past due when an attempt would begin. `after_others`:
             a worker with several queues first takes those that can still be kept. `run_anyway`:
@@ -67,6 +69,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     sla_ms: int | None = None
+    goal: float = DEFAULT_GOAL
     ladder: Ladder = DEFAULT_LADDER
     late: Late = "after_others"
     pause_stops_clock: bool = False
@@ -89,6 +92,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
         cls,
         *,
         sla: Duration | None = None,
+        goal: Goal = DEFAULT_GOAL,
         ladder: Iterable[str] | None = None,
         late: Late = "after_others",
         pause_stops_clock: bool = False,
@@ -117,6 +121,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
         receivers = Receivers.create(webhook=webhook, secret=webhook_secret, notify=notify)
         return cls(
             sla_ms=sla_ms,
+            goal=read_goal(goal),
             ladder=_heard(_ladder(ladder, sla_ms), receivers),
             late=_late(late),
             pause_stops_clock=bool(pause_stops_clock),
@@ -139,6 +144,7 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Return what `create` makes these settings of, so that some of it can be changed."""
         return {
             "sla": _duration(self.sla_ms),
+            "goal": self.goal,
             "ladder": [str(rung) for rung in self.ladder],
             "late": self.late,
             "pause_stops_clock": self.pause_stops_clock,

@@ -118,6 +118,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         error_type: The exception's class, or a word of ours.
         error: Its message.
         traceback: Where it came from, if anywhere.
+        again_ms: When the next attempt might begin, if this one was to be made again.
     """
 
     number: int
@@ -127,6 +128,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     error_type: str
     error: str
     traceback: str = ""
+    again_ms: int | None = None
 
 
 class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):

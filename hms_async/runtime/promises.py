@@ -1,32 +1,41 @@
 """How the queues' promises stand, and what people do about them: `oms.sla`."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from hms_async.domain.audit import Actor
 from hms_async.domain.count import check_count
+from hms_async.domain.duration import Duration, to_ms
 from hms_async.domain.forecast import Forecast
 from hms_async.domain.incident import KINDS, Incident
 from hms_async.domain.queue import Queue, QueueStats, check_name
+from hms_async.domain.series import HOUR_MS, choose_step
 from hms_async.domain.task import TaskRecord
 from hms_async.errors import (
     ConfigInvalid,
     IncidentNotFound,
+    QueueNotFound,
     TaskNotFound,
     WrongState,
 )
 from hms_async.runtime.actions import Escalation, to_escalation
+from hms_async.runtime.objectives import PromiseReport, report_of
 from hms_async.storage import outbox, reading, watching
 from hms_async.storage.outbox import Action
-from hms_async.storage.standings import read_standings
+from hms_async.storage.standings import Standing, read_standings
 from hms_async.storage.store import Store
+
+if TYPE_CHECKING:
+    from hms_async.runtime.board import Board
 
 ClockWord = Literal["breached", "at_risk", "paused", "on_track", "none"]
 
 MOST_UNDELIVERED = 1_000
 """More are not kept of a queue."""
+
+MOST_WORST = 100
 
 _WORST_FIRST: tuple[ClockWord, ...] = ("breached", "at_risk", "paused", "on_track", "none")
 
@@ -45,6 +54,11 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
     stats: QueueStats
     forecast: Forecast
     incidents: list[Incident]
+
+    @classmethod
+    def of(cls, one: Standing) -> "Promise":
+        """Return the promise of a queue that was looked at."""
+        return cls(queue=one.queue, stats=one.stats, forecast=one.forecast, incidents=one.incidents)
 
     @property
     def clock(self) -> ClockWord:
@@ -106,19 +120,57 @@ class Promises:
             incidents=await watching.read_incidents(self._store, queue),
         )
 
+    def board(self) -> "Board":
+        """Return what looks at all queues again and again, the one nearest to harm first."""
+        from hms_async.runtime.board import Board  # noqa: PLC0415  # it is made of this
+
+        return Board(self._store, self)
+
     async def ls(self, queues: Sequence[str] = ()) -> list[Promise]:
         """Return a look at each queue, or at all of them, the worst first."""
         names = [check_name(name, what="queue name") for name in queues]
         standings = await read_standings(self._store, names or await self._store.queue_names())
-        found = [
-            Promise(
-                queue=one.queue, stats=one.stats, forecast=one.forecast, incidents=one.incidents
-            )
-            for one in standings
-        ]
+        found = [Promise.of(one) for one in standings]
         missing = set(names) - {one.queue.name for one in found}
         found += [await self.status(name) for name in missing]  # says what is wrong with it
         return sorted(found, key=lambda one: (_WORST_FIRST.index(one.clock), one.queue.name))
+
+    async def report(
+        self,
+        queues: Sequence[str] = (),
+        *,
+        since: Duration = "28d",
+        worst: int = 10,
+        sees: Callable[[str], bool] = lambda _: True,
+    ) -> list[PromiseReport]:
+        """Return how promises were kept against the queues' goals, the least budget left first.
+
+        Args:
+            queues: Which; all that promise something, or have closed a promise, if not given.
+            since: Over which span the error budget is reckoned; an hour to 400 days.
+            worst: How many of the worst misses of each queue, 100 at most.
+            sees: Whether a queue is to be seen; asked only if none is given.
+
+        Raises:
+            QueueNotFound: If nobody created one of them.
+            ConfigInvalid: If the span or the number is not valid.
+        """
+        span_ms = to_ms(since, name="since", minimum_ms=HOUR_MS)
+        choose_step(span_ms)  # raises for what is longer ago than counters are kept
+        if check_count(worst, name="worst") > MOST_WORST:
+            raise ConfigInvalid(f"worst={worst} is over {MOST_WORST}")
+        found: list[PromiseReport] = []
+        for name in queues or filter(sees, await self._store.queue_names()):
+            try:
+                queue = await self._store.queue(check_name(name, what="queue name"))
+            except QueueNotFound:
+                if queues:
+                    raise
+                continue  # it was removed
+            report = await report_of(self._store, queue, span_ms, worst)
+            if queues or queue.settings.sla_ms is not None or report.kept.closed:
+                found.append(report)
+        return sorted(found, key=_least_left)
 
     async def incidents(self, queue: str) -> list[Incident]:
         """Return the last incident of each kind of a queue, those that are over included."""
@@ -234,6 +286,11 @@ class Promises:
         check_name(queue, what="queue name")
         actor = (by or self._by).saying(reason)
         return await outbox.send_again(self._store, queue, action_id, by=actor)
+
+
+def _least_left(one: PromiseReport) -> tuple[bool, float, str]:
+    left = one.budget_left
+    return left is None, left or 0, one.queue.name
 
 
 def _readable(action: Action) -> Escalation:

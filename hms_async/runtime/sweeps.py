@@ -9,7 +9,7 @@ import msgspec
 
 from hms_async.domain.forecast import Forecast
 from hms_async.errors import QueueNotFound, StoreError, StoreProtocol, StoreRefused
-from hms_async.storage import watching
+from hms_async.storage import series, watching
 from hms_async.storage.replies import Rescued, RungFired
 from hms_async.storage.store import SWEEP_LIMIT, Store
 
@@ -94,7 +94,7 @@ async def tidy(
     *,
     supervisor: str = "",
 ) -> Report:
-    """Forget what is past its retention, and hold a part of the indexes against the records.
+    """Forget what is past its retention, roll up counters, and hold indexes against the records.
 
     Args:
         store: Where the queues are.
@@ -110,6 +110,7 @@ async def tidy(
         try:
             pruned, more = await store.prune(queue, limit, supervisor=supervisor)
             mended = 0 if more else await _reconcile(store, queue, limit, places)
+            more = await series.roll_up(store, queue) or more
         except QueueNotFound:
             continue  # removed a moment ago
         except (StoreProtocol, StoreRefused) as error:

@@ -319,6 +319,7 @@ class _Attempt(msgspec.Struct, frozen=True):
     worker: str = ""
     started_ms: int = 0
     finished_ms: int = 0
+    again_ms: int | None = None
     fault: msgspec.Raw = msgspec.Raw(b"{}")
 
 
@@ -339,6 +340,7 @@ def _attempt(entry: bytes) -> Attempt:
         error_type=fault.get("type", ""),
         error=fault.get("message", ""),
         traceback=fault.get("traceback", ""),
+        again_ms=read.again_ms,
     )
 
 

@@ -81,12 +81,17 @@ async def read(store: Store) -> Measurement:
     """
     names = await store.queue_names()
     standings = await read_standings(store, names[:MOST_QUEUES], also="measure")
-    queues = [one for one in map(_measures, standings) if one is not None]
+    queues = [one for one in map(measures_of, standings) if one is not None]
     workers = await registry.cards(store, registry.MOST_CARDS)
     return Measurement(queues, workers, len(names) - len(queues))
 
 
-def _measures(one: Standing) -> QueueMeasures | None:
+def measures_of(one: Standing) -> QueueMeasures | None:
+    """Return what is measured of a queue from a look that asked `measure` also.
+
+    Returns:
+        `None` if a foreign hand has broken something of it.
+    """
     try:
         swept, tidied, supervisors, waited, ran, due = one.more
         return QueueMeasures(

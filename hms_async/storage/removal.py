@@ -3,9 +3,9 @@
 import msgspec
 
 from hms_async.domain.operation import Operation
+from hms_async.storage import series
 from hms_async.storage.server import Server
 
-_MINUTES_KEPT = 2_881
 _NAMES_A_CALL = 500
 _AUDIT_KEPT_MS = 30 * 86_400_000
 
@@ -73,15 +73,11 @@ async def clear(server: Server, operation: Operation, limit: int) -> tuple[bool,
 async def forget_queue(server: Server, operation: Operation, now_ms: int) -> None:
     """Take away what is left of a cleared queue, its name at the last.
 
-    Its counters of a minute would expire by themselves, but are not those of a later queue.
+    Its counters would expire by themselves, but are not those of a later queue.
     The name leaves the set of queues before the mark by which nobody can create it: the other way
     round it would take away the name of one that has just been created anew.
     """
-    minute = now_ms // 60_000
-    names = [
-        server.keys.part(operation.queue, f"stats:{one}")
-        for one in range(minute - _MINUTES_KEPT, minute + 2)
-    ]
+    names = series.key_names(server, operation.queue, now_ms)
     async with server.pipeline() as pipe:
         for first in range(0, len(names), _NAMES_A_CALL):
             pipe.unlink(*names[first : first + _NAMES_A_CALL])

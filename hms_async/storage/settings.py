@@ -31,6 +31,7 @@ def to_fields(settings: QueueSettings) -> list[str]:
     ladder = [[rung.percent, rung.plus_ms, rung.name, rung.actions] for rung in settings.ladder]
     fields: dict[str, object] = {name: getattr(settings, name) for name in _NUMBERS}
     fields |= {
+        "goal": settings.goal,
         "ladder": json.dumps(ladder),
         "late": settings.late,
         "pause_stops_clock": int(settings.pause_stops_clock),
@@ -61,6 +62,7 @@ def from_fields(name: str, fields: Mapping[bytes, bytes]) -> Queue:
     }
     settings = QueueSettings(
         **numbers,  # type: ignore[arg-type]  # only the optional ones are ever empty
+        goal=_goal(text.get("goal") or str(defaults.goal)),
         ladder=tuple(_rung(*rung) for rung in ladder),
         late=cast("Late", text.get("late", defaults.late)),
         pause_stops_clock=text.get("pause_stops_clock") == "1",
@@ -82,6 +84,12 @@ def from_fields(name: str, fields: Mapping[bytes, bytes]) -> Queue:
         paused=text.get("paused") == "1",
         reason=text.get("reason", ""),
     )
+
+
+def _goal(text: str) -> float:
+    if not 0 < (goal := float(text)) < 1:
+        raise ValueError(f"goal={text}")
+    return goal
 
 
 def _rung(percent: float, plus_ms: int, name: str, actions: object = (), *_: Any) -> Rung:

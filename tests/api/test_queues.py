@@ -3,6 +3,8 @@
 import httpx
 
 from hms_async import AsyncOMSClient
+from hms_async.storage.store import Store
+from hms_async.testing import ManualClock
 from tests.api.support import is_problem
 
 
@@ -27,6 +29,53 @@ async def test_queues_are_seen(http: httpx.AsyncClient, oms: AsyncOMSClient, que
     assert [one["name"] for one in (await http.get("/oms/queues")).json()["queues"]] == ["q"]
     assert (await http.get("/oms/stats")).json()["queues"][0]["waiting"] == 1
     is_problem(await http.get("/oms/queues/nowhere"), 404, "HMS-E004")
+
+
+async def test_a_queue_is_seen_over_time(
+    http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str
+) -> None:
+    await oms.enqueue_many(queue, [1, 2])
+    task = await oms.pop_task(queue)
+    assert task is not None
+    await task.complete()
+
+    found = (await http.get(f"/oms/queues/{queue}/series", params={"since": "1h"})).json()
+
+    assert (found["queue"], found["step_ms"], len(found["points"])) == ("q", 60_000, 61)
+    assert sum(point["arrived"] for point in found["points"]) == 2
+    assert sum(point["met"] for point in found["points"]) == 1
+    assert sum(point["wait"]["count"] for point in found["points"] if point["wait"]) == 1
+    for params in ({"since": "500d"}, {"since": "7d", "step": "1m"}, {"step": "7m"}):
+        is_problem(await http.get(f"/oms/queues/{queue}/series", params=params), 422)
+    is_problem(await http.get("/oms/queues/nowhere/series"), 404, "HMS-E004")
+
+
+async def test_it_is_told_how_promises_were_kept(
+    http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str, store_url: str
+) -> None:
+    await oms.create_queue("fast", sla="1h", goal="95%")
+    past = ManualClock((await oms.stats(queue)).now_ms - 7_200_000)
+    async with Store(store_url, clock=past) as store, AsyncOMSClient(store=store) as then:
+        await then.enqueue("fast", 1, correlation_id="REQ-7")
+    task = await oms.pop_task("fast")
+    assert task is not None
+    await task.complete()
+
+    found = (await http.get("/oms/sla/report")).json()["queues"]
+
+    assert [(one["queue"], one["goal"]) for one in found] == [("fast", 0.95), ("q", 0.99)]
+    fast, untouched = found
+    assert [one["kept"] for one in fast["windows"]] == [0, 0, 0]
+    assert [one["kept"] for one in untouched["windows"]] == [None, None, None]
+    assert [one["too_fast"] for one in fast["burns"]] == [True, True]
+    (miss,) = fast["worst"]
+    assert (miss["correlation_id"], miss["state"]) == ("REQ-7", "done")
+    parts = ("waited_ms", "ran_ms", "backed_off_ms", "lost_ms", "unknown_ms")
+    assert sum(miss[part] for part in parts) == miss["late_ms"] + 3_600_000
+    one = (await http.get("/oms/sla/report", params={"queue": "q", "since": "7d"})).json()
+    assert one["queues"][0]["windows"][2]["length_ms"] == 604_800_000
+    is_problem(await http.get("/oms/sla/report", params={"queue": "nowhere"}), 404, "HMS-E004")
+    is_problem(await http.get("/oms/sla/report", params={"since": "5m"}), 422)
 
 
 async def test_pause_and_resume(http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str) -> None:

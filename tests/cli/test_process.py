@@ -158,8 +158,8 @@ def test_burst_works_off_all_queues_and_ends(hms: Hms, url: str) -> None:
             push(hms, name, "1")
     with started("run", "service", "-b") as worker:
         assert worker.end()[0] == 0
-    rows = [line.split() for line in hms("stats").stdout.splitlines()[1:]]
-    assert [(row[0], row[6]) for row in rows] == [("kyc", "20"), ("mail", "20")]
+    found = json.loads(hms("stats", "-o", "json").stdout)["queues"]
+    assert {one["name"]: one["done"] for one in found} == {"kyc": 20, "mail": 20}
 
 
 def test_the_log_is_data_and_the_banner_is_talk(hms: Hms, photos: str) -> None:

@@ -27,7 +27,7 @@ def test_every_setting_of_create_arrives(hms: Hms) -> None:
         *("queue", "create", "kyc", "-o", "json", "--sla", "90m", "--lease", "4s"),
         *("--max-attempts", "7", "--retry-base", "2s", "--retry-cap", "1m", "--max-crashes", "2"),
         *("--max-depth", "9", "--max-payload-bytes", "1000", "--idempotency-window", "1h"),
-        *("--ladder", "50% note", "--ladder", "100%+15m page"),
+        *("--ladder", "50% note", "--ladder", "100%+15m page", "--goal", "99.9%"),
     )
     document = json.loads(created.stdout)
     assert document["schema"] == "hms.queue.create/v1"
@@ -35,6 +35,7 @@ def test_every_setting_of_create_arrives(hms: Hms) -> None:
     wanted = {
         "name": "kyc",
         "sla_ms": 5_400_000,
+        "goal": 0.999,
         "lease_ms": 4_000,
         "max_attempts": 7,
         "retry_base_ms": 2_000,
@@ -53,6 +54,7 @@ def test_every_setting_of_create_arrives(hms: Hms) -> None:
     [
         (["kyc", "--sla", "soon"], '"soon" is not a duration: write 90s, 15m'),
         (["kyc", "--lease", "1s"], "error HMS-E003: lease='1s' is too short"),
+        (["kyc", "--goal", "99"], "error HMS-E001: goal='99' is no share of promises: give 0.99"),
         (["kyc", "--ladder", "soon"], "error HMS-E001: 'soon' is not a rung"),
         (["kyc", "--max-depth", "0"], "error HMS-E001: max_depth=0 is not a whole number"),
         (["k y c"], "error HMS-E002: queue name 'k y c' is not valid"),

@@ -84,6 +84,33 @@ def test_check_may_fail_on_a_risk(hms: Hms, url: str) -> None:
     assert hms("sla", "check", "--at-risk").exit_code == 1
 
 
+def test_report(hms: Hms, url: str) -> None:
+    assert "no queue promises anything yet" in hms("sla", "report").stderr
+    hms("queue", "create", "kyc", "--sla", "1h", "--goal", "95%")
+    (_, line) = hms("sla", "report").stdout.splitlines()
+    assert line.split() == ["kyc", "1h", "95%", *("-",) * 7]
+    task_id = late(url)
+
+    async def end() -> None:
+        async with AsyncOMSClient(url) as oms:
+            task = await oms.pop_task("kyc")
+            assert task is not None
+            await task.complete()
+
+    anyio.run(end)
+    head, line, _, _, miss = hms("sla", "report", "--since", "7d").stdout.splitlines()
+    assert head.split()[3:9] == ["KEPT", "1h", "KEPT", "24h", "KEPT", "7d"]
+    numbers = ["0.00%", "0.00%", "0.00%", "1", "of", "1", "-1900.00%", "20.0/20.0", "20.0/20.0"]
+    assert line.split() == ["kyc", "1h", "95%", *numbers]
+    assert miss.split()[:5] == ["1h", "kyc", task_id, "REQ-7", "done"]
+    assert (miss.split()[6], miss.split()[8:]) == ("2h", ["-", "-", "-"])
+    document = json.loads(hms("sla", "report", "-Q", "kyc", "-o", "json").stdout)
+    assert document["schema"] == "hms.sla.report/v1"
+    assert document["queues"][0]["worst"][0]["task_id"] == task_id
+    assert hms("sla", "report", "-Q", "kcy").exit_code == 4
+    assert hms("sla", "report", "--since", "500d").exit_code == 2
+
+
 def test_ack(hms: Hms, url: str) -> None:
     hms("queue", "create", "kyc", "--sla", "1h")
     missing = hms("sla", "ack", "kyc")

@@ -61,6 +61,7 @@ def test_settings_are_made_again_of_their_own_arguments() -> None:
     plain = QueueSettings.create()
     full = QueueSettings.create(
         sla="90m",
+        goal="95%",
         ladder=["50% note", "100% webhook,notify"],
         late="expire",
         pause_stops_clock=True,

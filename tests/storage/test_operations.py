@@ -19,7 +19,7 @@ from hms_async.errors import (
     QueueNotFound,
     TooManyOperations,
 )
-from hms_async.runtime import search
+from hms_async.runtime import bulk, search
 from hms_async.runtime.work import Work, carry_on
 from hms_async.storage import candidates, operations
 from hms_async.storage.replies import Settle
@@ -452,6 +452,8 @@ async def test_the_latest_are_listed_and_the_oldest_make_room(
     driver: Driver, oms: AsyncOMSClient, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operations, "MOST_KEPT", 5)
+    # Imported late: if it were only now, it would have the 5 for the tests that follow as well.
+    monkeypatch.setattr(bulk, "MOST_KEPT", 50)
     begun: list[str] = []
     for n in range(9):
         clock.advance("1s")

@@ -20,6 +20,7 @@ rungs = st.builds(
 all_settings = st.builds(
     QueueSettings,
     sla_ms=st.none() | counts,
+    goal=st.floats(0, 1, exclude_min=True, exclude_max=True),
     ladder=st.lists(rungs, max_size=5).map(tuple),
     retry=st.builds(RetryPolicy.from_ms, counts, waits_ms, waits_ms),
     lease_ms=counts,

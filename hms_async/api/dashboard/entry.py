@@ -17,7 +17,8 @@ from hms_async.errors import Forbidden, FormStale
 
 if TYPE_CHECKING:
     from hms_async.api.dashboard.hub import Hub
-    from hms_async.api.dashboard.standing import Standing, Standings
+    from hms_async.api.dashboard.standing import Look as AllQueues
+    from hms_async.api.dashboard.standing import Standings
     from hms_async.api.house import House
 
 SIGNED_IN: Final = "hms_signed_in"
@@ -49,7 +50,7 @@ class Look(Visit):
         """What decides what they see: those with the same rights share the parts of pages."""
         return self.caller.permissions, self.caller.queues
 
-    async def standing(self) -> "Standing":
+    async def all_queues(self) -> "AllQueues":
         """Return how all queues stand, as of this second.
 
         Raises:

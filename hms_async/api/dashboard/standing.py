@@ -9,7 +9,7 @@ import msgspec
 
 from hms_async.client import AsyncOMSClient
 from hms_async.domain.worker import WorkerCard
-from hms_async.runtime.promises import Promise
+from hms_async.runtime.board import Board, Standing
 
 _FRESH_S: Final = 0.9
 T = TypeVar("T")
@@ -20,16 +20,16 @@ def serving(workers: Sequence[WorkerCard], queue: str) -> list[WorkerCard]:
     return [card for card in workers if queue in card.queues]
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """One reading.
+class Look(msgspec.Struct, frozen=True):
+    """One look at everything.
 
     Attributes:
-        promises: Each queue's, the worst first.
+        queues: How each stands, the one nearest to harm first.
         workers: Those that were heard of lately.
         now_ms: The server's clock.
     """
 
-    promises: list[Promise]
+    queues: list[Standing]
     workers: list[WorkerCard]
     now_ms: int
 
@@ -56,16 +56,17 @@ class Standings:
     """What pages read of all queues, kept for a moment."""
 
     def __init__(self) -> None:
-        self._standing = _Reading(_read)
+        self._all = _Reading(self._read)
         self._workers = _Reading(AsyncOMSClient.workers)
+        self._board: Board | None = None
 
-    async def get(self, oms: AsyncOMSClient) -> Standing:
+    async def get(self, oms: AsyncOMSClient) -> Look:
         """Return how all queues stand.
 
         Raises:
             StoreError: If the store cannot be asked.
         """
-        return await self._standing.get(oms)
+        return await self._all.get(oms)
 
     async def workers(self, oms: AsyncOMSClient) -> list[WorkerCard]:
         """Return the workers that were heard of lately.
@@ -77,11 +78,12 @@ class Standings:
 
     def forget(self) -> None:
         """Read anew the next time: something was done."""
-        self._standing.forget()
+        self._all.forget()
         self._workers.forget()
 
-
-async def _read(oms: AsyncOMSClient) -> Standing:
-    promises = await oms.sla.ls()
-    now_ms = max([one.stats.now_ms for one in promises], default=0)
-    return Standing(promises, await oms.workers(), now_ms or time.time_ns() // 1_000_000)
+    async def _read(self, oms: AsyncOMSClient) -> Look:
+        if self._board is None:
+            self._board = oms.sla.board()
+        queues = await self._board.look()
+        now_ms = max([one.stats.now_ms for one in queues], default=0)
+        return Look(queues, await self.workers(oms), now_ms or time.time_ns() // 1_000_000)

@@ -46,11 +46,11 @@ class Pulse:
         return _tick()
 
     async def _overview(self) -> object:
-        standing = await self._standings.get(self._house.oms)
+        look = await self._standings.get(self._house.oms)
         return [
-            (one.queue.name, one.queue.version, one.clock, one.stats.totals, one.forecast.misses)
-            for one in standing.promises
-        ], [(card.name, card.running) for card in standing.workers]
+            (one.name, one.promise.clock, one.stats.totals, one.promise.forecast.misses)
+            for one in look.queues
+        ], [(card.name, card.running) for card in look.workers]
 
     async def _queue(self, name: str) -> object:
         stats = await self._house.oms.stats(name)

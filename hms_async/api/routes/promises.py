@@ -22,6 +22,23 @@ async def all_promises(visit: Viewing) -> Response:
 
 
 @router.get(
+    "/sla/report",
+    summary="How promises were kept against their goals",
+    responses=gives(answers.Reports, refuses=[404, 422]),
+)
+async def report(
+    visit: Viewing,
+    since: Annotated[str, Query(description='How far back: "28d", 400 days at most')] = "28d",
+    queue: Annotated[list[str] | None, Query(description="Which; all if not given")] = None,
+    worst: Annotated[int, Query(ge=1, le=100, description="Misses of each queue")] = 10,
+) -> Response:
+    """Return how promises were kept, how much room for misses is left, and the worst of them."""
+    names = [visit.queue(name) for name in queue or ()]
+    found = await visit.oms.sla.report(names, since=since, worst=worst, sees=visit.sees)
+    return answer(answers.Reports(queues=[documents.Report.of(one) for one in found]))
+
+
+@router.get(
     "/sla/{queue}",
     summary="How a queue's promise stands",
     responses=gives(documents.Promise, refuses=[404, 422]),

@@ -81,6 +81,24 @@ async def get_queue(queue: str, visit: Viewing) -> Response:
     )
 
 
+@router.get(
+    "/oms/queues/{queue}/series",
+    summary="Look at a queue over time",
+    responses=gives(documents.Series, refuses=[404, 422]),
+)
+async def get_series(
+    queue: str,
+    visit: Viewing,
+    since: Annotated[str, Query(description='How far back: "6h", "28d"; 400 days at most')] = "24h",
+    step: Annotated[
+        str | None, Query(description="1m, 5m, 10m, 1h, 6h or 1d; what suits if not given")
+    ] = None,
+) -> Response:
+    """Return what happened in a queue, step by step, and how long things took."""
+    found = await visit.oms.series(visit.queue(queue), since=since, step=step)
+    return answer(documents.Series.of(found))
+
+
 @router.delete(
     "/oms/queues/{queue}",
     status_code=202,

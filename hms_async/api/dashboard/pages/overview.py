@@ -8,35 +8,38 @@ from starlette.responses import Response
 from hms_async.api.dashboard import words
 from hms_async.api.dashboard.entry import Looking
 from hms_async.api.dashboard.parts import Part, show
-from hms_async.api.dashboard.standing import Standing, serving
+from hms_async.api.dashboard.standing import serving
+from hms_async.domain.worker import WorkerCard
+from hms_async.runtime.board import Standing
 from hms_async.runtime.promises import Promise
 
 router = APIRouter()
-
-_FAR_MS = 10**15
 
 
 class Row(NamedTuple):
     """A queue, as the overview shows it.
 
     Attributes:
-        promise: How it stands.
+        standing: How it stands.
         trouble: Why somebody should look, in a few words; empty if nobody needs to.
-        slots: How many tasks its live workers can run at once.
-        busy: How many they run.
-        workers: How many there are.
+        busy: How many tasks its live workers run.
+        workers: How many of them there are.
     """
 
-    promise: Promise
+    standing: Standing
     trouble: str
-    slots: int
     busy: int
     workers: int
 
     @property
+    def promise(self) -> Promise:
+        """How its promise stands."""
+        return self.standing.promise
+
+    @property
     def name(self) -> str:
         """The queue's name."""
-        return self.promise.queue.name
+        return self.standing.name
 
 
 @router.get("/")
@@ -44,54 +47,34 @@ async def overview(look: Looking) -> Response:
     """Show all queues that the caller may see, those first that are nearest to harm."""
 
     async def build() -> Part:
-        standing = await look.standing()
-        rows = [_row(one, standing) for one in standing.promises if look.sees(one.queue.name)]
-        rows.sort(key=lambda row: (minutes_to_harm(row.promise), row.name))
+        everything = await look.all_queues()
+        rows = [_row(one, everything.workers) for one in everything.queues if look.sees(one.name)]
         needy = [row for row in rows if row.trouble]
         return Part.of(
             "overview.html",
             title=_title(needy),
             base=look.base,
-            now_ms=standing.now_ms,
+            rest_url=look.rest_url,
+            now_ms=everything.now_ms,
             rows=rows,
             needy=needy,
             sentence=_sentence(rows, needy),
-            workers=len(standing.workers),
-            silent=[row for row in rows if not row.workers and row.promise.stats.open],
-            incidents=[
-                incident for row in rows for incident in row.promise.incidents if incident.open
-            ],
+            workers=len(everything.workers),
+            incidents=[one for row in rows for one in row.promise.incidents if one.open],
             can_operate=look.can_operate,
         )
 
     return await show(look, ["overview"], build)
 
 
-def _row(promise: Promise, standing: Standing) -> Row:
-    cards = serving(standing.workers, promise.queue.name)
+def _row(standing: Standing, workers: list[WorkerCard]) -> Row:
+    cards = serving(workers, standing.name)
     return Row(
-        promise=promise,
-        trouble=trouble(promise, workers=len(cards)),
-        slots=sum(card.slots or 0 for card in cards),
+        standing=standing,
+        trouble=trouble(standing.promise, workers=len(cards)),
         busy=sum(card.running or 0 for card in cards),
         workers=len(cards),
     )
-
-
-def minutes_to_harm(promise: Promise) -> tuple[int, float]:
-    """Return what queues are sorted by: broken promises first, then the next to be broken."""
-    now_ms = promise.stats.now_ms
-    if promise.stats.breached:
-        return 0, -promise.stats.breached
-    if promise.forecast.misses:
-        return 1, (promise.forecast.first_miss_ms or now_ms) - now_ms
-    if promise.stats.at_risk:
-        return 2, -promise.stats.at_risk
-    if promise.stats.clock_stopped_ms is not None or promise.stats.paused:
-        return 3, 0
-    if promise.stats.next_rung_ms is None:
-        return 4, _FAR_MS
-    return 4, promise.stats.next_rung_ms - now_ms
 
 
 def trouble(promise: Promise, *, workers: int) -> str:

@@ -6,6 +6,12 @@ local ended = {}
 local off_the_clock = {}
 local kept = { met = 0, missed = 0 }
 
+-- Of the latest tasks that broke their promise: `<ms late>:<id>` -> when they ended. It only shows
+-- how things were, so a foreign key in its place stops nothing.
+local MISSED = NORMAL .. ':missed'
+local MOST_MISSED = 1000
+local missed = {}
+
 -- What the event of a failed task says if its worker said nothing: the message of its fault. Only
 -- the ends that are failures pay for this. 500 characters are told, of four bytes at most.
 local function about_fault(fault)
@@ -48,6 +54,8 @@ local function finish(id, state, task, window, ...)
     -- To cancel in time breaks no promise, and to give up late keeps none.
     if used > sla or state == 'expired' then
       kept.missed = kept.missed + 1
+      local n = #missed
+      missed[n + 1], missed[n + 2] = NOW, math.max(math.floor(used - sla), 0) .. ':' .. id
     elseif state ~= 'cancelled' then
       kept.met = kept.met + 1
     end
@@ -74,6 +82,13 @@ local function take_off_the_clock(ids)
   if #ids > 0 then redis.pcall('ZREM', AT_RISK, unpack(ids)) end
 end
 
+local function write_missed()
+  for first = 1, #missed, 1000 do
+    redis.pcall('ZADD', MISSED, unpack(missed, first, math.min(first + 999, #missed)))
+  end
+  redis.pcall('ZREMRANGEBYRANK', MISSED, 0, -MOST_MISSED - 1)
+end
+
 local function write_ended()
   for state, list in pairs(ended) do
     call_in_slices('ZADD', NORMAL .. ':' .. state, list)
@@ -83,17 +98,20 @@ local function write_ended()
     if n > 0 then count(word, n) end
   end
   take_off_the_clock(off_the_clock)
+  if #missed > 0 then write_missed() end
   write_told()
 end
 
 -- An attempt that came to nothing: how it ended, as a counter calls it, and one entry of the last ten;
--- `fault` is JSON made by whoever settles.
-local function record_attempt(id, number, worker, started, fault, ended)
+-- `fault` is JSON made by whoever settles, `again` when the next attempt may begin, if one is to be
+-- made after a while.
+local function record_attempt(id, number, worker, started, fault, ended, again)
   count('ended.' .. ended)
   count_error(string.match(fault, '"type"%s*:%s*"([%a_][%w_.]*)"'))
   local key = attempts_key(id)
   redis.pcall('RPUSH', key, '{"number":' .. number .. ',"worker":' .. cjson.encode(worker or '')
     .. ',"started_ms":' .. (started or NOW) .. ',"finished_ms":' .. NOW
+    .. (again and ',"again_ms":' .. again or '')
     .. ',"fault":' .. fault .. '}')
   redis.pcall('LTRIM', key, -10, -1)
 end

@@ -102,6 +102,19 @@ local function check_sizes(settle, policy)
     .. policy.max_result .. '"}'
 end
 
+-- How long after a failed attempt the next one may begin; nothing when none is to be made.
+local function delay_of(settle, policy)
+  local used = settle.attempt - settle.crashes - settle.revived
+  if settle.word == 'fail' or used >= policy.max_attempts then return nil end
+  local delay = tonumber(settle.arg)
+  if not delay or delay ~= delay then delay = 0 end
+  if settle.word == 'error' then
+    local doublings = math.min(math.max(used, 1) - 1, 62)
+    delay = math.min(policy.cap, policy.base * 2 ^ doublings) * delay
+  end
+  return math.min(math.max(math.floor(delay), 0), LONGEST_MS)
+end
+
 -- Applies one outcome and returns the state it leads to.
 local function apply(settle, worker, policy)
   observe_since(RAN, settle.started)
@@ -121,21 +134,12 @@ local function apply(settle, worker, policy)
     count('released')
     return 'waiting'
   end
-  local fault = fault_of(settle.body)
+  local fault, delay = fault_of(settle.body), delay_of(settle, policy)
   record_attempt(id, settle.attempt, worker, settle.started, fault,
-    string.find(fault, '^{"type":"RunTimeout"') and 'timeout' or 'error')
-  local used = settle.attempt - settle.crashes - settle.revived
-  if word == 'fail' or used >= policy.max_attempts then
-    return end_task(settle, 'failed', policy, 'error', fault)
-  end
-  local delay = tonumber(settle.arg)
-  if not delay or delay ~= delay then delay = 0 end
-  if word == 'error' then
-    local doublings = math.min(math.max(used, 1) - 1, 62)
-    delay = math.floor(math.min(policy.cap, policy.base * 2 ^ doublings) * delay)
-  end
+    string.find(fault, '^{"type":"RunTimeout"') and 'timeout' or 'error', delay and NOW + delay)
+  if not delay then return end_task(settle, 'failed', policy, 'error', fault) end
   end_lease(settle, 'state', 'retrying')
-  redis.call('ZADD', RETRY, NOW + math.min(math.max(math.floor(delay), 0), LONGEST_MS), id)
+  redis.call('ZADD', RETRY, NOW + delay, id)
   count('retried')
   tell('retrying', id, settle.corr)
   return 'retrying'

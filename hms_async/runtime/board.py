@@ -1,0 +1,136 @@
+"""All queues at a glance, the one that will first do harm in front: what `hms top` shows."""
+
+from collections.abc import Sequence
+from math import inf
+
+import msgspec
+
+from hms_async.domain.objective import Kept
+from hms_async.domain.queue import QueueStats
+from hms_async.domain.series import DAY_MS, HOUR_MS, TEN_MINUTES_MS, Piece, add_up
+from hms_async.domain.worker import WorkerCard
+from hms_async.runtime.promises import Promise, Promises
+from hms_async.storage.measure import measures_of
+from hms_async.storage.series import read_pieces_of
+from hms_async.storage.standings import Standing as Look
+from hms_async.storage.standings import read_standings
+from hms_async.storage.store import Store
+
+_PAST_IS_NEWS_FOR_MS = 10_000
+
+_A_TRIP = 25
+
+Past = tuple[int, Kept]
+_NO_PAST: Past = (0, Kept.of({}))
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue at a glance.
+
+    Attributes:
+        promise: How its promise stands, and how many tasks are where.
+        due_ms: When the most urgent of its open tasks is due, as far as that can be told at once.
+        slots: How many tasks the workers that serve it can run at once, whichever queue they take
+            them from; `None` when none of them has said so.
+        failed: Tasks that failed in the last hour.
+        kept: Promises that closed in the last day.
+    """
+
+    promise: Promise
+    due_ms: int | None
+    slots: int | None
+    failed: int
+    kept: Kept
+
+    @property
+    def name(self) -> str:
+        """The queue."""
+        return self.promise.queue.name
+
+    @property
+    def stats(self) -> QueueStats:
+        """How many of its tasks are where."""
+        return self.promise.stats
+
+    @property
+    def harm(self) -> tuple[int, float]:
+        """How near harm is: the smaller, the nearer.
+
+        First what is late, the longest first; then what is foreseen to be, the first first; then
+        what is at risk, what has time, and what promises nothing or has its clock stopped.
+        """
+        now_ms, due_ms = self.stats.now_ms, self.due_ms
+        left_ms = inf if due_ms is None else due_ms - now_ms
+        first_ms = self.promise.forecast.first_miss_ms
+        match self.promise.clock:
+            case "breached":
+                return 0, left_ms
+            case "at_risk" if self.promise.forecast.misses and first_ms is not None:
+                return 1, first_ms - now_ms
+            case "at_risk":
+                return 2, left_ms
+            case "on_track":
+                return 3, left_ms
+            case _:
+                return 4, left_ms
+
+
+class Board:
+    """Looks at all queues, as often as one likes: what changes slowly is read every ten seconds.
+
+    Args:
+        store: Where they are.
+        promises: How to look at one.
+    """
+
+    def __init__(self, store: Store, promises: Promises) -> None:
+        self._store = store
+        self._promises = promises
+        self._past: dict[str, Past] = {}
+        self._past_read_ms = 0
+
+    async def look(self, queues: Sequence[str] = ()) -> list[Standing]:
+        """Return a look at each queue, or at all of them, the one nearest to harm first.
+
+        Raises:
+            QueueNotFound: If nobody created one of those that were named.
+        """
+        names = list(queues) or await self._store.queue_names()
+        looks = await read_standings(self._store, names, also="measure")
+        for name in set(queues) - {one.queue.name for one in looks}:
+            await self._promises.status(name)  # which says what is wrong with it
+        cards = await self._store.workers()
+        await self._renew_past([one.queue.name for one in looks])
+        found = [self._standing(one, cards) for one in looks]
+        return sorted(found, key=lambda one: (one.harm, one.name))
+
+    def _standing(self, look: Look, cards: Sequence[WorkerCard]) -> Standing:
+        name, measures = look.queue.name, measures_of(look)
+        slots = [card.slots for card in cards if name in card.queues and card.slots is not None]
+        failed, kept = self._past.get(name, _NO_PAST)
+        return Standing(
+            promise=Promise.of(look),
+            due_ms=None if measures is None else measures.due_ms,
+            slots=sum(slots) if slots else None,
+            failed=failed,
+            kept=kept,
+        )
+
+    async def _renew_past(self, names: Sequence[str]) -> None:
+        """Read what happened lately, if that is old news or not known of a queue."""
+        now_ms = self._store.now_ms(await self._store.ask("TIME"))
+        is_fresh = 0 <= now_ms - self._past_read_ms < _PAST_IS_NEWS_FOR_MS
+        if is_fresh and self._past.keys() >= set(names):
+            return
+        past: dict[str, Past] = {}
+        for first in range(0, len(names), _A_TRIP):
+            some = names[first : first + _A_TRIP]
+            _, found = await read_pieces_of(self._store, some, DAY_MS, TEN_MINUTES_MS)
+            for name, pieces in zip(some, found, strict=True):
+                hour = [piece for piece in pieces if piece[0] >= now_ms - HOUR_MS]
+                past[name] = (_sums(hour).get("failed", 0), Kept.of(_sums(pieces)))
+        self._past, self._past_read_ms = past, now_ms
+
+
+def _sums(pieces: list[Piece]) -> dict[str, int]:
+    return add_up(counts for _, counts in pieces)
