@@ -65,8 +65,8 @@ class Pulse:
         )
 
     async def _failed(self, _: str) -> object:
-        standing = await self._standings.get(self._house.oms)
-        return [(one.queue.name, one.stats.failed, one.stats.totals) for one in standing.promises]
+        look = await self._standings.get(self._house.oms)
+        return [(one.name, one.stats.failed, one.stats.totals) for one in look.queues]
 
     async def _operations(self, _: str) -> object:
         latest = await self._house.oms.operations.list(20)

@@ -87,11 +87,11 @@ async def failed(
         check_fingerprint(fingerprint, name="fingerprint")
 
     async def build() -> Part:
-        standing = await look.standing()
+        everything = await look.all_queues()
         counts = {
-            one.queue.name: one.stats.failed
-            for one in standing.promises
-            if one.stats.failed and look.sees(one.queue.name) and queue in ("", one.queue.name)
+            one.name: one.stats.failed
+            for one in everything.queues
+            if one.stats.failed and look.sees(one.name) and queue in ("", one.name)
         }
         found = await _find(look, counts)
         kinds = [one for one in found.kinds if fingerprint in ("", one.fingerprint)]
@@ -99,7 +99,7 @@ async def failed(
             "failed.html",
             title=f"{found.total} failed" if found.total else "none failed",
             base=look.base,
-            now_ms=standing.now_ms,
+            now_ms=everything.now_ms,
             queue=queue,
             queues=sorted(counts),
             fingerprint=fingerprint,

@@ -14,7 +14,8 @@ from hms_async.domain.access import Permission
 from hms_async.domain.audit import AuditPage
 from hms_async.domain.operation import Operation, OperationState
 from hms_async.errors import OperationEnded, OperationNotFound
-from hms_async.runtime.promises import Promise, Undelivered
+from hms_async.runtime.board import Standing
+from hms_async.runtime.promises import Undelivered
 from hms_async.storage.operations import MOST_KEPT
 
 router = APIRouter()
@@ -63,16 +64,16 @@ async def operations(look: Looking) -> Response:
     """Show operations, pauses, undelivered messages and, to those who may see it, the audit."""
 
     async def build() -> Part:
-        standing = await look.standing()
+        everything = await look.all_queues()
         # Those of others may be all of the latest ones.
         latest = await look.oms.operations.list(_SHOWN if look.caller.everywhere else MOST_KEPT)
-        rows = [_row(one, standing.now_ms) for one in latest if look.sees(one.queue)][:_SHOWN]
-        mine = [one for one in standing.promises if look.sees(one.queue.name)]
+        rows = [_row(one, everything.now_ms) for one in latest if look.sees(one.queue)][:_SHOWN]
+        mine = [one for one in everything.queues if look.sees(one.name)]
         return Part.of(
             "operations.html",
             title="operations",
             base=look.base,
-            now_ms=standing.now_ms,
+            now_ms=everything.now_ms,
             running=[row for row in rows if not row.operation.state.ended],
             ended=[row for row in rows if row.operation.state.ended],
             paused=[one for one in mine if one.stats.paused],
@@ -86,12 +87,12 @@ async def operations(look: Looking) -> Response:
 
 
 async def _undelivered(
-    look: Look, promises: list[Promise]
-) -> list[tuple[Promise, list[Undelivered]]]:
-    found: list[tuple[Promise, list[Undelivered]]] = []
-    for one in promises:
+    look: Look, queues: list[Standing]
+) -> list[tuple[Standing, list[Undelivered]]]:
+    found: list[tuple[Standing, list[Undelivered]]] = []
+    for one in queues:
         if one.stats.undelivered and len(found) < _MESSAGES:
-            messages = await look.oms.sla.undelivered(one.queue.name, limit=_MESSAGES)
+            messages = await look.oms.sla.undelivered(one.name, limit=_MESSAGES)
             found.append((one, messages))
     return found
 
@@ -118,7 +119,7 @@ async def audit(
             title="audit",
             base=look.base,
             rest_url=look.rest_url,
-            now_ms=(await look.standing()).now_ms,
+            now_ms=(await look.all_queues()).now_ms,
             queue=queue,
             queues=await look.queues(),
             first=cursor is None,
@@ -148,7 +149,7 @@ async def operation(operation_id: str, look: Looking) -> Response:
 
     async def build() -> Part:
         found = await _seen(look, operation_id)
-        now_ms = (await look.standing()).now_ms
+        now_ms = (await look.all_queues()).now_ms
         return Part.of(
             "operation.html",
             title=f"{found.act} {found.queue}: {found.state}",
