@@ -131,7 +131,7 @@ def why_not(act: Act, task: TaskRecord) -> str:
 
 def _cannot_cancel(task: TaskRecord) -> str:
     if task.state not in OPEN:
-        return f"it is {task.state}"
+        return f"it {how(task.state)}"
     if task.cancel_asked_ms is not None:
         return "its worker has been asked to cancel it already"
     return ""
@@ -139,18 +139,18 @@ def _cannot_cancel(task: TaskRecord) -> str:
 
 def _cannot_requeue(task: TaskRecord) -> str:
     states = states_of(Many.REQUEUE, Where(states=tuple(TaskState)))
-    return "" if task.state in states else f"it is {in_words(task.state)}"
+    return "" if task.state in states else f"it {how(task.state)}"
 
 
 def _cannot_bump(task: TaskRecord) -> str:
     if task.state is not TaskState.WAITING:
-        return f"it is {in_words(task.state)}"
+        return f"it {how(task.state)}"
     return "it goes first already" if task.goes_first else ""
 
 
 def _cannot_waive(task: TaskRecord) -> str:
     if task.state not in OPEN:
-        return f"it is {task.state}: what has ended has kept its promise or not"
+        return f"it {how(task.state)}: what has ended has kept its promise or not"
     if task.waived is not None:
         return "it was let off its promise already"
     return "" if task.due_ms is not None else "it has no promise"
@@ -169,9 +169,21 @@ _WHY_NOT: Final[Mapping[str, Callable[[TaskRecord], str]]] = {
 }
 
 
+def how(state: TaskState) -> str:
+    """Return how a task is, as a predicate: "is in progress", "has failed"."""
+    return _HOW.get(state, f"is {in_words(state)}")
+
+
 def in_words(state: str) -> str:
     """Return a state as people say it."""
     return state.replace("_", " ")
+
+
+_HOW: Final[Mapping[TaskState, str]] = {
+    TaskState.RETRYING: "is to be tried again",
+    TaskState.FAILED: "has failed",
+    TaskState.EXPIRED: "has expired",
+}
 
 
 class Twins(NamedTuple):

@@ -12,6 +12,7 @@ from hms_async.api.dashboard.topics import OVERVIEW
 from hms_async.api.visit import NEEDS, Visit
 from hms_async.domain.access import Permission
 from hms_async.domain.audit import Actor
+from hms_async.domain.task import TaskPage, TaskState
 from hms_async.domain.worker import WorkerCard
 from hms_async.errors import Forbidden, FormStale
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SIGNED_IN: Final = "hms_signed_in"
 FORM_KEY: Final = "hms_form_key"
+_MOST_PAGES: Final = 25
 _SESSION_S: Final = 12 * 3600
 
 
@@ -70,6 +72,25 @@ class Look(Visit):
     def _standings(self) -> "Standings":
         standings: Standings = self.request.app.state.standings
         return standings
+
+    async def tasks(
+        self, queue: str, state: TaskState, cursor: str | None = None, *, limit: int
+    ) -> TaskPage:
+        """Return a page of tasks as they may be seen, with at least one in it if there are any.
+
+        What was cancelled leaves entries in its lane until a worker comes by; a page of the store
+        may consist of those alone.
+
+        Raises:
+            ConfigInvalid: If the cursor is not valid.
+            QueueNotFound: If nobody created the queue.
+        """
+        page = TaskPage([], cursor)
+        for _ in range(_MOST_PAGES):
+            page = await self.oms.list_tasks(queue, state, page.cursor, limit=limit)
+            if page.tasks or page.cursor is None:
+                break
+        return TaskPage([self.visible(task) for task in page.tasks], page.cursor)
 
     def done(self, *topics: str) -> None:
         """Say that something was done about some topics: whoever comes next is to see it."""

@@ -170,8 +170,8 @@ async def test_the_ticked_are_acted_on_and_no_others(
     assert f'formaction="/ui/q/{queue}/tasks/do/cancel"' in page
 
     nothing = await http.get(f"/ui/q/{queue}/tasks/do/cancel?ticked=1&state=waiting")
-    assert nothing.status_code == 422
-    assert "nothing is ticked" in nothing.text
+    assert nothing.status_code == 409
+    assert "Nothing is ticked" in nothing.text
     asked = await open_form(http, f"/q/{queue}/tasks/do/cancel?ticked=1&state=waiting&id=a&id=c")
     assert "2 tasks" in asked.page.text
     await oms.cancel("c")

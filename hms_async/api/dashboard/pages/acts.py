@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from hms_async.api.dashboard import acts, words
-from hms_async.api.dashboard.acts import Act, in_words, twins
+from hms_async.api.dashboard.acts import Act, how, twins
 from hms_async.api.dashboard.asking import Option, Question, answered, ask, objection, refuse, went
 from hms_async.api.dashboard.entry import Acting, Form, Look
 from hms_async.domain.incident import Kind
@@ -40,7 +40,7 @@ async def _task(look: Look, task_id: str, act: Act, of: str) -> tuple[TaskRecord
     question = Question(
         act=act,
         title=f"{act.label}: {task.correlation_id or task.id}?",
-        about=[f"Task {name} is {in_words(task.state)} in {task.queue}."],
+        about=[f"Task {name} {how(task.state)} in {task.queue}."],
         back=f"/t/{quote(task.id, safe='')}",
         button=act.label,
         twins=acts.twins_on_task(look, act, task.id),

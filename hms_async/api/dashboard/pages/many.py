@@ -1,6 +1,7 @@
 """Acts on many tasks of a queue: on the ticked, on all of a state or a kind, on all that waits."""
 
 from typing import Literal
+from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from starlette.datastructures import QueryParams
@@ -14,6 +15,7 @@ from hms_async.api.dashboard.asking import (
     answered,
     ask,
     objection,
+    refuse,
     went,
 )
 from hms_async.api.dashboard.entry import Acting, Form, Look
@@ -33,7 +35,7 @@ _ONE = (
     "arrived_before",
     "ended_before",
 )
-TICKED = "ticked"
+_TICKED = "ticked"
 """Stands in the form of a list: without an id it means nothing then, not everything."""
 
 ManyAct = Literal["cancel", "requeue", "bump", "waive"]
@@ -48,8 +50,6 @@ def where_of(given: QueryParams | Form) -> Where:
     several = given.getlist if isinstance(given, QueryParams) else given.all
     fields: dict[str, object] = {ours: several(name) for name, ours in _SEVERAL.items()}
     fields |= {name: value for name in _ONE if (value := given.get(name))}
-    if given.get(TICKED) and not fields["ids"]:
-        raise ConfigInvalid("nothing is ticked: tick tasks in the list first")
     return Where.read(fields)
 
 
@@ -96,6 +96,19 @@ async def _preview(
         why_not="" if meant.matched else f"None of the tasks meant in {queue} is {states} now.",
     )
     return meant, question
+
+
+def _nothing(act: Act, queue: str, state: str) -> Question:
+    """Return what is asked where nothing is meant."""
+    return Question(
+        act=act,
+        title=f"{act.label}?",
+        about=[],
+        back=f"/q/{queue}/tasks?{urlencode({'state': state})}" if state else f"/q/{queue}/tasks",
+        button=act.label,
+        twins=acts.Twins("", ""),
+        why_not="Nothing is ticked: tick tasks in the list first.",
+    )
 
 
 def _listed(meant: Operation) -> str:
@@ -165,7 +178,10 @@ async def purge(queue: str, look: Acting) -> Response:
 @router.get("/q/{queue}/tasks/do/{act}")
 async def ask_about_many(queue: str, act: ManyAct, look: Acting) -> Response:
     """Ask whether something is to be done to all tasks that are meant."""
-    return await _ask(look, _ACTS[act], queue, where_of(look.request.query_params))
+    given = look.request.query_params
+    if given.get(_TICKED) and not given.get("id"):
+        return refuse(look, _nothing(_ACTS[act], look.queue(queue), given.get("state", "")))
+    return await _ask(look, _ACTS[act], queue, where_of(given))
 
 
 @router.post("/q/{queue}/tasks/do/{act}")

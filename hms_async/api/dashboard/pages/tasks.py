@@ -36,8 +36,7 @@ async def tasks(
     name = look.queue(queue)
 
     async def page() -> TaskPage:
-        found = await look.oms.list_tasks(name, state, cursor, limit=_A_PAGE)
-        return TaskPage([look.visible(task) for task in found.tasks], found.cursor)
+        return await look.tasks(name, state, cursor, limit=_A_PAGE)
 
     if export is not None:
         return _exported(look, (await page()).tasks, export, f"{name}-{state.value}")
