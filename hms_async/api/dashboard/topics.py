@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from hms_async.api.house import House
 
 OVERVIEW: Final = "overview"
-SLOW: Final = ("workers", "operations", "failed", "report", "cases", "server")
-"""What is looked at every five seconds only."""
+EVERY_S: Final = {"case": 2, "workers": 5, "operations": 2, "failed": 5, "report": 60}
+"""What is not looked at, but shown anew after so many seconds."""
 
-_SLOW_S: Final = 5
+
+_NAMED: Final = frozenset({"queue", "task", "case"})
 
 
 class Pulse:
@@ -41,12 +42,12 @@ class Pulse:
             return await self._overview()
         if look := self._looks.get(kind):
             return await look(name)
-        return int(time.monotonic()) // _SLOW_S
+        return int(time.monotonic()) // EVERY_S[kind]
 
     async def _overview(self) -> object:
         look = await self._standings.get(self._house.oms)
         return [
-            (one.name, one.promise.clock, one.stats.totals, one.promise.forecast.misses)
+            (one.name, one.clock, one.stats.totals, one.promise.forecast.misses)
             for one in look.queues
         ], [(card.name, card.running) for card in look.workers]
 
@@ -84,6 +85,6 @@ def check_topic(topic: str) -> tuple[str, str]:
         NameInvalid: If there is no such topic.
     """
     kind, _, name = topic.partition(":")
-    if (kind in ("queue", "task", "case") and name) or (not name and kind in (OVERVIEW, *SLOW)):
+    if (kind in _NAMED) if name else (kind == OVERVIEW or kind in EVERY_S.keys() - _NAMED):
         return kind, name
     raise NameInvalid(f"there is no topic {topic!r}")
