@@ -25,7 +25,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from benchmarks import dashboard, milestones, promises, rest, subjects
+from benchmarks import dashboard, milestones, pictures, promises, rest, subjects
 from benchmarks.speed.environments import interpreter
 from benchmarks.speed.plot import draw
 from benchmarks.speed.run import Plan, measure
@@ -101,6 +101,9 @@ def _arguments() -> argparse.Namespace:
 
     _add_rest(commands.add_parser("rest", help="pop and complete over HTTP, and wake-ups"))
     _add_dashboard(commands.add_parser("dashboard", help="how long pages take with much to show"))
+    shots = commands.add_parser("pictures", help="pictures of the dashboard, by Chromium")
+    shots.add_argument("--seconds", type=float, default=90, help="work before the first one")
+    shots.add_argument("--out", type=Path, default=Path("docs/img"))
     plot = commands.add_parser("plot", help="draw figures as SVG")
     plot.add_argument("figures", type=Path)
     plot.add_argument("--out", type=Path, default=Path("docs/img"))
@@ -176,6 +179,11 @@ def _dashboard(given: argparse.Namespace) -> None:
     print(dashboard.table(report))
 
 
+def _pictures(given: argparse.Namespace) -> None:
+    for path in anyio.run(partial(pictures.take, given.out, seconds=given.seconds)):
+        print(path)
+
+
 def _write(file: Path | None, report: msgspec.Struct) -> None:
     if file:
         file.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
@@ -199,6 +207,7 @@ def main() -> None:
         "milestones": _milestones,
         "rest": _rest,
         "dashboard": _dashboard,
+        "pictures": _pictures,
     }
     if measure := measures.get(given.command):
         configure(fmt="text", level="critical")

@@ -372,7 +372,7 @@ class Glance(Stats, frozen=True, kw_only=True):
         """Return the document of a queue at a glance."""
         return cls(
             **msgspec.structs.asdict(Stats.of(one.stats)),
-            clock=one.promise.clock,
+            clock=one.clock,
             due_at=instant(one.due_ms),
             slots=one.slots,
             failed_1h=one.failed,

@@ -37,8 +37,8 @@ def _row(one: Standing) -> list[show.Cell]:
     return [
         one.name,
         show.Marked("|| paused", "magenta")
-        if stats.paused and one.promise.clock in ("none", "on_track")
-        else clock(one.promise.clock),
+        if stats.paused and one.clock in ("none", "on_track")
+        else clock(one.clock),
         show.span(settings.sla_ms),
         stats.waiting,
         running,

@@ -157,7 +157,7 @@ class Screen:
         at = time.strftime("%H:%M:%S")
         if self._trouble:
             return text.clean(f"{at}  no answer: {self._trouble}")
-        bad = sum(one.promise.clock in ("breached", "at_risk") for one in self._found)
+        bad = sum(one.clock in ("breached", "at_risk") for one in self._found)
         parts = [at, self._where, text.number(len(self._found), "queue")]
         parts += [f"{bad} late or at risk"] if bad else []
         parts += [f"by {order}", *(["held"] if self._held else [])]

@@ -9,7 +9,7 @@ from hms_async.domain.objective import Kept
 from hms_async.domain.queue import QueueStats
 from hms_async.domain.series import DAY_MS, HOUR_MS, TEN_MINUTES_MS, Piece, add_up
 from hms_async.domain.worker import WorkerCard
-from hms_async.runtime.promises import Promise, Promises
+from hms_async.runtime.promises import ClockWord, Promise, Promises
 from hms_async.storage.measure import measures_of
 from hms_async.storage.series import read_pieces_of
 from hms_async.storage.standings import Standing as Look
@@ -20,8 +20,13 @@ _PAST_IS_NEWS_FOR_MS = 10_000
 
 _A_TRIP = 25
 
-Past = tuple[int, Kept]
-_NO_PAST: Past = (0, Kept.of({}))
+UNWATCHED_MS = 15_000
+"""A supervisor looks once a second; so much may be lost when one dies and another starts."""
+
+Past = tuple[int, int, Kept]
+"""When it was read, how many failed in the last hour, and which promises closed in a day."""
+
+_NO_PAST: Past = (0, 0, Kept.of({}))
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +34,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         promise: How its promise stands, and how many tasks are where.
-        due_ms: When the most urgent of its open tasks is due, as far as that can be told at once.
+        due_ms: When the most urgent of its open tasks is due; `None` if none has a promise.
+        swept_ms: When a supervisor last looked at its clocks; `None` for never.
         slots: How many tasks the workers that serve it can run at once, whichever queue they take
             them from; `None` when none of them has said so.
         failed: Tasks that failed in the last hour.
@@ -38,6 +44,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     promise: Promise
     due_ms: int | None
+    swept_ms: int | None
     slots: int | None
     failed: int
     kept: Kept
@@ -53,6 +60,21 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         return self.promise.stats
 
     @property
+    def clock(self) -> ClockWord:
+        """How it stands; what is late is late, whether or not a supervisor has noticed."""
+        now_ms, due_ms = self.stats.now_ms, self.due_ms
+        stopped = self.stats.clock_stopped_ms is not None
+        late = due_ms is not None and due_ms < now_ms and not stopped
+        return "breached" if late else self.promise.clock
+
+    @property
+    def unwatched(self) -> bool:
+        """Whether it has a promise to keep, and no supervisor has looked at it for a while."""
+        if self.due_ms is None:
+            return False
+        return self.swept_ms is None or self.stats.now_ms - self.swept_ms > UNWATCHED_MS
+
+    @property
     def harm(self) -> tuple[int, float]:
         """How near harm is: the smaller, the nearer.
 
@@ -62,7 +84,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         now_ms, due_ms = self.stats.now_ms, self.due_ms
         left_ms = inf if due_ms is None else due_ms - now_ms
         first_ms = self.promise.forecast.first_miss_ms
-        match self.promise.clock:
+        match self.clock:
             case "breached":
                 return 0, left_ms
             case "at_risk" if self.promise.forecast.misses and first_ms is not None:
@@ -87,7 +109,6 @@ class Board:
         self._store = store
         self._promises = promises
         self._past: dict[str, Past] = {}
-        self._past_read_ms = 0
 
     async def look(self, queues: Sequence[str] = ()) -> list[Standing]:
         """Return a look at each queue, or at all of them, the one nearest to harm first.
@@ -99,6 +120,8 @@ class Board:
         looks = await read_standings(self._store, names, also="measure")
         for name in set(queues) - {one.queue.name for one in looks}:
             await self._promises.status(name)  # which says what is wrong with it
+        if not queues:
+            self._past = {one.queue.name: self._past.get(one.queue.name, _NO_PAST) for one in looks}
         cards = await self._store.workers()
         await self._renew_past([one.queue.name for one in looks])
         found = [self._standing(one, cards) for one in looks]
@@ -107,10 +130,11 @@ class Board:
     def _standing(self, look: Look, cards: Sequence[WorkerCard]) -> Standing:
         name, measures = look.queue.name, measures_of(look)
         slots = [card.slots for card in cards if name in card.queues and card.slots is not None]
-        failed, kept = self._past.get(name, _NO_PAST)
+        _, failed, kept = self._past.get(name, _NO_PAST)
         return Standing(
             promise=Promise.of(look),
             due_ms=None if measures is None else measures.due_ms,
+            swept_ms=None if measures is None else measures.swept_ms,
             slots=sum(slots) if slots else None,
             failed=failed,
             kept=kept,
@@ -119,17 +143,17 @@ class Board:
     async def _renew_past(self, names: Sequence[str]) -> None:
         """Read what happened lately, if that is old news or not known of a queue."""
         now_ms = self._store.now_ms(await self._store.ask("TIME"))
-        is_fresh = 0 <= now_ms - self._past_read_ms < _PAST_IS_NEWS_FOR_MS
-        if is_fresh and self._past.keys() >= set(names):
-            return
-        past: dict[str, Past] = {}
-        for first in range(0, len(names), _A_TRIP):
-            some = names[first : first + _A_TRIP]
+        old = [name for name in names if not self._is_fresh(name, now_ms)]
+        for first in range(0, len(old), _A_TRIP):
+            some = old[first : first + _A_TRIP]
             _, found = await read_pieces_of(self._store, some, DAY_MS, TEN_MINUTES_MS)
             for name, pieces in zip(some, found, strict=True):
                 hour = [piece for piece in pieces if piece[0] >= now_ms - HOUR_MS]
-                past[name] = (_sums(hour).get("failed", 0), Kept.of(_sums(pieces)))
-        self._past, self._past_read_ms = past, now_ms
+                self._past[name] = now_ms, _sums(hour).get("failed", 0), Kept.of(_sums(pieces))
+
+    def _is_fresh(self, name: str, now_ms: int) -> bool:
+        read_ms, _, _ = self._past.get(name, _NO_PAST)
+        return 0 <= now_ms - read_ms < _PAST_IS_NEWS_FOR_MS
 
 
 def _sums(pieces: list[Piece]) -> dict[str, int]:

@@ -101,9 +101,12 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Generator[System]:
             processes.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Generator[Browser]:
-    """Debian's Chromium, or the reason why it is not there."""
+    """Debian's Chromium, or the reason why it is not there.
+
+    A module's own: as long as it lives, no test may have an event loop of its own.
+    """
     binary = shutil.which("chromium")
     if binary is None:
         pytest.skip("chromium: no chromium on PATH; apt-get install chromium")

@@ -36,6 +36,7 @@ def paths(system: System) -> dict[str, str]:
         "task": f"/t/{failed}",
         "case": "/c/CASE-1",
         "workers": "/workers",
+        "promises": "/sla?since=1d",
         "search": "/search?q=nothing",
         "help": "/help",
     }

@@ -34,7 +34,9 @@ def standing(
     forecast = Forecast(at_ms=0, confidence="known", misses=misses, first_miss_ms=first_ms)
     queue = Queue(name=name, settings=QueueSettings(sla_ms=1), version=1)
     promise = Promise(queue=queue, stats=stats, forecast=forecast, incidents=[])
-    return Standing(promise=promise, due_ms=due_ms, slots=None, failed=0, kept=Kept(0, 0))
+    return Standing(
+        promise=promise, due_ms=due_ms, swept_ms=None, slots=None, failed=0, kept=Kept(0, 0)
+    )
 
 
 def test_what_is_late_comes_before_what_will_be_and_that_before_the_rest() -> None:

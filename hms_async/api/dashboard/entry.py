@@ -12,9 +12,11 @@ from hms_async.api.dashboard.topics import OVERVIEW
 from hms_async.api.visit import NEEDS, Visit
 from hms_async.domain.access import Permission
 from hms_async.domain.audit import Actor
+from hms_async.domain.series import Series
 from hms_async.domain.task import TaskPage, TaskState
 from hms_async.domain.worker import WorkerCard
 from hms_async.errors import Forbidden, FormStale
+from hms_async.runtime.board import Standing
 
 if TYPE_CHECKING:
     from hms_async.api.dashboard.hub import Hub
@@ -59,6 +61,24 @@ class Look(Visit):
             StoreError: If the store cannot be asked.
         """
         return await self._standings.get(self.oms)
+
+    async def standing(self, queue: str) -> Standing:
+        """Return how a queue stands now.
+
+        Raises:
+            QueueNotFound: If nobody created it.
+            StoreError: If the store cannot be asked.
+        """
+        return await self._standings.one(self.oms, queue)
+
+    async def series(self, queue: str, since: str) -> Series:
+        """Return a queue over time, at most ten seconds old.
+
+        Raises:
+            QueueNotFound: If nobody created it.
+            StoreError: If the store cannot be asked.
+        """
+        return await self._standings.series(self.oms, queue, since)
 
     async def workers(self, queue: str) -> list[WorkerCard]:
         """Return the workers that serve a queue, as of this second.

@@ -8,10 +8,12 @@ import anyio
 import msgspec
 
 from hms_async.client import AsyncOMSClient
+from hms_async.domain.series import Series
 from hms_async.domain.worker import WorkerCard
 from hms_async.runtime.board import Board, Standing
 
 _FRESH_S: Final = 0.9
+_MOST_SERIES: Final = 200
 T = TypeVar("T")
 
 
@@ -37,14 +39,17 @@ class Look(msgspec.Struct, frozen=True):
 class _Reading(Generic[T]):
     """Something that is read anew only when the last reading is old."""
 
-    def __init__(self, read: Callable[[AsyncOMSClient], Awaitable[T]]) -> None:
+    def __init__(
+        self, read: Callable[[AsyncOMSClient], Awaitable[T]], *, fresh_s: float = _FRESH_S
+    ) -> None:
         self._read = read
+        self._fresh_s = fresh_s
         self._reading = anyio.Lock()
         self._last: tuple[float, T] | None = None
 
     async def get(self, oms: AsyncOMSClient) -> T:
         async with self._reading:
-            if self._last is None or time.monotonic() - self._last[0] > _FRESH_S:
+            if self._last is None or time.monotonic() - self._last[0] > self._fresh_s:
                 self._last = (time.monotonic(), await self._read(oms))
             return self._last[1]
 
@@ -58,6 +63,7 @@ class Standings:
     def __init__(self) -> None:
         self._all = _Reading(self._read)
         self._workers = _Reading(AsyncOMSClient.workers)
+        self._series: dict[tuple[str, str], _Reading[Series]] = {}
         self._board: Board | None = None
 
     async def get(self, oms: AsyncOMSClient) -> Look:
@@ -68,6 +74,16 @@ class Standings:
         """
         return await self._all.get(oms)
 
+    async def one(self, oms: AsyncOMSClient, queue: str) -> Standing:
+        """Return how one queue stands now.
+
+        Raises:
+            QueueNotFound: If nobody created it.
+            StoreError: If the store cannot be asked.
+        """
+        (found,) = await self._looking(oms).look([queue])
+        return found
+
     async def workers(self, oms: AsyncOMSClient) -> list[WorkerCard]:
         """Return the workers that were heard of lately.
 
@@ -76,14 +92,32 @@ class Standings:
         """
         return await self._workers.get(oms)
 
+    async def series(self, oms: AsyncOMSClient, queue: str, since: str) -> Series:
+        """Return a queue over time; it changes slowly, so it is kept for ten seconds.
+
+        Raises:
+            QueueNotFound: If nobody created it.
+            StoreError: If the store cannot be asked.
+        """
+        reading = self._series.get((queue, since))
+        if reading is None:
+            while len(self._series) >= _MOST_SERIES:
+                self._series.pop(next(iter(self._series)))
+            reading = _Reading(lambda client: client.series(queue, since=since), fresh_s=10)
+            self._series[queue, since] = reading
+        return await reading.get(oms)
+
     def forget(self) -> None:
         """Read anew the next time: something was done."""
         self._all.forget()
         self._workers.forget()
 
-    async def _read(self, oms: AsyncOMSClient) -> Look:
+    def _looking(self, oms: AsyncOMSClient) -> Board:
         if self._board is None:
             self._board = oms.sla.board()
-        queues = await self._board.look()
+        return self._board
+
+    async def _read(self, oms: AsyncOMSClient) -> Look:
+        queues = await self._looking(oms).look()
         now_ms = max([one.stats.now_ms for one in queues], default=0)
         return Look(queues, await self.workers(oms), now_ms or time.time_ns() // 1_000_000)

@@ -53,11 +53,11 @@ def _past(task: TaskRecord, now_ms: int) -> Iterator[Moment]:
     )
     if scheduled:
         return
-    free_ms = arrived_ms
+    free_ms, again_ms = arrived_ms, None
     for attempt in task.attempts:
         if attempt.started_ms < arrived_ms:
             continue  # of an earlier life: it was requeued, and its clock started anew
-        yield from _wait(task, free_ms, attempt.started_ms)
+        yield from _wait(task, free_ms, attempt.started_ms, again_ms)
         lost = attempt.error_type == "LeaseLost"
         yield Moment(
             attempt.started_ms,
@@ -68,20 +68,25 @@ def _past(task: TaskRecord, now_ms: int) -> Iterator[Moment]:
             "bad",
             attempt,
         )
-        free_ms = attempt.finished_ms
-    yield from _last(task, free_ms, now_ms)
+        free_ms, again_ms = attempt.finished_ms, attempt.again_ms
+    yield from _last(task, free_ms, again_ms, now_ms)
 
 
-def _wait(task: TaskRecord, since_ms: int, until_ms: int) -> Iterator[Moment]:
+def _wait(task: TaskRecord, since_ms: int, until_ms: int, again_ms: int | None) -> Iterator[Moment]:
+    """Tell how it came to an attempt: after a failed one it backs off before it waits."""
+    if again_ms is not None:
+        backed_off_ms = min(again_ms, until_ms)
+        yield Moment(since_ms, "past", "backed off", backed_off_ms - since_ms)
+        since_ms = backed_off_ms
     if until_ms > since_ms:
-        what = "waited" if since_ms == task.arrived_ms else "backed off, waited"
-        yield Moment(since_ms, "past", what, until_ms - since_ms)
+        again = "" if since_ms == task.arrived_ms else " again"
+        yield Moment(since_ms, "past", f"waited{again}", until_ms - since_ms)
 
 
-def _last(task: TaskRecord, free_ms: int, now_ms: int) -> Iterator[Moment]:
+def _last(task: TaskRecord, free_ms: int, again_ms: int | None, now_ms: int) -> Iterator[Moment]:
     started_ms, finished_ms = task.started_ms, task.finished_ms
     if task.state is TaskState.IN_PROGRESS and started_ms is not None:
-        yield from _wait(task, free_ms, started_ms)
+        yield from _wait(task, free_ms, started_ms, again_ms)
         lease = (
             ""
             if task.lease_expires_ms is None
@@ -97,7 +102,7 @@ def _last(task: TaskRecord, free_ms: int, now_ms: int) -> Iterator[Moment]:
         )
     elif task.state.ended and finished_ms is not None:
         if task.state is TaskState.DONE and started_ms is not None and started_ms >= free_ms:
-            yield from _wait(task, free_ms, started_ms)
+            yield from _wait(task, free_ms, started_ms, again_ms)
             yield Moment(
                 started_ms,
                 "past",
@@ -149,29 +154,3 @@ def _planned(task: TaskRecord, settings: QueueSettings, now_ms: int) -> Iterator
 
 def _actions(rung: Rung) -> str:
     return ", ".join(word for word in rung.actions if word != rung.name)
-
-
-class Share(NamedTuple):
-    """Where some of a task's time went."""
-
-    what: str
-    ms: int
-    of: float
-
-
-def shares(moments: list[Moment]) -> list[Share]:
-    """Return where a task's time went, as sums over its life."""
-    sums: dict[str, int] = {}
-    for moment in moments:
-        if moment.took_ms is None or moment.when == "planned":
-            continue
-        if moment.what.startswith("attempt"):
-            lost = moment.attempt is not None and moment.attempt.error_type == "LeaseLost"
-            what = "lost with a worker" if lost else "ran"
-        elif "back" in moment.what:
-            what = "backed off, and waited again"
-        else:
-            what = "waited"
-        sums[what] = sums.get(what, 0) + moment.took_ms
-    total = sum(sums.values())
-    return [Share(what, ms, ms / total) for what, ms in sums.items() if total]

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from hms_async.api.house import House
 
 OVERVIEW: Final = "overview"
-SLOW: Final = ("workers", "operations", "failed", "report", "cases", "server")
-"""What is of all queues, or of none; most of it is looked at every five seconds only."""
+EVERY_S: Final = {"case": 2, "workers": 5, "operations": 2, "failed": 5, "report": 60}
+"""What is not looked at, but shown anew after so many seconds."""
 
-_SLOW_S: Final = 5
+
+_NAMED: Final = frozenset({"queue", "task", "case"})
 
 
 class Pulse:
@@ -32,8 +33,6 @@ class Pulse:
         self._looks: dict[str, Callable[[str], Awaitable[object]]] = {
             "queue": self._queue,
             "task": self._task,
-            "failed": self._failed,
-            "operations": self._operations,
         }
 
     async def __call__(self, topic: str) -> object:
@@ -43,12 +42,12 @@ class Pulse:
             return await self._overview()
         if look := self._looks.get(kind):
             return await look(name)
-        return _tick()
+        return int(time.monotonic()) // EVERY_S[kind]
 
     async def _overview(self) -> object:
         look = await self._standings.get(self._house.oms)
         return [
-            (one.name, one.promise.clock, one.stats.totals, one.promise.forecast.misses)
+            (one.name, one.clock, one.stats.totals, one.promise.forecast.misses)
             for one in look.queues
         ], [(card.name, card.running) for card in look.workers]
 
@@ -63,15 +62,6 @@ class Pulse:
             (stats.waiting, stats.in_progress, stats.scheduled, stats.retrying),
             dict(stats.totals),
         )
-
-    async def _failed(self, _: str) -> object:
-        look = await self._standings.get(self._house.oms)
-        return [(one.name, one.stats.failed, one.stats.totals) for one in look.queues]
-
-    async def _operations(self, _: str) -> object:
-        latest = await self._house.oms.operations.list(20)
-        # Of all else on that page only now and then.
-        return _tick(), [(one.id, one.state, one.done, one.refused) for one in latest]
 
     async def _task(self, task_id: str) -> object:
         record = await self._house.oms.get_task(task_id)
@@ -88,10 +78,6 @@ class Pulse:
         )
 
 
-def _tick() -> int:
-    return int(time.monotonic()) // _SLOW_S
-
-
 def check_topic(topic: str) -> tuple[str, str]:
     """Return a topic's kind and name.
 
@@ -99,6 +85,6 @@ def check_topic(topic: str) -> tuple[str, str]:
         NameInvalid: If there is no such topic.
     """
     kind, _, name = topic.partition(":")
-    if (kind in ("queue", "task", "case") and name) or (not name and kind in (OVERVIEW, *SLOW)):
+    if (kind in _NAMED) if name else (kind == OVERVIEW or kind in EVERY_S.keys() - _NAMED):
         return kind, name
     raise NameInvalid(f"there is no topic {topic!r}")

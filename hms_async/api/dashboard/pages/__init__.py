@@ -12,6 +12,7 @@ from hms_async.api.dashboard.pages import (
     operations,
     overview,
     queue,
+    report,
     search,
     signin,
     task,
@@ -26,6 +27,7 @@ ROUTERS = (
     task.router,
     case.router,
     workers.router,
+    report.router,
     # The first that fits is taken: those with a word where others have any come first.
     again.router,
     many.router,

@@ -2,11 +2,14 @@
 
 from typing import NamedTuple
 
+import msgspec
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from hms_async.api import documents
 from hms_async.api.dashboard import words
 from hms_async.api.dashboard.entry import Looking
+from hms_async.api.dashboard.export import Export, exported
 from hms_async.api.dashboard.parts import Part, show
 from hms_async.api.dashboard.standing import serving
 from hms_async.domain.worker import WorkerCard
@@ -43,8 +46,12 @@ class Row(NamedTuple):
 
 
 @router.get("/")
-async def overview(look: Looking) -> Response:
+async def overview(look: Looking, export: Export | None = None) -> Response:
     """Show all queues that the caller may see, those first that are nearest to harm."""
+    if export is not None:
+        everything = await look.all_queues()
+        seen = [_flat(one) for one in everything.queues if look.sees(one.name)]
+        return exported(seen, export, "queues")
 
     async def build() -> Part:
         everything = await look.all_queues()
@@ -67,22 +74,29 @@ async def overview(look: Looking) -> Response:
     return await show(look, ["overview"], build)
 
 
+def _flat(one: Standing) -> dict[str, object]:
+    glance = msgspec.structs.asdict(documents.Glance.of_standing(one))
+    return {name: value for name, value in glance.items() if not isinstance(value, dict | list)}
+
+
 def _row(standing: Standing, workers: list[WorkerCard]) -> Row:
     cards = serving(workers, standing.name)
     return Row(
         standing=standing,
-        trouble=trouble(standing.promise, workers=len(cards)),
+        trouble=trouble(standing, workers=len(cards)),
         busy=sum(card.running or 0 for card in cards),
         workers=len(cards),
     )
 
 
-def trouble(promise: Promise, *, workers: int) -> str:
+def trouble(standing: Standing, *, workers: int) -> str:
     """Return why somebody should look at a queue, in a few words; empty if nobody needs to."""
-    stats, forecast = promise.stats, promise.forecast
+    stats, forecast = standing.stats, standing.promise.forecast
     found: list[str] = []
     if stats.breached:
         found.append(f"{words.several(stats.breached, 'task')} late")
+    elif standing.clock == "breached":
+        found.append("tasks are late")
     if forecast.misses:
         first_ms = (forecast.first_miss_ms or stats.now_ms) - stats.now_ms
         when = f"from {words.span(first_ms)} on" if first_ms > 0 else "from now on"
@@ -91,6 +105,8 @@ def trouble(promise: Promise, *, workers: int) -> str:
         found.append(f"{words.several(stats.at_risk, 'task')} at risk")
     if not workers and stats.open and not stats.paused:
         found.append("no worker serves it")
+    if standing.unwatched:
+        found.append("no supervisor watches it")
     if stats.undelivered:
         found.append(f"{words.several(stats.undelivered, 'message')} undelivered")
     return ", ".join(found)
@@ -116,4 +132,4 @@ def _title(needy: list[Row]) -> str:
     if not needy:
         return "all well"
     worst = needy[0]
-    return f"({len(needy)}) {words.CLOCKS[worst.promise.clock].word} - {worst.name}"
+    return f"({len(needy)}) {words.CLOCKS[worst.standing.clock].word} - {worst.name}"

@@ -1,17 +1,18 @@
 """A queue: its four lists side by side, its promise, and why it stands as it does."""
 
 from math import isinf
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from hms_async.api.dashboard import words
+from hms_async.api.dashboard import charts, words
 from hms_async.api.dashboard.entry import Look, Looking
 from hms_async.api.dashboard.parts import Part, show
 from hms_async.api.dashboard.rows import Row, row
 from hms_async.domain.task import TaskRecord, TaskState
 from hms_async.domain.worker import WorkerCard
+from hms_async.runtime.board import Standing
 from hms_async.runtime.promises import Promise
 
 router = APIRouter()
@@ -41,35 +42,49 @@ class Column(NamedTuple):
 
 
 @router.get("/q/{queue}")
-async def queue(queue: str, look: Looking) -> Response:
+async def queue(
+    queue: str,
+    look: Looking,
+    span: Annotated[charts.Span, Query(description="How far back the lines go")] = "6h",
+) -> Response:
     """Show a queue."""
     name = look.queue(queue)
 
     async def build() -> Part:
-        promise = await look.oms.sla.status(name)
+        standing = await look.standing(name)
+        promise = standing.promise
         workers = await look.workers(name)
         columns = await _columns(look, promise)
         return Part.of(
             "queue.html",
-            title=f"{words.CLOCKS[promise.clock].word} - {name}",
+            title=f"{words.CLOCKS[standing.clock].word} - {name}",
             base=look.base,
+            rest_url=look.rest_url,
             now_ms=promise.stats.now_ms,
             queue=promise.queue,
             settings=promise.queue.settings,
             stats=promise.stats,
-            promise=promise,
+            standing=standing,
             forecast=promise.forecast,
             columns=columns,
-            sentence=sentence(promise, workers),
-            why=why_not_running(promise, workers),
+            sentence=sentence(standing, workers),
             incidents=[one for one in promise.incidents if one.open],
             slots=sum(card.slots or 0 for card in workers),
             busy=sum(card.running or 0 for card in workers),
             workers=workers,
+            charts=await _charts(look, name, span, promise.queue.settings.sla_ms),
+            span=span,
             can_operate=look.can_operate,
         )
 
     return await show(look, [f"queue:{name}"], build)
+
+
+async def _charts(
+    look: Look, name: str, span: charts.Span, promise_ms: int | None
+) -> list[charts.Chart]:
+    series = await look.series(name, span)
+    return [charts.in_and_out(series), charts.wait(series, promise_ms)]
 
 
 async def _columns(look: Look, promise: Promise) -> list[Column]:
@@ -127,12 +142,15 @@ def _by_due(task: TaskRecord) -> float:
     return float("inf") if task.due_ms is None else task.due_ms
 
 
-def sentence(promise: Promise, workers: list[WorkerCard]) -> str:
+def sentence(standing: Standing, workers: list[WorkerCard]) -> str:
     """Return how the queue stands, in plain words: the answer before the evidence."""
+    promise = standing.promise
     stats, forecast = promise.stats, promise.forecast
     told: list[str] = []
     if stats.breached:
         told.append(f"{words.several(stats.breached, 'task')} late.")
+    elif standing.clock == "breached":
+        told.append("Tasks are late.")
     if forecast.misses:
         first_ms = (forecast.first_miss_ms or stats.now_ms) - stats.now_ms
         when = f"in {words.span(first_ms)}" if first_ms > 0 else "already"
@@ -146,6 +164,8 @@ def sentence(promise: Promise, workers: list[WorkerCard]) -> str:
     slots = sum(card.slots or 0 for card in workers)
     if forecast.misses and forecast.slots_wanted and forecast.slots_wanted > slots > 0:
         told.append(f"{words.several(forecast.slots_wanted - slots, 'more slot')} would keep it.")
+    if standing.unwatched:
+        told.append("No supervisor watches it, so nobody warns: start a worker for it, or hms act.")
     if not told:
         told.append("Nothing waits." if not stats.open else "On its way: no task is in danger.")
     return " ".join(told)

@@ -15,9 +15,10 @@ from hms_async.api.dashboard.pages.failed import fingerprint_of
 from hms_async.api.dashboard.pages.queue import why_not_running
 from hms_async.api.dashboard.parts import Part, show
 from hms_async.api.dashboard.rows import clock_of, error_of
-from hms_async.api.dashboard.times import life, shares
+from hms_async.api.dashboard.times import life
 from hms_async.domain.queue import QueueSettings
 from hms_async.domain.task import TaskRecord, TaskState
+from hms_async.domain.time_spent import time_spent
 from hms_async.errors import QueueNotFound
 
 router = APIRouter()
@@ -45,7 +46,7 @@ async def task(task_id: str, look: Looking) -> Response:
             used=used,
             sentence=sentence(record, clock, now_ms, why),
             moments=moments,
-            shares=shares(moments),
+            spent=_spent(record, now_ms),
             payload=_shown(record, "payload"),
             result=_shown(record, "result"),
             # Of what is stored: an act on many finds its tasks so.
@@ -103,6 +104,19 @@ def _open(record: TaskRecord, now_ms: int, why: str) -> str:
             return f"{record.worker or 'A worker'} has had it for {since}, {left}."
         case _:
             return f"Waits{f': {why}' if why else ''}, {left}."
+
+
+def _spent(record: TaskRecord, now_ms: int) -> list[tuple[str, int, float]]:
+    """Return where a task's time went: in words, in ms, and as a part of all."""
+    spent = time_spent(record, now_ms)
+    parts = [
+        ("waited", spent.waited_ms),
+        ("ran", spent.ran_ms),
+        ("backed off", spent.backed_off_ms),
+        ("lost with a worker", spent.lost_ms),
+        ("unknown", spent.unknown_ms),
+    ]
+    return [(what, ms, ms / spent.total_ms) for what, ms in parts if ms]
 
 
 def _kept(clock: str) -> str:
