@@ -229,19 +229,10 @@ def twins_on_task(look: "Look", act: Act, task_id: str) -> Twins:
 
 def twins_on_many(look: "Look", act: Act, queue: str, where: Where) -> Twins:
     """Return the twins of an act on many tasks."""
-    said = str(where)
+    narrowed = ["--where", said] if (said := str(where)) else []
     return twins(
         look,
-        [
-            "op",
-            "start",
-            act.name,
-            "-Q",
-            queue,
-            *(["--where", said] if said else []),
-            "--reason",
-            WHY,
-        ],
+        ["op", "start", act.name, "-Q", queue, *narrowed, "--reason", WHY],
         "/oms/operations",
         {"act": act.name, "queue": queue, "where": where.given(), "reason": WHY},
     )

@@ -1,12 +1,16 @@
 """Acts by the browser's way: a page that asks, the form on it, what was done, and who did it."""
 
 import re
+import shlex
 from collections.abc import Awaitable, Callable
+from html import unescape
 
+import click
 import httpx
 import pytest
 
-from hms_async import AsyncOMSClient, Supervisor
+from hms_async import AsyncOMSClient, NewTask, Supervisor
+from hms_async.cli.main import hms
 from hms_async.domain.audit import AuditEntry
 from tests.api.dashboard.support import do, enter, open_form, send
 
@@ -371,6 +375,40 @@ class TestAgain:
 
         assert "/do/again" not in (await http.get("/ui/t/t1")).text
         assert (await http.get("/ui/t/t1/do/again")).status_code == 403
+
+
+async def test_the_twins_of_each_act_are_commands_and_calls_that_there_are(
+    http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str
+) -> None:
+    await oms.enqueue_many(queue, [NewTask(n, id=f"t{n}") for n in range(9)])
+    for n in (7, 8):
+        await oms.cancel(f"t{n}")
+    begun = await oms.operations.start("waive", queue, where={"ids": ["t0"]}, rate=1)
+    paths = [
+        *("/t/t1/do/cancel", "/t/t2/do/bump", "/t/t3/do/waive", "/t/t7/do/requeue"),
+        *("/t/t4/do/again", f"/operations/{begun.id}/stop"),
+        *(f"/q/{queue}/do/pause", f"/q/{queue}/do/purge"),
+        f"/q/{queue}/tasks/do/waive?state=waiting&id=t4&id=t5",
+        f"/q/{queue}/tasks/do/requeue?state=cancelled",
+    ]
+    twins = [
+        re.findall(r"<code>(.*?)</code>", (await http.get(f"/ui{path}")).text) for path in paths
+    ]
+    assert {len(pair) for pair in twins} == {2}
+    for command, call in twins:
+        group: click.Command = hms
+        name, *words = shlex.split(unescape(command))
+        assert name == "hms"
+        while isinstance(group, click.Group):
+            found = group.get_command(click.Context(group), words[0])
+            assert found is not None, command
+            group, words = found, words[1:]
+        group.make_context(command, words)  # it takes them all
+
+        curl, *options, _, data = shlex.split(unescape(call))
+        assert (curl, options[:2]) == ("curl", ["-X", "POST"])
+        answer = await http.post(options[2], content=data)
+        assert answer.status_code in (200, 201, 202), (call, answer.text)
 
 
 class TestForms:

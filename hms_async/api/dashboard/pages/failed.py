@@ -13,6 +13,7 @@ from hms_async.api.dashboard.parts import Part, show
 from hms_async.domain.access import Permission
 from hms_async.domain.fingerprint import check_fingerprint, fingerprint
 from hms_async.domain.fingerprint import words as words_of
+from hms_async.domain.queue import QueueStats
 from hms_async.domain.task import TaskRecord, TaskState
 from hms_async.errors import TaskNotFound
 
@@ -88,12 +89,12 @@ async def failed(
 
     async def build() -> Part:
         everything = await look.all_queues()
-        counts = {
-            one.name: one.stats.failed
+        theirs = [
+            one.stats
             for one in everything.queues
             if one.stats.failed and look.sees(one.name) and queue in ("", one.name)
-        }
-        found = await _find(look, counts)
+        ]
+        found = await _find(look, theirs)
         kinds = [one for one in found.kinds if fingerprint in ("", one.fingerprint)]
         return Part.of(
             "failed.html",
@@ -101,7 +102,7 @@ async def failed(
             base=look.base,
             now_ms=everything.now_ms,
             queue=queue,
-            queues=sorted(counts),
+            queues=sorted(stats.name for stats in theirs),
             fingerprint=fingerprint,
             kinds=kinds,
             sentence=_sentence(found, kinds if fingerprint else None),
@@ -130,21 +131,22 @@ def _sentence(found: Found, asked: list[Kind] | None) -> str:
     return f"{words.several(found.total, 'failed task')} of {kinds}{partly}."
 
 
-async def _find(look: Look, counts: dict[str, int]) -> Found:
+async def _find(look: Look, queues: list[QueueStats]) -> Found:
     """Look at the newest failed tasks of some queues."""
-    share = max(LOOKED_AT // max(len(counts), 1), _FEWEST)
+    share = max(LOOKED_AT // max(len(queues), 1), _FEWEST)
     kinds: dict[tuple[str, str], Kind] = {}
     seen = 0
-    for queue in sorted(counts, key=lambda name: -counts[name])[: LOOKED_AT // _FEWEST]:
-        for task in await _newest(look, queue, TaskState.FAILED, share):
+    for stats in sorted(queues, key=lambda one: -one.failed)[: LOOKED_AT // _FEWEST]:
+        for task in await _newest(look, stats.name, TaskState.FAILED, share):
             seen += 1
             _add(look, kinds, task)
-        if any(name == queue for name, _ in kinds):
-            for task in await _newest(look, queue, TaskState.RETRYING, min(share, _A_PAGE)):
-                if kind := kinds.get((queue, fingerprint_of(task))):
+        if stats.retrying:
+            most = min(share, _A_PAGE)
+            for task in await _newest(look, stats.name, TaskState.RETRYING, most):
+                if kind := kinds.get((stats.name, fingerprint_of(task))):
                     kind.retrying += 1
     ranked = sorted(kinds.values(), key=lambda one: (-one.count, -one.last_ms))
-    return Found(ranked, seen, max(seen, sum(counts.values())))
+    return Found(ranked, seen, max(seen, sum(one.failed for one in queues)))
 
 
 async def _newest(look: Look, queue: str, state: TaskState, most: int) -> list[TaskRecord]:

@@ -77,17 +77,12 @@ async def _preview(
     if meant.rate is not None and meant.matched > meant.rate:
         took = words.span(meant.matched / meant.rate * 1_000)
         about.append(f"At {meant.rate:,} a second that takes {took}.")
-    back = f"/q/{queue}"
-    if where.states and act is not acts.PURGE:
-        back += f"/tasks?state={where.states[0]}"
-    elif where.fingerprint:
-        back = f"/failed?queue={queue}"
     states = words.listed([in_words(state) for state in meant.by_state], most=9)
     question = Question(
         act=act,
         title=f"{act.label} {count} of {queue}?",
         about=about,
-        back=back,
+        back=_back(queue, where),
         button=f"{act.label}: {count}",
         twins=_twins(look, act, queue, where),
         hidden=pairs_of(where),
@@ -104,11 +99,18 @@ def _nothing(act: Act, queue: str, state: str) -> Question:
         act=act,
         title=f"{act.label}?",
         about=[],
-        back=f"/q/{queue}/tasks?{urlencode({'state': state})}" if state else f"/q/{queue}/tasks",
+        back=f"/q/{queue}/tasks?{urlencode({'state': state})}",
         button=act.label,
         twins=acts.Twins("", ""),
         why_not="Nothing is ticked: tick tasks in the list first.",
     )
+
+
+def _back(queue: str, where: Where) -> str:
+    """Return where the tasks that are meant can be looked at."""
+    if where.fingerprint:
+        return f"/failed?queue={queue}"
+    return f"/q/{queue}/tasks?state={where.states[0]}" if where.states else f"/q/{queue}"
 
 
 def _listed(meant: Operation) -> str:
@@ -180,7 +182,7 @@ async def ask_about_many(queue: str, act: ManyAct, look: Acting) -> Response:
     """Ask whether something is to be done to all tasks that are meant."""
     given = look.request.query_params
     if given.get(_TICKED) and not given.get("id"):
-        return refuse(look, _nothing(_ACTS[act], look.queue(queue), given.get("state", "")))
+        return refuse(look, _nothing(_ACTS[act], look.queue(queue), given.get("state", "waiting")))
     return await _ask(look, _ACTS[act], queue, where_of(given))
 
 
