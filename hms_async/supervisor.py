@@ -1,5 +1,6 @@
 """ACT: watches the clocks of every queue, and acts."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import anyio
@@ -19,6 +20,7 @@ from hms_async.storage.connect import check_url, redact
 from hms_async.storage.replies import RungFired
 from hms_async.storage.store import Store
 from hms_async.telemetry.logs import get_logger
+from hms_async.telemetry.vitals import Vitals
 
 log = get_logger("hms_async.act")
 
@@ -54,6 +56,8 @@ class Supervisor:
         self._store = store
         self._url = check_url(store_url(url)) if store is None else store.url
         self._namespace = chosen_namespace(namespace)
+        self.vitals = Vitals()  # a worker's, where the supervisor is a part of it
+        self.watched: Sequence[str] = ()  # the queues of the last round
         self._broken: set[tuple[str, str]] = set()
         self._places: dict[str, int] = {}
         self._queues = (
@@ -176,7 +180,12 @@ class Supervisor:
         await run_every(FORECAST_EVERY_S, step, name="forecast")
 
     async def _sweep(self, store: Store) -> Report:
-        report = await sweeps.sweep(store, await self._names(store))
+        self.watched = names = await self._names(store)
+        began = time.monotonic()
+        report = await sweeps.sweep(store, names)
+        self.vitals.sweeps.observe(time.monotonic() - began)
+        if len(report.broken) < max(len(names), 1):
+            self.vitals.heard()
         for task in report.rescued:
             log.warning(
                 "supervisor.rescued",

@@ -4,8 +4,14 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from functools import partial
 from typing import Any
 
@@ -25,6 +31,7 @@ from hms_async.runtime.exchange import Lanes
 from hms_async.runtime.execution import Executor
 from hms_async.runtime.feed import Feed
 from hms_async.runtime.handlers import Handler
+from hms_async.runtime.health import Outlook, of_worker
 from hms_async.runtime.heartbeat import Heartbeat
 from hms_async.runtime.leases import Held
 from hms_async.runtime.loop import ExchangeLoop
@@ -35,8 +42,9 @@ from hms_async.runtime.shutdown import LastAct, Stop
 from hms_async.runtime.slots import Slots
 from hms_async.storage.connect import check_url, is_memory
 from hms_async.storage.renewal import LeaseRenewer
-from hms_async.storage.store import Store
+from hms_async.storage.store import Store, name_of
 from hms_async.supervisor import Supervisor
+from hms_async.telemetry.address import health_bind, metrics_bind
 from hms_async.telemetry.logs import get_logger, package_version
 
 log = get_logger("hms_async.worker")
@@ -86,6 +94,9 @@ class AsyncWorker:
             leases are let go, and its tasks are done elsewhere.
         lifespan: Called at the start; an async context manager whose value every task carries
             as `resources`: a pool, an HTTP client.
+        health_port: Where to answer `/live`, `/ready` and `/status`, as `HOST:PORT`, or a port
+            of this machine only; `HMS_HEALTH_PORT` is read by `hms run`.
+        metrics_port: Where to answer `/metrics`; it may be the same.
 
     Raises:
         ConfigInvalid: If an argument cannot be used; the message names it.
@@ -107,6 +118,8 @@ class AsyncWorker:
         shutdown_timeout: Duration = "25s",
         loop_stall_limit: Duration = "60s",
         lifespan: Lifespan | None = None,
+        health_port: str | int | None = None,
+        metrics_port: str | int | None = None,
     ) -> None:
         self.handlers: Sequence[Handler] = _bind(queue, handler, handlers)
         self.concurrency = check_count(concurrency, name="concurrency")
@@ -121,6 +134,9 @@ class AsyncWorker:
         self.handed_back = 0
         self.beside: Beside = _nothing_beside  # `hms dev` serves its API there
         self._lifespan = lifespan or _no_resources
+        self.health_port = health_bind(health_port)
+        self.metrics_port = metrics_bind(metrics_port)
+        self.shown_at: Mapping[str, str] = {}  # where probes and scrapers are answered
         self._stop: Stop | None = None
 
     def stop(self) -> None:
@@ -206,29 +222,47 @@ class AsyncWorker:
     ) -> None:
         self._stop = stop = Stop()
         with CancelScope() as scope:
-            async with (
-                Store(self.url, namespace=self.namespace) as store,
-                self.beside(store),
-                self._lifespan() as resources,
-            ):
-                try:
-                    await self._work(store, resources, stop, burst=burst, ready=ready, leave=leave)
-                finally:
-                    # What follows closes resources and connections: a cancellation waits for it.
-                    scope.shield = True
+            async with Store(self.url, namespace=self.namespace) as store:
+                with self._shown_outside(store, stop) as outlook:
+                    async with self.beside(store), self._lifespan() as resources:
+                        try:
+                            await self._work(
+                                store,
+                                resources,
+                                stop,
+                                outlook,
+                                burst=burst,
+                                ready=ready,
+                                leave=leave,
+                            )
+                        finally:
+                            # What follows closes resources and connections: a cancellation waits.
+                            scope.shield = True
+
+    @contextmanager
+    def _shown_outside(self, store: Store, stop: Stop) -> Generator[Outlook]:
+        """Answer probes and scrapers, if that is asked for, from the start to the end."""
+        outlook = Outlook(
+            store.traffic,
+            stall_limit_s=self.loop_stall_limit_s,
+            draining=lambda: stop.draining,
+        )
+        with outlook.shown(health=self.health_port, metrics=self.metrics_port) as self.shown_at:
+            yield outlook
 
     async def _work(
         self,
         store: Store,
         resources: Any,
         stop: Stop,
+        outlook: Outlook,
         *,
         burst: bool,
         ready: Callable[[], None] | None,
         leave: Leave | None,
     ) -> None:
         """Run the parts. `leave` is there when the process is ours to end."""
-        parts = await self._build(store, resources, stop, burst=burst)
+        parts = await self._build(store, resources, stop, outlook, burst=burst)
         guard = ExitStack()
         began = time.monotonic()
 
@@ -255,7 +289,7 @@ class AsyncWorker:
                         group.start_soon(parts.supervisor.run, name="supervisor")
                     if leave is not None:
                         await group.start(stop.watch_signals, leave, name="signals")
-                    self._announce(parts.feeds, ready)
+                    self._announce(parts.feeds, outlook, ready)
                     await parts.loop.run(group)
                     group.cancel_scope.cancel()
         finally:
@@ -272,7 +306,9 @@ class AsyncWorker:
                 duration_s=round(time.monotonic() - began, 3),
             )
 
-    async def _build(self, store: Store, resources: Any, stop: Stop, *, burst: bool) -> _Parts:
+    async def _build(
+        self, store: Store, resources: Any, stop: Stop, outlook: Outlook, *, burst: bool
+    ) -> _Parts:
         lanes = Lanes(store, self.name, heads=len(self.handlers) > 1)
         feeds = [await self._feed(store, one, lanes) for one in self.handlers]
         held, reporter = Held(), Reporter(self.name)
@@ -290,6 +326,7 @@ class AsyncWorker:
             reporter=reporter,
             polls=not self.supervise,
             burst=burst,
+            vitals=outlook.vitals,
         )
         renewer = LeaseRenewer(
             self.url,
@@ -304,8 +341,15 @@ class AsyncWorker:
             lease_s=loop.shortest_lease_s,
             worker_id=self.name,
             stall_limit_s=self.loop_stall_limit_s,
+            vitals=outlook.vitals,
         )
         watched = None if self.supervise_all else [feed.name for feed in feeds]
+        supervisor = Supervisor(self.url, queues=watched, store=store, actions=self._actions)
+        supervisor.vitals = outlook.vitals
+        if self.metrics_port is not None:
+            store.traffic.server = name_of(await store.server_info())
+        outlook.slots = slots
+        outlook.health.more = partial(of_worker, feeds, held, slots, self.name)
         return _Parts(
             feeds=feeds,
             held=held,
@@ -313,7 +357,7 @@ class AsyncWorker:
             slots=slots,
             loop=loop,
             heartbeat=heartbeat,
-            supervisor=Supervisor(self.url, queues=watched, store=store, actions=self._actions),
+            supervisor=supervisor,
             card=Card(store, self.name, self.concurrency, feeds),
             last_act=LastAct(feeds, held, reporter),
         )
@@ -327,7 +371,10 @@ class AsyncWorker:
             feed.learn(await feed.lanes[0].exchange(unanswered=_give_up))
         return feed
 
-    def _announce(self, feeds: list[Feed], ready: Callable[[], None] | None) -> None:
+    def _announce(
+        self, feeds: list[Feed], outlook: Outlook, ready: Callable[[], None] | None
+    ) -> None:
+        outlook.health.started = True
         if is_memory(self.url):
             log.warning("store.memory", text="memory:// keeps nothing: for tests and trials only")
         log.info(

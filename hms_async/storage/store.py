@@ -1,6 +1,6 @@
 """One method for each operation; everything that happens in Redis happens here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -27,6 +27,13 @@ from hms_async.storage.server import Server
 
 SWEEP_LIMIT = 100
 EVENTS_KEPT_MS = 3_600_000
+
+
+def name_of(info: Mapping[str, Any]) -> str:
+    """Return a server's kind and version, such as `valkey 9.1.2`, from what it says of itself."""
+    # Where Valkey gives a Redis version too, it is that of the Redis it is like.
+    version = info.get("valkey_version") or info.get("redis_version", "")
+    return f"{info.get('server_name', 'redis')} {version}".strip()
 
 
 class Store(Server):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from hms_async.errors import AddressInUse, ConfigInvalid
 
 _HIGHEST = 65_535
+HEALTH_PORT, METRICS_PORT = "--health-port", "--metrics-port"
 
 
 class Bind(NamedTuple):
@@ -67,3 +68,21 @@ class Bind(NamedTuple):
             ) from error
         opened.setblocking(False)  # noqa: FBT003  # the socket's own signature
         return opened
+
+
+def health_bind(text: str | int | None) -> Bind | None:
+    """Return where probes are answered, if anywhere.
+
+    Raises:
+        ConfigInvalid: If it is no address.
+    """
+    return None if text is None else Bind.parse(text, option=HEALTH_PORT, example=9465)
+
+
+def metrics_bind(text: str | int | None) -> Bind | None:
+    """Return where scrapers are answered, if anywhere.
+
+    Raises:
+        ConfigInvalid: If it is no address.
+    """
+    return None if text is None else Bind.parse(text, option=METRICS_PORT, example=9464)
