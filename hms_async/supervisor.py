@@ -1,5 +1,6 @@
 """ACT: watches the clocks of every queue, and acts."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -124,18 +125,25 @@ class Supervisor:
             await Actions(store, self._calls).carry_out(event.queue)
 
     async def _watch(self, store: Store) -> None:
+        idle_operations = asyncio.Event()
         async with anyio.create_task_group() as group:
-            group.start_soon(self._sweep_on, store, group, name="act-sweep")
+            group.start_soon(self._sweep_on, store, group, idle_operations, name="act-sweep")
             group.start_soon(self._tidy_on, store, name="act-tidy")
             group.start_soon(self._forecast_on, store, name="act-forecast")
-            group.start_soon(run_operations, store, self._queues, name="act-operations")
+            group.start_soon(
+                run_operations, store, self._queues, idle_operations, name="act-operations"
+            )
 
-    async def _sweep_on(self, store: Store, group: TaskGroup) -> None:
+    async def _sweep_on(
+        self, store: Store, group: TaskGroup, idle_operations: asyncio.Event
+    ) -> None:
         actions = Actions(store, self._calls)
 
         async def step() -> bool:
             report = await self._sweep(store)
             self._waiting = report.waiting
+            if report.idle_operations:
+                idle_operations.set()
             for queue in report.to_do:
                 # A receiver that is slow holds up its own queue's messages, nothing else.
                 if queue not in self._acting:

@@ -431,6 +431,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     pid: int | None
     slots: int | None
     running: int | None
+    version: str | None
 
     @classmethod
     def of(cls, one: worker.WorkerCard) -> "Worker":
@@ -444,6 +445,7 @@ class Worker(Struct, frozen=True, kw_only=True):
             pid=one.pid,
             slots=one.slots,
             running=one.running,
+            version=one.version,
         )
 
 

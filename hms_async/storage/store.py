@@ -293,7 +293,7 @@ class Store(Server):
     async def sweep(self, queue: str, limit: int = SWEEP_LIMIT) -> Swept:
         """Promote, rescue, speak up at each rung that is due, and ring."""
         reply = await self.run("sweep", queue, limit)
-        now_ms, promoted, rescued, rungs, more, held_ms, to_do, waiting = reply
+        now_ms, promoted, rescued, rungs, more, held_ms, to_do, waiting, idle = reply
         return Swept(
             now_ms=now_ms,
             promoted=promoted,
@@ -303,6 +303,7 @@ class Store(Server):
             held_ms=held_ms,
             to_do=to_do,
             waiting=waiting,
+            idle_operations=idle,
         )
 
     async def prune(self, queue: str, limit: int = SWEEP_LIMIT) -> tuple[int, bool]:
@@ -367,9 +368,11 @@ class Store(Server):
 
     # The registry.
 
-    async def register_worker(self, worker_id: str, card: dict[str, str], ttl_s: int) -> None:
+    async def register_worker(
+        self, worker_id: str, card: dict[str, str], ttl_s: int, now_ms: int | None = None
+    ) -> None:
         """Leave a worker's card where operators look; nothing depends on it."""
-        await registry.register(self, worker_id, card, ttl_s)
+        await registry.register(self, worker_id, card, ttl_s, now_ms)
 
     async def unregister_worker(self, worker_id: str) -> None:
         """Take a worker's card away."""
