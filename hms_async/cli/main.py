@@ -23,6 +23,11 @@ _COMMANDS: Final = (
     ("sla", "sla:sla", "See how the promises stand, acknowledge, waive and pause."),
     ("stats", "stats:stats", "Show how many tasks of each queue are in which state."),
     ("workers", "workers:workers", "Show which workers are about, here and over HTTP."),
+    (
+        "doctor",
+        "doctor:doctor",
+        "Say what is wrong with the server and the queues, and what to do.",
+    ),
     ("audit", "audit:audit", "Show who changed what, and why."),
     ("config", "config:config", "Show each setting, and where it comes from."),
     ("protocol", "protocol:protocol", "Hand the Redis scripts to programs in other languages."),
