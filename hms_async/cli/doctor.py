@@ -89,7 +89,7 @@ def _tell_mended(queue: str, mended: Counter[str], output: options.Output) -> No
         show.json("doctor.fixed", queue=queue, mended=mended)
     else:
         for word, count in mended.items():
-            click.echo(f"mended {count} that {diagnosis.ORPHANS[word]}")
+            click.echo(f"mended {count}: {diagnosis.ORPHANS[word]}")
     if not mended:
         show.say(f"nothing to mend in {queue}")
     show.say(f"go on with: hms queue resume {queue}")
@@ -109,7 +109,7 @@ def _tell(url: str, findings: Sequence[Finding]) -> None:
         for line in lines[1:]:
             click.echo(" " * (_LABEL + 1) + line)
         for number, line in enumerate(_wrapped(one.todo, width) if one.todo else []):
-            click.echo(" " * (_LABEL - 2) + (" > " if number == 0 else "   ") + line)
+            click.echo(" " * (_LABEL - 2) + ("-> " if number == 0 else "   ") + line)
         previous = one.check
     counts = Counter(one.level for one in findings)
     click.echo(

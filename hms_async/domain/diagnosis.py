@@ -377,13 +377,13 @@ def tell_size(queue: str, one: Size) -> Finding:
 
 
 ORPHANS: Final = {
-    "no_place": "wait in no list",
-    "no_lease": "run without a lease, so nobody will rescue them",
-    "no_record": "have lost their record",
-    "unlisted": "have ended and would never be forgotten",
-    "no_body": "have lost their payload",
-    "nothing": "are entries with nothing behind them",
-    "no_queue": "are of a queue that is gone",
+    "no_place": "waiting, and in no list",
+    "no_lease": "in progress without a lease, so nobody rescues it",
+    "no_record": "without a record",
+    "unlisted": "ended, and never to be forgotten",
+    "no_body": "open without a payload",
+    "nothing": "listed with nothing behind it",
+    "no_queue": "of a queue that is gone",
 }
 """What may be wrong with a task, by the script's word."""
 

@@ -31,9 +31,8 @@ local LANES = { normal = NORMAL, express = EXPRESS, suspects = SUSPECTS }
 local function has_place(id, state, lane)
   if state == 'scheduled' then return redis.call('ZSCORE', SCHEDULED, id) end
   if state == 'retrying' then return redis.call('ZSCORE', RETRY, id) end
-  local key = LANES[lane or 'normal'] or NORMAL
-  if lengths[lane or 'normal'] and lengths[lane or 'normal'] > LONGEST_LANE then return true end
-  return redis.call('LPOS', key, id)
+  local name = LANES[lane] and lane or 'normal'
+  return lengths[name] > LONGEST_LANE or redis.call('LPOS', LANES[name], id)
 end
 
 local function examine(id)
@@ -52,8 +51,17 @@ local function examine(id)
   return body and '' or 'no_body'
 end
 
+-- Its entries in the lanes are left behind from now on, and counted as such (R5).
+local function end_lost(id)
+  end_without_record(id, tonumber(config[3]) or 0)
+  for name, key in pairs(LANES) do
+    if lengths[name] <= LONGEST_LANE and redis.call('LPOS', key, id) then count_stale(1) end
+  end
+  for _, set in ipairs({ SCHEDULED, RETRY, INFLIGHT }) do redis.call('ZREM', set, id) end
+end
+
 local mend = {
-  no_record = function(id) end_without_record(id, tonumber(config[3]) or 0) end,
+  no_record = end_lost,
   no_lease = function(id)
     redis.call('ZADD', INFLIGHT, NOW + (tonumber(config[4]) or 30000), id)
   end,
