@@ -136,7 +136,7 @@ def _excess(reply: Any) -> tuple[str, bool]:
     )
     wide: list[str] = []
     if "+@all" in commands.split():
-        wide.append("run every command, FLUSHALL and CONFIG SET too")
+        wide.append("run every command (FLUSHALL, CONFIG SET)")
     if "~*" in patterns or "*" in patterns or "allkeys" in flags:
         wide.append("touch every key")
     return " and ".join(wide), "nopass" in flags
