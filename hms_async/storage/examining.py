@@ -202,7 +202,7 @@ async def _some_ids(server: Server, queue: str) -> list[str]:
         for part in ("scheduled", "retry", "inflight", "done", "failed"):
             pipe.zrange(keys.part(queue, part), 0, _SAMPLES - 1)
         replies = await pipe.execute(raise_on_error=False)
-    places = [[_text(one) for one in found] for found in replies if isinstance(found, list)]
+    places = [_texts(found) for found in replies]
     mixed = [place[n] for n in range(_SAMPLES) for place in places if n < len(place)]
     return [one for one in dict.fromkeys(mixed) if ALPHABET.fullmatch(one)][:_SAMPLES]
 
@@ -216,7 +216,7 @@ async def listed_ids(server: Server, queue: str, most: int) -> list[str]:
         for part in ("scheduled", "retry", "inflight"):
             pipe.zrange(keys.part(queue, part), 0, most - 1)
         replies = await pipe.execute(raise_on_error=False)
-    found = dict.fromkeys(_text(one) for part in replies if isinstance(part, list) for one in part)
+    found = dict.fromkeys(one for part in replies for one in _texts(part))
     return [one for one in found if ALPHABET.fullmatch(one)]
 
 
@@ -293,9 +293,14 @@ async def key_count(server: Server) -> int:
 def _pairs(reply: Any) -> dict[str, Any]:
     """Return a map, which RESP2 writes as a list."""
     if isinstance(reply, list):
-        flat: list[Any] = reply
+        flat = cast("Any", reply)
         reply = dict(zip(flat[::2], flat[1::2], strict=True))
     return {_text(key): value for key, value in cast("dict[object, Any]", reply).items()}
+
+
+def _texts(reply: Any) -> list[str]:
+    """Return a list's entries; none of a key of another type."""
+    return [] if isinstance(reply, Exception) else [_text(one) for one in reply]
 
 
 def _text(value: object) -> str:
