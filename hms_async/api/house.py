@@ -21,6 +21,7 @@ from hms_async.runtime.operations import run_operations
 from hms_async.runtime.remote import RemoteWorkers
 from hms_async.storage.connect import check_url
 from hms_async.storage.store import Store
+from hms_async.telemetry.vitals import Vitals
 
 _BY_A_PROXY = frozenset(
     {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
@@ -47,6 +48,7 @@ class House:
         redactor: Leaves secrets out of what is shown.
         stopping: Set when the process is about to end: what waits is to answer now.
         streams: How many event streams are open.
+        vitals: What the process notes of itself.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class House:
         self._parts: _Parts | None = None
         self.stopping = anyio.Event()
         self.streams = 0
+        self.vitals = Vitals()
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:

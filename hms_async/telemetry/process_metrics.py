@@ -100,6 +100,12 @@ class ProcessMetrics:
             ["loop"],
         )
         yield _histogram(
+            "hms_http_request_seconds",
+            "How long requests take until their answer begins, waits for tasks among them.",
+            sorted(vitals.requests.items()),
+            ["route", "method", "code_class"],
+        )
+        yield _histogram(
             "hms_store_command_seconds",
             "How long the store takes to answer, by script.",
             [((name,), one) for name, one in sorted(traffic.scripts.items())],
