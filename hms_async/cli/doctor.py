@@ -22,7 +22,7 @@ from hms_async.telemetry import text
 _STYLES = {Level.GREEN: "green", Level.AMBER: "yellow", Level.RED: "red"}
 _MARKS = {Level.GREEN: "green", Level.AMBER: "amber", Level.RED: "RED"}
 _WIDTH = 80
-_LABEL = 20  # where what was found begins
+_INDENT = 21  # where what was found begins
 
 
 @click.command(cls=options.Command)
@@ -101,16 +101,16 @@ def _tell(url: str, findings: Sequence[Finding]) -> None:
     previous = ""
     for one in findings:
         label = "" if one.check == previous else one.check
-        mark = click.style(f"{_MARKS[one.level]:<6}", fg=_STYLES[one.level])
-        lines = _wrapped(one.found, width)
-        click.echo(
-            f"  {mark if show.is_terminal() else _MARKS[one.level].ljust(6)} {label:<12}{lines[0]}"
-        )
-        for line in lines[1:]:
-            click.echo(" " * (_LABEL + 1) + line)
-        for number, line in enumerate(_wrapped(one.todo, width) if one.todo else []):
-            click.echo(" " * (_LABEL - 2) + ("-> " if number == 0 else "   ") + line)
         previous = one.check
+        mark = f"{_MARKS[one.level]:<6}"
+        first, *rest = _wrapped(one.found, width)
+        if width:
+            mark = click.style(mark, fg=_STYLES[one.level])
+        click.echo(f"  {mark} {label:<12}{first}")
+        for line in rest:
+            click.echo(" " * _INDENT + line)
+        for number, line in enumerate(_wrapped(one.todo, width) if one.todo else []):
+            click.echo(f"{'' if number else '-> ':>{_INDENT}}{line}")
     counts = Counter(one.level for one in findings)
     click.echo(
         f"\n{counts[Level.RED]} red, {counts[Level.AMBER]} amber, {counts[Level.GREEN]} green"
@@ -121,4 +121,4 @@ def _wrapped(line: str, width: int) -> list[str]:
     clean = text.clean(line)
     if not width:
         return [clean]
-    return textwrap.wrap(clean, width - _LABEL - 2, break_long_words=False) or [clean]
+    return textwrap.wrap(clean, width - _INDENT, break_long_words=False) or [clean]

@@ -4,7 +4,7 @@ Probes and scrapers come here, now and then and one at a time. Whoever else come
 the process: few connections at once, each short, small and for one request.
 """
 
-import select
+import selectors
 import socket
 import threading
 import time
@@ -90,23 +90,26 @@ class Port:
         return f"http://{self.bind.shown}{path}"
 
     def _accept(self) -> None:
-        while True:
-            readable, _, _ = select.select([self._listening, self._heard], [], [])
-            if self._heard in readable:
-                return
-            try:
-                connection, _ = self._listening.accept()
-            except OSError:  # it has gone already, or we have no more files: then it is better soon
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listening, selectors.EVENT_READ)
+            selector.register(self._heard, selectors.EVENT_READ)
+            while all(key.fileobj is not self._heard for key, _ in selector.select()):
+                with suppress(OSError):  # it has gone already, or we have no more files for now
+                    self._begin(self._listening.accept()[0])
                 time.sleep(_PAUSE_S)
-                continue
-            if self._make_room():
-                with self._lock:
-                    self._open[connection] = None
-                thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
-                thread.start()
-            else:
-                connection.close()
-            time.sleep(_PAUSE_S)
+
+    def _begin(self, connection: socket.socket) -> None:
+        if not self._make_room():
+            connection.close()
+            return
+        with self._lock:
+            self._open[connection] = None
+        thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more threads for us now
+            connection.close()
+            self._leave(connection)
 
     def _make_room(self) -> bool:
         """Take a place; the one who has had his for longest goes when none is free."""
@@ -131,9 +134,12 @@ class Port:
                 connection.settimeout(0.1)
                 connection.recv(LARGEST_HEAD)
         finally:
-            with self._lock:
-                self._open.pop(connection, None)
-            self._room.release()
+            self._leave(connection)
+
+    def _leave(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._open.pop(connection, None)
+        self._room.release()
 
     def _answer(self, head: bytes) -> tuple[Page, bool]:
         """Return the page for the head of a request, and whether its body is wanted."""

@@ -16,7 +16,7 @@ from hms_async.storage.embedded import running as running_server
 from hms_async.storage.store import Store
 from hms_async.testing import running
 from tests.runtime.support import PATIENCE_S
-from tests.servers import Raw
+from tests.servers import REDIS, VALKEY, Raw, machines_redis
 from tests.storage.driver import Driver
 
 GREEN, AMBER, RED = Level.GREEN, Level.AMBER, Level.RED
@@ -25,19 +25,21 @@ ANN = Actor("ann@portal", "cli", "lost")
 pytestmark = pytest.mark.timeout(30)
 
 
-@pytest.fixture(scope="module")
-def own_url() -> Generator[str]:
-    """A server of our own, since its settings are changed."""
-    with running_server() as server:
-        yield server.url
+@pytest.fixture(scope="module", params=[VALKEY, REDIS])
+def own_url(request: pytest.FixtureRequest) -> Generator[str]:
+    """A server of each kind that is our own, since its settings are changed."""
+    if request.param == "redis":
+        with machines_redis() as url:
+            yield url
+    else:
+        with running_server() as server:
+            yield server.url
 
 
 @pytest.fixture
 def raw(own_url: str) -> Generator[Raw]:
     """The server, empty and as it should be."""
     raw = Raw(own_url)
-    raw("FLUSHALL")
-    yield raw
     raw("REPLICAOF", "NO", "ONE")
     for name, value in {
         "maxmemory": "0",
@@ -47,6 +49,8 @@ def raw(own_url: str) -> Generator[Raw]:
         "save": "",
     }.items():
         raw("CONFIG", "SET", name, value)
+    raw("FLUSHALL")
+    yield raw
     raw.close()
 
 
