@@ -31,7 +31,7 @@ from hms_async.runtime.exchange import Lanes
 from hms_async.runtime.execution import Executor
 from hms_async.runtime.feed import Feed
 from hms_async.runtime.handlers import Handler
-from hms_async.runtime.health import Outlook, of_worker
+from hms_async.runtime.health import Outlook, hindrance_of, of_worker
 from hms_async.runtime.heartbeat import Heartbeat
 from hms_async.runtime.leases import Held
 from hms_async.runtime.loop import ExchangeLoop
@@ -349,6 +349,7 @@ class AsyncWorker:
         if self.metrics_port is not None:
             store.traffic.server = name_of(await store.server_info())
         outlook.slots = slots
+        outlook.health.hindrance = partial(hindrance_of, feeds)
         outlook.health.more = partial(of_worker, feeds, held, slots, self.name)
         return _Parts(
             feeds=feeds,

@@ -39,6 +39,7 @@ class Health:
 
     Attributes:
         started: Whether it has begun with its work.
+        hindrance: What keeps it from its work although the store answers; empty if nothing does.
         more: What else it has to say of itself.
     """
 
@@ -53,6 +54,7 @@ class Health:
         self._stall_limit_s = stall_limit_s
         self._draining = draining
         self.started = False
+        self.hindrance: Callable[[], str] = str
         self.more: Callable[[], Mapping[str, Any]] = dict[str, Any]
 
     def why_not_live(self) -> str:
@@ -70,6 +72,8 @@ class Health:
             return "starting"
         if self._draining():
             return "draining"
+        if why := self.hindrance():
+            return why
         silent_s = self._vitals.silent_for_s()
         if silent_s is None:
             return "the store has not answered yet"
@@ -123,6 +127,14 @@ def of_worker(feeds: Sequence["Feed"], held: "Held", slots: "Slots", name: str) 
             for feed in feeds
         ],
     }
+
+
+def hindrance_of(feeds: Sequence["Feed"]) -> str:
+    """Return why none of a worker's queues can be served; empty when one can."""
+    states = {feed.name: feed.state for feed in feeds}
+    if not {"gone", "refused"}.issuperset(states.values()):
+        return ""
+    return "no queue can be served: " + ", ".join(f"{q} is {word}" for q, word in states.items())
 
 
 class Outlook:

@@ -1,15 +1,21 @@
 """What a process says of its health, and its metrics, judged by what it has noted of itself."""
 
+import json
 import time
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from hms_async import AsyncOMSClient, Task
 from hms_async.errors import StoreRefused, StoreUnavailable
 from hms_async.runtime.health import READY_WITHIN_S, Health
 from hms_async.storage.traffic import Traffic
 from hms_async.telemetry.process_metrics import ProcessMetrics
 from hms_async.telemetry.vitals import Vitals
+from tests.runtime.support import until, worker
+from tests.servers import Raw
 
 
 @pytest.fixture
@@ -74,3 +80,29 @@ def test_the_metrics_are_what_was_noted_and_can_be_read() -> None:
 
 def test_who_runs_no_tasks_has_no_slots_to_tell_of() -> None:
     assert b"hms_worker_slots" not in ProcessMetrics(Vitals(), Traffic()).text()
+
+
+@pytest.mark.parametrize("store_url", ["valkey"], indirect=True)
+async def test_a_worker_of_which_every_queue_is_gone_is_not_ready(
+    oms: AsyncOMSClient, raw: Raw
+) -> None:
+    await oms.create_queue("q")
+    async with worker(oms.url, work, health_port=0, supervise=False) as one:
+
+        def ready() -> tuple[bool, str]:
+            try:
+                with urlopen(one.shown_at["ready"], timeout=5) as answer:  # noqa: S310
+                    found = json.load(answer)
+            except HTTPError as error:
+                with error:
+                    found = json.load(error)
+            return found["ok"], found["reason"]
+
+        await until(lambda: ready() == (True, ""))
+        raw("DEL", "queue:q:config")
+        await until(lambda: ready() == (False, "no queue can be served: q is gone"))
+        await oms.create_queue("q")
+        await until(lambda: ready() == (True, ""))
+
+
+async def work(_task: Task[object]) -> None: ...
