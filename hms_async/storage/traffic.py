@@ -6,7 +6,7 @@ Plain numbers: to keep them costs a microsecond a round trip, whether anybody as
 import time
 from typing import Final
 
-from hms_async.domain.histogram import Histogram
+from hms_async.domain.observations import Histogram
 from hms_async.errors import StoreError, StoreFull, StoreProtocol, StoreRefused
 
 COMMAND_BOUNDS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)

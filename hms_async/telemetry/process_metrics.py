@@ -8,7 +8,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from hms_async.domain.histogram import Histogram
+from hms_async.domain.observations import Histogram
 from hms_async.errors import ConfigInvalid
 from hms_async.telemetry.logs import package_version
 

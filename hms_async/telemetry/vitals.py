@@ -9,7 +9,7 @@ from typing import Final
 
 import anyio
 
-from hms_async.domain.histogram import Histogram
+from hms_async.domain.observations import Histogram
 
 PULSE_S: Final = 0.25
 LAG_BOUNDS_S: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
