@@ -290,13 +290,13 @@ def judge_workers(queue: str, cards: Sequence[WorkerCard], waiting: int) -> Find
 def judge_supervisor(queue: str, now_ms: int, swept_ms: int | None, open_tasks: int) -> Finding:
     """Judge whether somebody watches a queue's clocks, and rescues its tasks."""
     todo = "hms act, or a worker without --no-act"
+    grave = Level.RED if open_tasks else Level.AMBER
     if swept_ms is None:
-        level = Level.RED if open_tasks else Level.AMBER
-        return Finding("supervisor", level, f"nobody has ever watched {queue}", todo, queue)
+        return Finding("supervisor", grave, f"nobody has ever watched {queue}", todo, queue)
     ago_ms = max(now_ms - swept_ms, 0)
     if ago_ms < 10_000:  # noqa: PLR2004  # a round takes a second
         return Finding("supervisor", Level.GREEN, f"watched {_span(ago_ms)} ago", queue=queue)
-    level = Level.RED if ago_ms >= 30_000 else Level.AMBER  # noqa: PLR2004  # a lease
+    level = grave if ago_ms >= 30_000 else Level.AMBER  # noqa: PLR2004  # a lease
     return Finding(
         "supervisor", level, f"nobody has watched {queue} for {_span(ago_ms)}", todo, queue
     )
