@@ -4,14 +4,8 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-    ExitStack,
-    asynccontextmanager,
-    contextmanager,
-    suppress,
-)
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -223,7 +217,13 @@ class AsyncWorker:
         self._stop = stop = Stop()
         with CancelScope() as scope:
             async with Store(self.url, namespace=self.namespace) as store:
-                with self._shown_outside(store, stop) as outlook:
+                outlook = Outlook(
+                    store.traffic,
+                    stall_limit_s=self.loop_stall_limit_s,
+                    draining=lambda: stop.draining,
+                )
+                shown = outlook.shown(health=self.health_port, metrics=self.metrics_port)
+                with shown as self.shown_at:
                     async with self.beside(store), self._lifespan() as resources:
                         try:
                             await self._work(
@@ -238,17 +238,6 @@ class AsyncWorker:
                         finally:
                             # What follows closes resources and connections: a cancellation waits.
                             scope.shield = True
-
-    @contextmanager
-    def _shown_outside(self, store: Store, stop: Stop) -> Generator[Outlook]:
-        """Answer probes and scrapers, if that is asked for, from the start to the end."""
-        outlook = Outlook(
-            store.traffic,
-            stall_limit_s=self.loop_stall_limit_s,
-            draining=lambda: stop.draining,
-        )
-        with outlook.shown(health=self.health_port, metrics=self.metrics_port) as self.shown_at:
-            yield outlook
 
     async def _work(
         self,

@@ -12,8 +12,8 @@ from hms_async import config
 from hms_async.cli import options, show
 from hms_async.cli.errors import CONFLICT, Failure, unknown_queue
 from hms_async.cli.session import operator, reachable
-from hms_async.domain import diagnosis
-from hms_async.domain.diagnosis import Finding, Level
+from hms_async.domain.diagnosis.finding import Finding, Level, worst
+from hms_async.domain.diagnosis.queues import ORPHANS
 from hms_async.errors import ConfigInvalid, QueueNotFound
 from hms_async.runtime.doctor import SCANNED_KEYS, examine, fix
 from hms_async.storage.connect import check_url, is_memory, redact
@@ -55,7 +55,7 @@ def doctor(
         _tell_mended(queue, anyio.run(_fix, url, namespace, queue, scan), output)
         return
     findings = anyio.run(_examine, url, namespace, scan)
-    level = diagnosis.worst(findings)
+    level = worst(findings)
     if output == "json":
         show.json("doctor", level=level, findings=findings)
     else:
@@ -89,7 +89,7 @@ def _tell_mended(queue: str, mended: Counter[str], output: options.Output) -> No
         show.json("doctor.fixed", queue=queue, mended=mended)
     else:
         for word, count in mended.items():
-            click.echo(f"mended {count}: {diagnosis.ORPHANS[word]}")
+            click.echo(f"mended {count}: {ORPHANS[word]}")
     if not mended:
         show.say(f"nothing to mend in {queue}")
     show.say(f"go on with: hms queue resume {queue}")

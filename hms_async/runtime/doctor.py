@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlsplit
 
-from hms_async.domain import diagnosis
 from hms_async.domain.audit import Actor
-from hms_async.domain.diagnosis import Finding
+from hms_async.domain.diagnosis import queues, server
+from hms_async.domain.diagnosis.finding import Finding, Level, tell_refused
 from hms_async.domain.queue import QueueStats
 from hms_async.domain.worker import WorkerCard
 from hms_async.errors import QueueNotFound, StoreProtocol, StoreRefused
 from hms_async.storage import examining
+from hms_async.storage.rights import read_rights
 from hms_async.storage.store import Store, name_of
 from hms_async.telemetry.logs import package_version
 
@@ -65,17 +66,17 @@ async def fix(
     async for found in examining.stored_tasks(store, scan):
         words = await examining.mend(store, queue, found.get(queue, []), by)
         mended.update((words or {}).values())
-    return Counter({word: n for word, n in mended.items() if word in diagnosis.MENDABLE})
+    return Counter({word: n for word, n in mended.items() if word in queues.MENDABLE})
 
 
 async def _tried(name: str, check: _Check) -> list[Finding]:
     try:
         return await check()
     except (StoreRefused, StoreProtocol) as error:
-        return [diagnosis.tell_refused(name, str(error))]
+        return [tell_refused(name, str(error))]
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # A server says what it likes, and a foreign hand may have written what we read.
-        return [diagnosis.tell_refused(name, f"{type(error).__name__}: {error}")]
+        return [tell_refused(name, f"{type(error).__name__}: {error}")]
 
 
 class _Doctor:
@@ -89,13 +90,13 @@ class _Doctor:
     async def server(self) -> list[Finding]:
         info, config = await examining.facts(self._store)
         if not info:
-            return [diagnosis.tell_refused("server", "it does not answer INFO", "+info")]
+            return [tell_refused("server", "it does not answer INFO", "+info")]
         judged: list[tuple[str, Callable[[], Finding]]] = [
-            ("server", lambda: diagnosis.judge_server(info, name_of(info))),
-            ("persistence", lambda: diagnosis.judge_persistence(info, config)),
-            ("eviction", lambda: diagnosis.judge_eviction(info)),
-            ("memory", lambda: diagnosis.judge_memory(info)),
-            ("replicas", lambda: diagnosis.judge_replicas(info)),
+            ("server", lambda: server.judge_server(info, name_of(info))),
+            ("persistence", lambda: server.judge_persistence(info, config)),
+            ("eviction", lambda: server.judge_eviction(info)),
+            ("memory", lambda: server.judge_memory(info)),
+            ("replicas", lambda: server.judge_replicas(info)),
         ]
         findings: list[Finding] = []
         for name, judge in judged:
@@ -107,25 +108,25 @@ class _Doctor:
         return findings
 
     async def latency(self) -> list[Finding]:
-        return [diagnosis.judge_latency(await examining.pings_ms(self._store))]
+        return [server.judge_latency(await examining.pings_ms(self._store))]
 
     async def clock(self) -> list[Finding]:
-        return [diagnosis.judge_clock(*await examining.clock_ahead_ms(self._store))]
+        return [server.judge_clock(*await examining.clock_ahead_ms(self._store))]
 
     async def rights(self) -> list[Finding]:
-        rights = await examining.rights(self._store)
+        ours = await read_rights(self._store)
         closed = None
-        if rights.nopass:
+        if ours.nopass:
             _, config = await examining.facts(self._store)
             closed = config.get("protected-mode") != "no" or _is_here(config.get("bind", ""))
             closed = closed or urlsplit(self._store.url).scheme == "unix"
-        return [diagnosis.judge_rights(rights.user, rights.lacking, rights.excess, closed=closed)]
+        return [server.judge_rights(ours.user, ours.lacking, ours.excess, closed=closed)]
 
     async def queues(self) -> list[Finding]:
         """Look at each queue; of a check that is green everywhere one line is enough."""
         self._names = (await self._store.queue_names())[:MOST_QUEUES]
         cards = await self._store.workers()
-        findings = [diagnosis.judge_versions(cards, package_version())]
+        findings = [queues.judge_versions(cards, package_version())]
         if not self._names:
             return findings
         found: list[Finding] = []
@@ -145,18 +146,18 @@ class _Doctor:
             return []  # removed a moment ago
         entries, stale = await examining.lanes(store, name)
         findings = [
-            diagnosis.judge_workers(name, cards, stats.waiting),
-            diagnosis.judge_supervisor(
+            queues.judge_workers(name, cards, stats.waiting),
+            queues.judge_supervisor(
                 name, stats.now_ms, await examining.swept_ms(store, name), stats.open
             ),
-            diagnosis.judge_overdue(name, _late_ms(stats)),
-            diagnosis.judge_receivers(name, stats.undelivered),
-            diagnosis.judge_stale(name, stale, entries),
+            queues.judge_overdue(name, _late_ms(stats)),
+            queues.judge_receivers(name, stats.undelivered),
+            queues.judge_stale(name, stale, entries),
         ]
         return findings + await _tried("size", lambda: self._size(name, stats))
 
     async def _size(self, name: str, stats: QueueStats) -> list[Finding]:
-        return [diagnosis.tell_size(name, await examining.measure(self._store, name, stats))]
+        return [queues.tell_size(name, await examining.measure(self._store, name, stats))]
 
     async def orphans(self) -> list[Finding]:
         if not self._scan:
@@ -168,14 +169,12 @@ class _Doctor:
             for name, ids in found.items():
                 await self._hold(wrong, name, ids)
         findings = [
-            diagnosis.judge_orphans(name, Counter(words.values()), list(words)[:_EXAMPLES])
+            queues.judge_orphans(name, Counter(words.values()), list(words)[:_EXAMPLES])
             for name, words in sorted(wrong.items())
         ]
         keys = await examining.key_count(self._store)
         looked = f"of {min(keys, self._scan):,} of {keys:,} keys" if keys > self._scan else "of all"
-        return findings or [
-            Finding("orphans", diagnosis.Level.GREEN, f"none ({looked} was looked at)")
-        ]
+        return findings or [Finding("orphans", Level.GREEN, f"none ({looked} was looked at)")]
 
     async def _hold(self, wrong: dict[str, dict[str, str]], queue: str, ids: Sequence[str]) -> None:
         if ids and (found := await examining.orphans(self._store, queue, ids)):
@@ -205,11 +204,11 @@ def _folded(found: Sequence[Finding]) -> list[Finding]:
     findings: list[Finding] = []
     for check in dict.fromkeys(one.check for one in found):
         mine = [one for one in found if one.check == check]
-        bad = [one for one in mine if one.level != diagnosis.Level.GREEN]
+        bad = [one for one in mine if one.level != Level.GREEN]
         if check == "size":
             findings += mine
         elif bad:
             findings += bad
         else:
-            findings.append(Finding(check, diagnosis.Level.GREEN, _together(mine)))
+            findings.append(Finding(check, Level.GREEN, _together(mine)))
     return findings

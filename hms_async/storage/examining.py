@@ -4,13 +4,14 @@ import re
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 from hms_async.domain.audit import Actor
-from hms_async.domain.diagnosis import Size
+from hms_async.domain.diagnosis.queues import Size
 from hms_async.domain.queue import ALPHABET, QueueStats
 from hms_async.errors import QueueNotFound, StoreProtocol, StoreRefused
 from hms_async.storage.audit import as_args
+from hms_async.storage.rights import as_map
 from hms_async.storage.server import Server
 
 _SETTINGS = ("save", "appendfsync", "protected-mode", "bind")
@@ -26,21 +27,6 @@ _A_CALL = 50
 _IN_ENVELOPE = re.compile(rb'"queue":"([^"\\]+)"')
 _HEAD = 400  # where an envelope names its queue
 
-_KEYS = {
-    "~queue:*": "queue:hms-doctor",
-    "~task:*": "task:hms-doctor",
-    "~unique:*": "unique:hms-doctor:x",
-    "~case:*": "case:hms-doctor",
-    "~worker:*": "worker:hms-doctor",
-    "~workers": "workers",
-    "~queues": "queues",
-    "~audit": "audit",
-    "~operation*": "operations",
-    "~tokens": "tokens",
-}
-
-_COMMANDS = {"+time": ["TIME"], "+info": ["INFO"], "+config|get": ["CONFIG", "GET", "save"]}
-
 
 async def facts(server: Server) -> tuple[Mapping[str, Any], Mapping[str, str]]:
     """Return what a server says of itself, and some settings; what it withholds is missing."""
@@ -50,7 +36,7 @@ async def facts(server: Server) -> tuple[Mapping[str, Any], Mapping[str, str]]:
     settings: dict[str, str] = {}
     for name in _SETTINGS:
         with suppress(StoreRefused, StoreProtocol):
-            reply = _pairs(await server.ask("CONFIG", "GET", name))
+            reply = as_map(await server.ask("CONFIG", "GET", name))
             settings |= {key: _text(value) for key, value in reply.items()}
     return info, settings
 
@@ -77,69 +63,6 @@ async def clock_ahead_ms(server: Server) -> tuple[float, float]:
         if best is None or unsure < best[1]:
             best = server_ms - (before + after) / 2, unsure
     return best or (0.0, 0.0)
-
-
-class Rights(NamedTuple):
-    """What our user may do.
-
-    Attributes:
-        user: Its name.
-        lacking: What it may not and should, as `ACL SETUSER` takes it.
-        excess: What it may and need not, in words; `None` when nothing is known of that.
-        nopass: Whether it needs no password; `None` when that is not known.
-    """
-
-    user: str
-    lacking: list[str]
-    excess: str | None
-    nopass: bool | None
-
-
-async def rights(server: Server) -> Rights:
-    """Return what our user may do: tried where that does no harm, else asked."""
-    lacking: list[str] = []
-    front = server.keys.queues.removesuffix("queues")
-    for pattern, key in _KEYS.items():
-        try:
-            await server.ask("EXISTS", front + key)
-        except StoreRefused:
-            lacking.append(f"~{front}{pattern[1:]}")
-    for right, words in _COMMANDS.items():
-        with suppress(StoreProtocol):  # not there at all: no right would help
-            try:
-                await server.ask(*words)
-            except StoreRefused:
-                lacking.append(right)
-    try:
-        refused = await server.run_on("probe", [f"{front}queue:hms-doctor:probe"])
-        lacking += [f"+{_text(word).lower()}" for word in refused]
-    except StoreRefused:
-        lacking += ["+eval", "+evalsha"]
-    user = "default"
-    with suppress(StoreRefused, StoreProtocol):
-        user = _text(await server.ask("ACL", "WHOAMI"))
-    excess, nopass = None, None
-    with suppress(StoreRefused, StoreProtocol):
-        reply = await server.ask("ACL", "GETUSER", user)
-        excess, nopass = _excess(reply)
-    return Rights(user, lacking, excess, nopass)
-
-
-def _excess(reply: Any) -> tuple[str, bool]:
-    """Return what a user may do beyond need, and whether it needs no password."""
-    fields = _pairs(reply)
-    flags = {_text(flag) for flag in fields.get("flags", ())}
-    commands = _text(fields.get("commands", ""))
-    keys = fields.get("keys", "")
-    patterns = (
-        _text(keys).split() if isinstance(keys, (str, bytes)) else [_text(one) for one in keys]
-    )
-    wide: list[str] = []
-    if "+@all" in commands.split():
-        wide.append("run every command (FLUSHALL, CONFIG SET)")
-    if "~*" in patterns or "*" in patterns or "allkeys" in flags:
-        wide.append("touch every key")
-    return " and ".join(wide), "nopass" in flags
 
 
 async def swept_ms(server: Server, queue: str) -> int | None:
@@ -288,14 +211,6 @@ async def _orphans(
 async def key_count(server: Server) -> int:
     """Return how many keys there are, of anybody's."""
     return int(await server.ask("DBSIZE"))
-
-
-def _pairs(reply: Any) -> dict[str, Any]:
-    """Return a map, which RESP2 writes as a list."""
-    if isinstance(reply, list):
-        flat = cast("Any", reply)
-        reply = dict(zip(flat[::2], flat[1::2], strict=True))
-    return {_text(key): value for key, value in cast("dict[object, Any]", reply).items()}
 
 
 def _texts(reply: Any) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from hms_async import AsyncOMSClient, AsyncWorker, Task
 from hms_async.domain.audit import Actor
-from hms_async.domain.diagnosis import Finding, Level
+from hms_async.domain.diagnosis.finding import Finding, Level
 from hms_async.errors import StoreUnavailable
 from hms_async.runtime import doctor
 from hms_async.storage import examining
