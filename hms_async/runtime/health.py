@@ -3,9 +3,10 @@
 Threads ask, so that the answer is right while the event loop stands still.
 """
 
+import asyncio
 import os
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,8 @@ READY_WITHIN_S: Final = 5.0
 
 STALL_LIMIT_S: Final = 60.0
 """For how long an event loop may stand still before its process is better started anew."""
+
+_LONGEST_S = 6.0
 
 
 class Health:
@@ -144,6 +147,7 @@ class Outlook:
         traffic: What has gone between it and the store.
         stall_limit_s: For how long its event loop may stand still.
         draining: Whether it is about to end.
+        also: Makes what `/metrics` shows beside the process's own, on the event loop.
 
     Attributes:
         vitals: What it notes of itself.
@@ -157,7 +161,9 @@ class Outlook:
         *,
         stall_limit_s: float = STALL_LIMIT_S,
         draining: Callable[[], bool] = lambda: False,
+        also: Callable[[], Coroutine[Any, Any, bytes]] | None = None,
     ) -> None:
+        self._also = also
         self.vitals = Vitals()
         self.health = Health(self.vitals, stall_limit_s=stall_limit_s, draining=draining)
         self.slots: Slots | None = None
@@ -200,11 +206,30 @@ class Outlook:
 
         metrics = ProcessMetrics(self.vitals, self._traffic, self._slots_and_busy)
         metrics.text()  # if it cannot be written, that is said at the start
-        return {"/metrics": lambda: Page(200, CONTENT_TYPE, metrics.text())}
+        also = bytes if self._also is None else _from_loop(self._also)
+        return {"/metrics": lambda: Page(200, CONTENT_TYPE, metrics.text() + also())}
 
     def _slots_and_busy(self) -> tuple[int, int] | None:
         slots = self.slots
         return None if slots is None else (slots.count, slots.count - slots.free)
+
+
+def _from_loop(make: Callable[[], Coroutine[Any, Any, bytes]]) -> Callable[[], bytes]:
+    """Return what a thread calls to have the running event loop make a text.
+
+    It waits for longer than a store is waited for, but not for a loop that is blocked.
+    """
+    loop = asyncio.get_running_loop()
+
+    def ask() -> bytes:
+        made = asyncio.run_coroutine_threadsafe(make(), loop)
+        try:
+            return made.result(_LONGEST_S)
+        except TimeoutError:
+            made.cancel()
+            return b"# the event loop did not answer in time\n"
+
+    return ask
 
 
 def _verdict(why_not: str) -> "Page":

@@ -43,8 +43,8 @@ class Port:
 
     Args:
         bind: Where to listen.
-        pages: What makes each page, by its path. They are called in threads, and have to answer
-            at once: whoever has to wait gives up after a second.
+        pages: What makes each page, by its path. They are called in threads, and should answer
+            at once: each that waits has one of the few places meanwhile.
         option: What gives the address, for the error.
 
     Raises:

@@ -6,13 +6,16 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from anyio import to_thread
 from prometheus_client.parser import text_string_to_metric_families
 
 from hms_async import AsyncOMSClient, Task
 from hms_async.errors import StoreRefused, StoreUnavailable
 from hms_async.runtime import bell, loop
-from hms_async.runtime.health import READY_WITHIN_S, Health
+from hms_async.runtime import health as health_module
+from hms_async.runtime.health import READY_WITHIN_S, Health, Outlook
 from hms_async.storage.traffic import Traffic
+from hms_async.telemetry.address import Bind
 from hms_async.telemetry.process_metrics import ProcessMetrics
 from hms_async.telemetry.vitals import Vitals
 from tests.runtime.support import until, worker
@@ -109,3 +112,25 @@ async def test_a_worker_of_which_every_queue_is_gone_is_not_ready(
 
 
 async def work(_task: Task[object]) -> None: ...
+
+
+async def test_what_the_loop_makes_stands_beside_the_own_metrics_unless_it_is_blocked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health_module, "_LONGEST_S", 0.05)
+
+    async def of_queues() -> bytes:
+        return b"hms_tasks 3\n"
+
+    def scrape(url: str) -> bytes:
+        with urlopen(url, timeout=5) as answer:  # noqa: S310
+            return bytes(answer.read())
+
+    outlook = Outlook(Traffic(), also=of_queues)
+    with outlook.shown(health=None, metrics=Bind("127.0.0.1", 0)) as urls:
+        text = await to_thread.run_sync(scrape, urls["metrics"])
+        assert b"hms_build_info" in text
+        assert text.endswith(b"hms_tasks 3\n")
+        text = scrape(urls["metrics"])  # in the loop, which is blocked meanwhile
+        assert b"hms_build_info" in text
+        assert text.endswith(b"# the event loop did not answer in time\n")
