@@ -12,6 +12,10 @@ python -m benchmarks milestones
 What HTTP costs, for anyone to repeat.
 
 python -m benchmarks rest
+
+What counting and a scrape cost, for anyone to repeat.
+
+python -m benchmarks metrics
 """
 
 import argparse
@@ -25,7 +29,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from benchmarks import milestones, promises, rest, subjects
+from benchmarks import counting, milestones, promises, rest, subjects
 from benchmarks.speed.environments import interpreter
 from benchmarks.speed.plot import draw
 from benchmarks.speed.run import Plan, measure
@@ -100,6 +104,7 @@ def _arguments() -> argparse.Namespace:
     reached.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
 
     _add_rest(commands.add_parser("rest", help="pop and complete over HTTP, and wake-ups"))
+    _add_metrics(commands.add_parser("metrics", help="what counting and a scrape cost"))
     plot = commands.add_parser("plot", help="draw figures as SVG")
     plot.add_argument("figures", type=Path)
     plot.add_argument("--out", type=Path, default=Path("docs/img"))
@@ -111,6 +116,14 @@ def _add_rest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--singles", type=int, default=2_000, help="of those popped one by one")
     parser.add_argument("--rounds", type=int, default=3, help="rounds; the ways take turns")
     parser.add_argument("--wakes", type=int, default=300, help="long polls to be woken")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
+
+
+def _add_metrics(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--calls", type=int, default=3_000, help="of each script, both ways")
+    parser.add_argument("--tasks", type=int, default=20_000, help="in a queue to be drained")
+    parser.add_argument("--rounds", type=int, default=20, help="pairs of rounds")
+    parser.add_argument("--queues", type=int, default=50, help="in a scrape")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
 
 
@@ -161,6 +174,19 @@ def _rest(given: argparse.Namespace) -> None:
     print(rest.table(report))
 
 
+def _metrics(given: argparse.Namespace) -> None:
+    measure = partial(
+        counting.measure,
+        calls=given.calls,
+        tasks=given.tasks,
+        rounds=given.rounds,
+        queues=given.queues,
+    )
+    report = anyio.run(measure, backend_options={"use_uvloop": True})
+    _write(given.json, report)
+    print(counting.table(report))
+
+
 def _write(file: Path | None, report: msgspec.Struct) -> None:
     if file:
         file.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
@@ -179,7 +205,12 @@ def main() -> None:
     if given.command == "run":
         _run(given)
         return
-    measures = {"promises": _promises, "milestones": _milestones, "rest": _rest}
+    measures = {
+        "promises": _promises,
+        "milestones": _milestones,
+        "rest": _rest,
+        "metrics": _metrics,
+    }
     if measure := measures.get(given.command):
         configure(fmt="text", level="critical")
         measure(given)
