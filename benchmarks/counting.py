@@ -30,7 +30,7 @@ from hms_async.telemetry.metrics import QueueMetrics
 _SCHEMA = "hms.counting/v1"
 _SLOTS = 100
 _LOOKS = 30
-_WITHOUT = {
+WITHOUT = {
     "local function observe(into, value)\n": "local function observe() do return end\n",
     "  if not instant then return 0 end\n": "  do return instant and NOW - instant or 0 end\n",
     "ipairs({ COUNTS, STATS }) do\n    local counted": "ipairs({ COUNTS }) do\n    local counted",
@@ -115,7 +115,7 @@ class Report(msgspec.Struct, frozen=True):
 def without_counters(name: str) -> Script:
     """Return a script that counts nothing that only metrics need."""
     text = load(name).text
-    for counting, nothing in _WITHOUT.items():
+    for counting, nothing in WITHOUT.items():
         text = text.replace(counting, nothing)
     return Script.of(name, text)
 
@@ -198,13 +198,14 @@ async def _drain(url: str, tasks: int) -> tuple[float, float]:
             queue="q", handler=handle, concurrency=_SLOTS, url=url, supervise=False
         )
         cpu, began = cpu_s(url), time.perf_counter()
+        figures = 0.0, 0.0
         async with anyio.create_task_group() as group:
             group.start_soon(worker.run)
             await done.wait()
-            took = time.perf_counter() - began
-            used = cpu_s(url) - cpu
+            took, used = time.perf_counter() - began, cpu_s(url) - cpu
+            figures = tasks / took, used / tasks * 1e6
             group.cancel_scope.cancel()
-    return tasks / took, used / tasks * 1e6
+    return figures
 
 
 async def _scrape(url: str, queues: int) -> Scrape:

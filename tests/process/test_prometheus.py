@@ -52,12 +52,13 @@ class Prometheus:
         return answer.json()["data"] if answer.status_code == 200 else None
 
     def value(self, query: str) -> float | None:
-        found = (self.get("query", query=query) or {}).get("result")
-        return float(found[0]["value"][1]) if found else None
+        found: Any = self.get("query", query=query)
+        return float(found["result"][0]["value"][1]) if found and found["result"] else None
 
     def firing(self) -> dict[str, Any]:
-        found = (self.get("alerts") or {}).get("alerts", [])
-        return {one["labels"]["alertname"]: one for one in found if one["state"] == "firing"}
+        found: Any = self.get("alerts")
+        told: list[Any] = found["alerts"] if found else []
+        return {one["labels"]["alertname"]: one for one in told if one["state"] == "firing"}
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hms_async.domain.counters import ENDS
 from hms_async.errors import StoreUnavailable
 from hms_async.storage import measure
 from hms_async.storage.store import Store
-from hms_async.telemetry import alerts, families, grafana, metrics
+from hms_async.telemetry import alerts, exported, families, grafana, metrics
 from hms_async.telemetry.metrics import QueueMetrics
 from hms_async.testing import memory_url, running
 
@@ -83,7 +83,7 @@ async def test_names_and_labels_are_those_of_prometheus(store: Store, oms: Async
         text = await QueueMetrics(store).text()
 
     found = parsed(text)
-    assert len(found) == len(families._OF_QUEUES) + 6
+    assert len(found) == len(exported.OF_QUEUES) + 6
     for family in found.values():
         counter = family.type == "counter"
         name = family.name + "_total" * counter
@@ -205,8 +205,8 @@ async def test_a_store_that_is_away_is_a_value_and_no_error(
 
 
 def _exported() -> set[str]:
-    found = {one.name: one.kind for one in families._OF_QUEUES}
-    for family in families.families(measure.Measurement([], [], 0), {}):
+    found = {one.name: one.kind for one in exported.OF_QUEUES}
+    for family in exported.families(measure.Measurement([], [], 0), {}):
         found[family.name] = family.kind
     buckets = {f"{name}_bucket" for name, kind in found.items() if kind == "histogram"}
     return {name for name, kind in found.items() if kind != "histogram"} | buckets
