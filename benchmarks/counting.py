@@ -29,6 +29,7 @@ from hms_async.telemetry.metrics import QueueMetrics
 
 _SCHEMA = "hms.counting/v1"
 _SLOTS = 100
+_SIZES = (100, 10)
 _LOOKS = 30
 WITHOUT = {
     "local function observe(into, value)\n": "local function observe() do return end\n",
@@ -58,11 +59,13 @@ class Calls(msgspec.Struct, frozen=True):
 
     Attributes:
         script: Which.
+        size: How many tasks a call had.
         us: Microseconds for each task, the median of the calls.
         lost: Which share is lost to counting, the median of the pairs.
     """
 
     script: str
+    size: int
     us: tuple[float, float]
     lost: float
 
@@ -129,21 +132,21 @@ def _counting(on: bool) -> Generator[None]:  # noqa: FBT001  # reads like a swit
             yield
 
 
-async def _call(url: str, calls: int) -> list[Calls]:
-    """Call the scripts of a task's life, with as many tasks as a worker has at once."""
+async def _call(url: str, calls: int, size: int) -> list[Calls]:
+    """Call the scripts of a task's life, with so many tasks each time."""
     took: dict[str, dict[bool, list[float]]] = {
         script: {True: [], False: []} for script in ("enqueue", "exchange")
     }
     settles: list[list[Settle]] = [[], []]
     async with Store(url) as store, AsyncOMSClient(store=store) as oms:
         for lane in (0, 1):
-            await oms.create_queue(f"counts-{lane}", sla="2h")
+            await oms.create_queue(f"{size}-{lane}", sla="2h")
         for number in range(calls):
             # Both ways, in either order, at either queue: whatever else differs evens out.
             for lane in (0, 1) if number % 2 else (1, 0):
                 on = (number // 2 + lane) % 2 == 0
-                queue = f"counts-{lane}"
-                names = [f"{number}-{n}-{lane}" for n in range(_SLOTS)]
+                queue = f"{size}-{lane}"
+                names = [f"{size}-{number}-{n}-{lane}" for n in range(size)]
                 items = [Enqueue(name, b'{"v":1,"payload":0}') for name in names]
                 with _counting(on):
                     began = time.perf_counter()
@@ -156,7 +159,7 @@ async def _call(url: str, calls: int) -> list[Calls]:
                         lane=lane,
                         seq=number + 1,
                         settles=settles[lane],
-                        want=_SLOTS,
+                        want=size,
                     )
                     ended = time.perf_counter()
                 claims = reply.claims if reply else []
@@ -168,7 +171,8 @@ async def _call(url: str, calls: int) -> list[Calls]:
     return [
         Calls(
             script,
-            (_us(times[True]), _us(times[False])),
+            size,
+            (_us(times[True], size), _us(times[False], size)),
             statistics.median(
                 on / off - 1 for on, off in zip(times[True], times[False], strict=True)
             ),
@@ -177,8 +181,8 @@ async def _call(url: str, calls: int) -> list[Calls]:
     ]
 
 
-def _us(times: list[float]) -> float:
-    return statistics.median(times) / _SLOTS * 1e6
+def _us(times: list[float], size: int) -> float:
+    return statistics.median(times) / size * 1e6
 
 
 async def _drain(url: str, tasks: int) -> tuple[float, float]:
@@ -254,7 +258,7 @@ async def measure(*, calls: int, tasks: int, rounds: int, queues: int) -> Report
     """Measure all of it, on one server that is emptied between rounds."""
     pairs: list[Pair] = []
     with running() as server:
-        called = await _call(server.url, calls)
+        called = [one for size in _SIZES for one in await _call(server.url, calls, size)]
         async with Store(server.url) as store:
             for number in range(rounds):
                 # Whoever comes first takes turns as well.
@@ -283,7 +287,7 @@ def table(report: Report) -> str:
         "|  | with counters | without | lost |",
         "|---|---|---|---|",
         *(
-            f"| `{one.script}`, {_SLOTS} tasks a call, us a task | {one.us[0]:.2f} | "
+            f"| `{one.script}`, {one.size} tasks a call, us a task | {one.us[0]:.2f} | "
             f"{one.us[1]:.2f} | {one.lost:.1%} |"
             for one in report.calls
         ),

@@ -60,6 +60,6 @@ for _, set in ipairs({ ACTIONS, DEAD_ACTIONS }) do
   end
 end
 redis.call('UNLINK', BELL, SLA, AT_RISK, COUNTS, EVENTS, NORMAL .. ':swept', NORMAL .. ':pace',
-  NORMAL .. ':supervisors', NORMAL .. ':mark', NORMAL .. ':incident:sla', NORMAL .. ':incident:forecast',
-  NORMAL .. ':incident:delivery')
+  NORMAL .. ':supervisors', NORMAL .. ':mark', NORMAL .. ':incident:sla',
+  NORMAL .. ':incident:forecast', NORMAL .. ':incident:delivery')
 return { 0, cleared }
