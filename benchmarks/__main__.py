@@ -12,6 +12,10 @@ python -m benchmarks milestones
 What HTTP costs, for anyone to repeat.
 
 python -m benchmarks rest
+
+What counting and a scrape cost, for anyone to repeat.
+
+python -m benchmarks metrics
 """
 
 import argparse
@@ -25,7 +29,15 @@ from typing import Any
 import anyio
 import msgspec
 
-from benchmarks import dashboard, milestones, pictures, promises, rest, subjects
+from benchmarks import (
+    counting,
+    dashboard,
+    milestones,
+    pictures,
+    promises,
+    rest,
+    subjects,
+)
 from benchmarks.speed.environments import interpreter
 from benchmarks.speed.plot import draw
 from benchmarks.speed.run import Plan, measure
@@ -104,6 +116,7 @@ def _arguments() -> argparse.Namespace:
     shots = commands.add_parser("pictures", help="pictures of the dashboard, by Chromium")
     shots.add_argument("--seconds", type=float, default=90, help="work before the first one")
     shots.add_argument("--out", type=Path, default=Path("docs/img"))
+    _add_metrics(commands.add_parser("metrics", help="what counting and a scrape cost"))
     plot = commands.add_parser("plot", help="draw figures as SVG")
     plot.add_argument("figures", type=Path)
     plot.add_argument("--out", type=Path, default=Path("docs/img"))
@@ -122,6 +135,14 @@ def _add_dashboard(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queues", type=int, default=200)
     parser.add_argument("--tasks", type=int, default=1_000_000, help="open tasks, in all queues")
     parser.add_argument("--looks", type=int, default=30, help="at each page")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
+
+
+def _add_metrics(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--calls", type=int, default=3_000, help="of each script, both ways")
+    parser.add_argument("--tasks", type=int, default=20_000, help="in a queue to be drained")
+    parser.add_argument("--rounds", type=int, default=20, help="pairs of rounds")
+    parser.add_argument("--queues", type=int, default=50, help="in a scrape")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
 
 
@@ -184,6 +205,19 @@ def _pictures(given: argparse.Namespace) -> None:
         print(path)
 
 
+def _metrics(given: argparse.Namespace) -> None:
+    measure = partial(
+        counting.measure,
+        calls=given.calls,
+        tasks=given.tasks,
+        rounds=given.rounds,
+        queues=given.queues,
+    )
+    report = anyio.run(measure, backend_options={"use_uvloop": True})
+    _write(given.json, report)
+    print(counting.table(report))
+
+
 def _write(file: Path | None, report: msgspec.Struct) -> None:
     if file:
         file.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
@@ -208,6 +242,7 @@ def main() -> None:
         "rest": _rest,
         "dashboard": _dashboard,
         "pictures": _pictures,
+        "metrics": _metrics,
     }
     if measure := measures.get(given.command):
         configure(fmt="text", level="critical")

@@ -1,8 +1,10 @@
 """ACT: watches the clocks of every queue, and acts."""
 
+import asyncio
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import anyio
@@ -22,6 +24,7 @@ from hms_async.storage.connect import check_url, redact
 from hms_async.storage.replies import RungFired
 from hms_async.storage.store import Store
 from hms_async.telemetry.logs import get_logger
+from hms_async.telemetry.vitals import Vitals
 
 log = get_logger("hms_async.act")
 
@@ -59,6 +62,8 @@ class Supervisor:
         self._namespace = chosen_namespace(namespace)
         # By this it is counted; two of one process are two.
         self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.vitals = Vitals()  # a worker's, where the supervisor is a part of it
+        self.watched: Sequence[str] = ()  # the queues of the last round
         self._broken: set[tuple[str, str]] = set()
         self._places: dict[str, int] = {}
         self._queues = (
@@ -125,18 +130,25 @@ class Supervisor:
             await Actions(store, self._calls).carry_out(event.queue)
 
     async def _watch(self, store: Store) -> None:
+        idle_operations = asyncio.Event()
         async with anyio.create_task_group() as group:
-            group.start_soon(self._sweep_on, store, group, name="act-sweep")
+            group.start_soon(self._sweep_on, store, group, idle_operations, name="act-sweep")
             group.start_soon(self._tidy_on, store, name="act-tidy")
             group.start_soon(self._forecast_on, store, name="act-forecast")
-            group.start_soon(run_operations, store, self._queues, name="act-operations")
+            group.start_soon(
+                run_operations, store, self._queues, idle_operations, name="act-operations"
+            )
 
-    async def _sweep_on(self, store: Store, group: TaskGroup) -> None:
+    async def _sweep_on(
+        self, store: Store, group: TaskGroup, idle_operations: asyncio.Event
+    ) -> None:
         actions = Actions(store, self._calls)
 
         async def step() -> bool:
             report = await self._sweep(store)
             self._waiting = report.waiting
+            if report.idle_operations:
+                idle_operations.set()
             for queue in report.to_do:
                 # A receiver that is slow holds up its own queue's messages, nothing else.
                 if queue not in self._acting:
@@ -181,7 +193,12 @@ class Supervisor:
         await run_every(FORECAST_EVERY_S, step, name="forecast")
 
     async def _sweep(self, store: Store) -> Report:
-        report = await sweeps.sweep(store, await self._names(store))
+        self.watched = names = await self._names(store)
+        began = time.monotonic()
+        report = await sweeps.sweep(store, names)
+        self.vitals.sweeps.observe(time.monotonic() - began)
+        if len(report.broken) < max(len(names), 1):
+            self.vitals.heard()
         for task in report.rescued:
             log.warning(
                 "supervisor.rescued",

@@ -25,6 +25,7 @@ from hms_async.runtime.exchange import Lanes
 from hms_async.runtime.execution import Executor
 from hms_async.runtime.feed import Feed
 from hms_async.runtime.handlers import Handler
+from hms_async.runtime.health import Outlook, hindrance_of, of_worker
 from hms_async.runtime.heartbeat import Heartbeat
 from hms_async.runtime.leases import Held
 from hms_async.runtime.loop import ExchangeLoop
@@ -35,8 +36,9 @@ from hms_async.runtime.shutdown import LastAct, Stop
 from hms_async.runtime.slots import Slots
 from hms_async.storage.connect import check_url, is_memory
 from hms_async.storage.renewal import LeaseRenewer
-from hms_async.storage.store import Store
+from hms_async.storage.store import Store, name_of
 from hms_async.supervisor import Supervisor
+from hms_async.telemetry.address import health_bind, metrics_bind
 from hms_async.telemetry.logs import get_logger, package_version
 
 log = get_logger("hms_async.worker")
@@ -86,6 +88,9 @@ class AsyncWorker:
             leases are let go, and its tasks are done elsewhere.
         lifespan: Called at the start; an async context manager whose value every task carries
             as `resources`: a pool, an HTTP client.
+        health_port: Where to answer `/live`, `/ready` and `/status`, as `HOST:PORT`, or a port
+            of this machine only; `HMS_HEALTH_PORT` is read by `hms run`.
+        metrics_port: Where to answer `/metrics`; it may be the same.
 
     Raises:
         ConfigInvalid: If an argument cannot be used; the message names it.
@@ -107,6 +112,8 @@ class AsyncWorker:
         shutdown_timeout: Duration = "25s",
         loop_stall_limit: Duration = "60s",
         lifespan: Lifespan | None = None,
+        health_port: str | int | None = None,
+        metrics_port: str | int | None = None,
     ) -> None:
         self.handlers: Sequence[Handler] = _bind(queue, handler, handlers)
         self.concurrency = check_count(concurrency, name="concurrency")
@@ -121,6 +128,9 @@ class AsyncWorker:
         self.handed_back = 0
         self.beside: Beside = _nothing_beside  # `hms dev` serves its API there
         self._lifespan = lifespan or _no_resources
+        self.health_port = health_bind(health_port)
+        self.metrics_port = metrics_bind(metrics_port)
+        self.shown_at: Mapping[str, str] = {}  # where probes and scrapers are answered
         self._stop: Stop | None = None
 
     def stop(self) -> None:
@@ -206,29 +216,42 @@ class AsyncWorker:
     ) -> None:
         self._stop = stop = Stop()
         with CancelScope() as scope:
-            async with (
-                Store(self.url, namespace=self.namespace) as store,
-                self.beside(store),
-                self._lifespan() as resources,
-            ):
-                try:
-                    await self._work(store, resources, stop, burst=burst, ready=ready, leave=leave)
-                finally:
-                    # What follows closes resources and connections: a cancellation waits for it.
-                    scope.shield = True
+            async with Store(self.url, namespace=self.namespace) as store:
+                outlook = Outlook(
+                    store.traffic,
+                    stall_limit_s=self.loop_stall_limit_s,
+                    draining=lambda: stop.draining,
+                )
+                shown = outlook.shown(health=self.health_port, metrics=self.metrics_port)
+                with shown as self.shown_at:
+                    async with self.beside(store), self._lifespan() as resources:
+                        try:
+                            await self._work(
+                                store,
+                                resources,
+                                stop,
+                                outlook,
+                                burst=burst,
+                                ready=ready,
+                                leave=leave,
+                            )
+                        finally:
+                            # What follows closes resources and connections: a cancellation waits.
+                            scope.shield = True
 
     async def _work(
         self,
         store: Store,
         resources: Any,
         stop: Stop,
+        outlook: Outlook,
         *,
         burst: bool,
         ready: Callable[[], None] | None,
         leave: Leave | None,
     ) -> None:
         """Run the parts. `leave` is there when the process is ours to end."""
-        parts = await self._build(store, resources, stop, burst=burst)
+        parts = await self._build(store, resources, stop, outlook, burst=burst)
         guard = ExitStack()
         began = time.monotonic()
 
@@ -255,7 +278,7 @@ class AsyncWorker:
                         group.start_soon(parts.supervisor.run, name="supervisor")
                     if leave is not None:
                         await group.start(stop.watch_signals, leave, name="signals")
-                    self._announce(parts.feeds, ready)
+                    self._announce(parts.feeds, outlook, ready)
                     await parts.loop.run(group)
                     group.cancel_scope.cancel()
         finally:
@@ -272,7 +295,9 @@ class AsyncWorker:
                 duration_s=round(time.monotonic() - began, 3),
             )
 
-    async def _build(self, store: Store, resources: Any, stop: Stop, *, burst: bool) -> _Parts:
+    async def _build(
+        self, store: Store, resources: Any, stop: Stop, outlook: Outlook, *, burst: bool
+    ) -> _Parts:
         lanes = Lanes(store, self.name, heads=len(self.handlers) > 1)
         feeds = [await self._feed(store, one, lanes) for one in self.handlers]
         held, reporter = Held(), Reporter(self.name)
@@ -290,6 +315,7 @@ class AsyncWorker:
             reporter=reporter,
             polls=not self.supervise,
             burst=burst,
+            vitals=outlook.vitals,
         )
         renewer = LeaseRenewer(
             self.url,
@@ -304,8 +330,16 @@ class AsyncWorker:
             lease_s=loop.shortest_lease_s,
             worker_id=self.name,
             stall_limit_s=self.loop_stall_limit_s,
+            vitals=outlook.vitals,
         )
         watched = None if self.supervise_all else [feed.name for feed in feeds]
+        supervisor = Supervisor(self.url, queues=watched, store=store, actions=self._actions)
+        supervisor.vitals = outlook.vitals
+        if self.metrics_port is not None:
+            store.traffic.server = name_of(await store.server_info())
+        outlook.slots = slots
+        outlook.health.hindrance = partial(hindrance_of, feeds)
+        outlook.health.more = partial(of_worker, feeds, held, slots, self.name)
         return _Parts(
             feeds=feeds,
             held=held,
@@ -313,7 +347,7 @@ class AsyncWorker:
             slots=slots,
             loop=loop,
             heartbeat=heartbeat,
-            supervisor=Supervisor(self.url, queues=watched, store=store, actions=self._actions),
+            supervisor=supervisor,
             card=Card(store, self.name, self.concurrency, feeds),
             last_act=LastAct(feeds, held, reporter),
         )
@@ -327,7 +361,10 @@ class AsyncWorker:
             feed.learn(await feed.lanes[0].exchange(unanswered=_give_up))
         return feed
 
-    def _announce(self, feeds: list[Feed], ready: Callable[[], None] | None) -> None:
+    def _announce(
+        self, feeds: list[Feed], outlook: Outlook, ready: Callable[[], None] | None
+    ) -> None:
+        outlook.health.started = True
         if is_memory(self.url):
             log.warning("store.memory", text="memory:// keeps nothing: for tests and trials only")
         log.info(

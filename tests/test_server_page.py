@@ -3,6 +3,8 @@ from pathlib import Path
 from typing import Any
 
 from hms_async import AsyncOMSClient, Task
+from hms_async.runtime.doctor import examine
+from hms_async.storage.store import Store
 from tests.runtime.support import PATIENCE_S, burst, worker
 from tests.servers import Raw, on_real_servers
 
@@ -31,5 +33,9 @@ async def test_the_rights_on_the_page_are_enough(store_url: str, raw: Raw) -> No
             await oms.cancel(later.id)
             await oms.requeue(later.id)
             assert [task.id for task in (await oms.list_tasks("q", "waiting")).tasks] == [later.id]
+            assert await oms.tokens.list() == []
+        async with Store(url) as store:
+            (found,) = [one for one in await examine(store) if one.check == "rights"]
+            assert (found.level, found.todo) == ("green", "")
     finally:
         raw("ACL", "DELUSER", "clerk")

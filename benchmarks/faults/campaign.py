@@ -2,6 +2,7 @@
 
 import time
 import traceback
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
@@ -126,6 +127,9 @@ async def judge(scene: Scene, verdict: Verdict) -> None:
         scene.expect(not unproven, f"done, but no handler ended: {_some(unproven)}")
         stats = await scene.oms.stats(queue)
         scene.expect(stats.balanced, f"the books of {queue} do not balance: {stats}")
+        counts = Counter(state for (state,) in records.values())
+        for what in oracle.miscounted(stats, counts, len(accepted)):
+            scene.expect(holds=False, what=f"{queue}: {what}")
     if not scene.duplicates_are_expected:
         scene.expect(not duplicated, f"duplicated: {_some(duplicated)}")
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from benchmarks.faults.journal import Line
-from hms_async import Event
+from hms_async import Event, QueueStats
+from hms_async.domain.counters import ATTEMPTS, ENDS
 
 NOISE_NS = 5_000_000
 """Two live executions closer than this do not count: the moment of a rescue is known by the
@@ -131,6 +132,33 @@ def overlapping(done: Iterable[Execution], evidence: Evidence) -> set[str]:
 def _meet(one: Execution, other: Execution, evidence: Evidence) -> bool:
     until = min(evidence.live_until(one), evidence.live_until(other))
     return until - max(one.began, other.began) > NOISE_NS
+
+
+def miscounted(stats: QueueStats, states: Mapping[str, int], accepted: int) -> list[str]:
+    """Return which counters of a queue are not what its tasks' history says.
+
+    Args:
+        stats: A look at the queue, when nothing moves any more.
+        states: How many of the accepted tasks are in which state, by their records.
+        accepted: How many tasks are known to have been accepted.
+    """
+    totals = stats.totals
+    wrong: list[str] = []
+    ended = sum(totals.get(field, 0) for field in ATTEMPTS.values())
+    if totals.get("claimed", 0) != ended + stats.in_progress:
+        wrong.append(f"{totals.get('claimed', 0)} attempts were started, {ended} have ended")
+    failed = sum(totals.get(ATTEMPTS[how], 0) for how in ("error", "timeout", "lease_lost"))
+    typed = sum(value for name, value in totals.items() if name.startswith("error."))
+    if failed != typed:
+        wrong.append(f"{failed} attempts have failed, {typed} by their types")
+    came_in = sum(totals.get(field, 0) for field in ("accepted", "adopted", "requeued"))
+    if came_in != accepted:
+        return wrong  # others did, or some twice: the records do not tell of each end
+    return wrong + [
+        f"{totals.get(state, 0)} {state}, {states.get(state, 0)} by the records"
+        for state in ENDS
+        if totals.get(state, 0) != states.get(state, 0)
+    ]
 
 
 def unproven(done_in_store: Iterable[str], done: Iterable[Execution]) -> set[str]:

@@ -107,7 +107,13 @@ def create_app(
     app.add_route("/oms/docs", pages.reference, include_in_schema=False)
     if dashboard:
         _add_dashboard(app)
-    app.add_middleware(Door, hosts=allowed_hosts, largest_body=largest_body, prefix=prefix)
+    app.add_middleware(
+        Door,
+        hosts=allowed_hosts,
+        largest_body=largest_body,
+        prefix=prefix,
+        vitals=app.house.vitals,
+    )
     app.add_exception_handler(HMSError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _unknown)

@@ -594,6 +594,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     pid: int | None
     slots: int | None
     running: int | None
+    version: str | None
 
     @classmethod
     def of(cls, one: worker.WorkerCard) -> "Worker":
@@ -607,6 +608,7 @@ class Worker(Struct, frozen=True, kw_only=True):
             pid=one.pid,
             slots=one.slots,
             running=one.running,
+            version=one.version,
         )
 
 

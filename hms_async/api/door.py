@@ -4,6 +4,7 @@ A browser on this machine can be made to send requests here by any page that it 
 those out is the Host, which a rebound name gives away, and the Origin of unsafe requests.
 """
 
+import time
 from collections.abc import Iterable
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -16,11 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hms_async.api import problems
 from hms_async.errors import HMSError, RequestTooLarge
+from hms_async.telemetry.vitals import Vitals
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 OUR_NAME: Final = "hms-act.local"
 LARGEST_BODY: Final = 16 * 1_048_576
 _UNSAFE: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_METHODS: Final = _UNSAFE | {"GET", "HEAD", "OPTIONS"}
 _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -40,6 +43,7 @@ class Door:
         hosts: Names that a request may ask for beside the loopback's; `*` for any.
         largest_body: Bytes of a body.
         prefix: Where a proxy shows what is behind, and may or may not take it off.
+        vitals: Where it is noted how long requests took.
     """
 
     def __init__(
@@ -49,8 +53,10 @@ class Door:
         hosts: Iterable[str] = (),
         largest_body: int = LARGEST_BODY,
         prefix: str = "",
+        vitals: Vitals | None = None,
     ) -> None:
         self._app = app
+        self._vitals = vitals or Vitals()
         self._prefix = prefix.rstrip("/")
         self._hosts = LOOPBACK | {OUR_NAME} | {host.lower() for host in hosts}
         self._largest = largest_body
@@ -64,9 +70,12 @@ class Door:
             scope = self._under_prefix(scope)
         request = Request(scope)
         begun = False
+        came = time.monotonic()
 
         async def sending(message: Message) -> None:
             nonlocal begun
+            if not begun:
+                self._note(scope, message["status"], time.monotonic() - came)
             begun = True
             await send(_dressed(message))
 
@@ -92,6 +101,12 @@ class Door:
         if not f"{path}/".startswith(f"{root}/"):
             path = self._prefix + path
         return {**scope, "root_path": root, "path": path}
+
+    def _note(self, scope: Scope, status: int, took_s: float) -> None:
+        # A path or a method that is none of ours may be anything.
+        route = getattr(scope.get("route"), "path", "other")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._vitals.answered(route, method, status, took_s)
 
     def _refusal(self, request: Request) -> problems.Problem | None:
         host = _host_of(request.headers.get("host", ""))

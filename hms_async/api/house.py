@@ -22,6 +22,7 @@ from hms_async.runtime.remote import RemoteWorkers
 from hms_async.storage.connect import check_url
 from hms_async.storage.store import Store
 from hms_async.telemetry.metrics import QueueMetrics
+from hms_async.telemetry.vitals import Vitals
 
 _BY_A_PROXY = frozenset(
     {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
@@ -50,6 +51,7 @@ class House:
         stopping: Set when the process is about to end: what waits is to answer now.
         streams: How many event streams are open.
         beside: What runs while requests are served, by its name.
+        vitals: What the process notes of itself.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class House:
         self.stopping = anyio.Event()
         self.streams = 0
         self.beside: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
+        self.vitals = Vitals()
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:

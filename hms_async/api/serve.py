@@ -12,62 +12,10 @@ from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 
 from hms_async.api.app import API
-from hms_async.api.door import is_loopback
-from hms_async.errors import AddressInUse, ConfigInvalid
 
 _FAREWELL_S: Final = 2
 _LARGEST_HEAD: Final = 32_768
 _IDLE_S: Final = 75
-
-
-class Bind(NamedTuple):
-    """Where to listen."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Bind":
-        """Return an address written as `HOST:PORT`, `[::1]:PORT` or `PORT`.
-
-        Raises:
-            ConfigInvalid: If it is none.
-        """
-        host, _, port = text.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
-        if not port.isdecimal() or not 0 <= int(port) <= 65_535:  # noqa: PLR2004  # ports
-            raise ConfigInvalid(
-                f"--bind {text!r} is no address: write HOST:PORT, such as 127.0.0.1:8470"
-            )
-        return cls(host, int(port))
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine gets there."""
-        return is_loopback(self.host)
-
-    def listen(self) -> socket.socket:
-        """Return a socket that listens there.
-
-        Raises:
-            AddressInUse: If somebody else does, or it is none of this machine's.
-        """
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        # Only where the protocol is told does asyncio switch off Nagle's algorithm: an answer's
-        # body would wait 40 ms for the acknowledgement of its head.
-        opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            opened.bind((self.host, self.port))
-            opened.listen(2_048)
-        except OSError as error:
-            opened.close()
-            raise AddressInUse(
-                f"cannot listen on {self.host}:{self.port}: {error.strerror or error}. "
-                "Choose another address with --bind HOST:PORT"
-            ) from error
-        opened.setblocking(False)  # noqa: FBT003  # the socket's own signature
-        return opened
 
 
 class TLS(NamedTuple):

@@ -1,6 +1,8 @@
 """`hms act`: the supervisor alone."""
 
 import signal
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import partial
 
 import anyio
@@ -11,14 +13,18 @@ from hms_async.cli import banner, options, show
 from hms_async.cli.banner import Scene
 from hms_async.cli.plan import read_queues
 from hms_async.cli.session import reachable
+from hms_async.runtime.health import Outlook
+from hms_async.storage.store import Store, name_of
 from hms_async.supervisor import Supervisor
 from hms_async.telemetry import logs
+from hms_async.telemetry.address import Bind, health_bind, metrics_bind
 
 
 @click.command(cls=options.Command)
 @options.store
 @options.strict
 @options.queues("Which queues to watch; all of them, new ones included, if not given.")
+@options.ports
 @options.logging
 def act(
     *,
@@ -26,6 +32,8 @@ def act(
     namespace: str,
     strict: bool,
     queues: tuple[str, ...],
+    health_port: str | None,
+    metrics_port: str | None,
     log_level: str,
     log_format: logs.Format,
 ) -> None:
@@ -36,12 +44,22 @@ def act(
     """
     logs.configure(fmt=log_format, level=log_level)
     names = list(read_queues(queues))
+    ports = health_bind(health_port), metrics_bind(metrics_port)
     anyio.run(
-        partial(_act, config.store_url(url), config.namespace(namespace), names, strict=strict)
+        partial(
+            _act, config.store_url(url), config.namespace(namespace), names, ports, strict=strict
+        )
     )
 
 
-async def _act(url: str, namespace: str, names: list[str], *, strict: bool) -> None:
+async def _act(
+    url: str,
+    namespace: str,
+    names: list[str],
+    ports: tuple[Bind | None, Bind | None],
+    *,
+    strict: bool,
+) -> None:
     async with reachable(url, namespace) as store:
         scene = await banner.look(store, names or await store.queue_names())
         if strict:
@@ -51,7 +69,25 @@ async def _act(url: str, namespace: str, names: list[str], *, strict: bool) -> N
         say_who_hears(scene)
         for warning in banner.warnings(url, scene):
             show.warn(warning)
-        await until_told(Supervisor(url, queues=names or None, store=store))
+        supervisor = Supervisor(url, queues=names or None, store=store)
+        store.traffic.server = name_of(scene.info)
+        with _shown_outside(supervisor, store, *ports):
+            await until_told(supervisor)
+
+
+@contextmanager
+def _shown_outside(
+    supervisor: Supervisor, store: Store, health: Bind | None, metrics: Bind | None
+) -> Generator[None]:
+    """Answer probes and scrapers while inside, if that is asked for, and say where."""
+    outlook = Outlook(store.traffic)
+    supervisor.vitals = outlook.vitals
+    outlook.health.started = True
+    outlook.health.more = lambda: {"queues": list(supervisor.watched)}
+    with outlook.shown(health=health, metrics=metrics) as urls:
+        for line in banner.shown_lines(urls):
+            show.say(line)
+        yield
 
 
 def watching(scene: Scene, *, every: bool) -> str:
@@ -80,6 +116,7 @@ async def until_told(supervisor: Supervisor) -> None:
     async with anyio.create_task_group() as group:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             group.start_soon(supervisor.run, name="supervisor")
+            group.start_soon(supervisor.vitals.beat, name="pulse")
             show.say("ready.  Ctrl-C to stop.")
             async for _ in signals:
                 break

@@ -15,7 +15,7 @@ from hms_async.domain.queue import Queue, QueueStats
 from hms_async.errors import QueueNotFound, StoreRefused
 from hms_async.runtime.handlers import Handler
 from hms_async.storage.connect import is_memory, redact
-from hms_async.storage.store import Store
+from hms_async.storage.store import Store, name_of
 from hms_async.telemetry.logs import package_version
 from hms_async.worker import AsyncWorker
 
@@ -72,6 +72,11 @@ def lines(worker: AsyncWorker, scene: Scene) -> list[str]:
     rows += [("handlers", line) for line in _handler_lines(worker.handlers)]
     rows += [("slots", stop), ("act", "supervises every queue" if worker.supervise_all else act)]
     return [head, *_labelled(rows)]
+
+
+def shown_lines(urls: Mapping[str, str]) -> list[str]:
+    """Return where probes and scrapers are answered."""
+    return [f"{name:<10} {urls[name]}" for name in ("ready", "metrics") if name in urls]
 
 
 def faults(url: str, scene: Scene) -> list[str]:
@@ -134,12 +139,9 @@ def refuse_faults(url: str, scene: Scene) -> None:
 def store_line(url: str, scene: Scene) -> str:
     """Return the server in a line: address, kind, what it does with data, how far away it is."""
     info = scene.info
-    number = info.get("valkey_version") or info.get("redis_version", "")
     parts = [
         redact(url),
-        "in this process"
-        if is_memory(url)
-        else f"{info.get('server_name', 'redis')} {number}".strip(),
+        "in this process" if is_memory(url) else name_of(info),
         info.get("maxmemory_policy", ""),
         {"1": "aof", "0": "no aof"}.get(info.get("aof_enabled", ""), ""),
         f"{scene.latency_s * 1e3:.1f} ms",

@@ -26,6 +26,11 @@ _COMMANDS: Final = (
     ("tail", "tail:tail", "Print what happens, one event a line."),
     ("metrics", "metrics:metrics", "Print metrics, alert rules and a dashboard for them."),
     ("workers", "workers:workers", "Show which workers are about, here and over HTTP."),
+    (
+        "doctor",
+        "doctor:doctor",
+        "Say what is wrong with the server and the queues, and what to do.",
+    ),
     ("audit", "audit:audit", "Show who changed what, and why."),
     ("config", "config:config", "Show each setting, and where it comes from."),
     ("protocol", "protocol:protocol", "Hand the Redis scripts to programs in other languages."),

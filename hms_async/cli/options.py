@@ -120,6 +120,20 @@ def logging(function: F) -> F:
     )(function)
 
 
+def ports(function: F) -> F:
+    """Add where probes and scrapers are answered: `health_port` and `metrics_port`."""
+    function = setting(
+        "--metrics-port",
+        metavar="[HOST:]PORT",
+        help="Answer /metrics there; it may be the same.",
+    )(function)
+    return setting(
+        "--health-port",
+        metavar="[HOST:]PORT",
+        help="Answer /live, /ready and /status there.",
+    )(function)
+
+
 def queues(help_text: str) -> Callable[[F], F]:
     """Add which queues: `queues`, as the user wrote them."""
     return setting("-Q", "--queue", "queues", multiple=True, metavar="NAME,...", help=help_text)

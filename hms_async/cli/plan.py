@@ -14,6 +14,7 @@ from hms_async.domain.queue import check_name
 from hms_async.errors import ConfigInvalid, HandlerInvalid
 from hms_async.runtime.handlers import Handler, bind, bind_all, mark_of, with_limit
 from hms_async.storage.connect import check_url
+from hms_async.telemetry.address import health_bind, metrics_bind
 from hms_async.worker import AsyncWorker
 
 Limits = Mapping[str, int | None]
@@ -31,6 +32,8 @@ class Settings:
         namespace: Goes in front of every key.
         act: Whether to supervise the queues.
         shutdown_timeout: How long running tasks may take to finish at a stop.
+        health_port: Where probes are answered.
+        metrics_port: Where scrapers are answered.
     """
 
     queues: Limits = field(default_factory=dict[str, int | None])
@@ -40,6 +43,8 @@ class Settings:
     namespace: str | None = None
     act: bool | None = None
     shutdown_timeout: Duration | None = None
+    health_port: str | None = None
+    metrics_port: str | None = None
 
     @classmethod
     def of(cls, context: click.Context, *, typed_only: bool) -> "Settings":
@@ -65,6 +70,8 @@ class Settings:
             namespace=value("namespace"),
             act=None if no_act is None else not no_act,
             shutdown_timeout=value("shutdown_timeout"),
+            health_port=value("health_port"),
+            metrics_port=value("metrics_port"),
         )
 
 
@@ -150,6 +157,8 @@ def _built(handlers: list[Handler], settings: Settings) -> AsyncWorker:
         name=settings.name,
         supervise=settings.act is not False,
         shutdown_timeout="25s" if settings.shutdown_timeout is None else settings.shutdown_timeout,
+        health_port=settings.health_port,
+        metrics_port=settings.metrics_port,
     )
 
 
@@ -161,6 +170,8 @@ def _adjusted(worker: AsyncWorker, settings: Settings) -> AsyncWorker:
         worker.url = check_url(settings.url)
     if settings.shutdown_timeout is not None:
         worker.shutdown_timeout_s = to_ms(settings.shutdown_timeout, name="shutdown_timeout") / 1e3
+    worker.health_port = health_bind(settings.health_port) or worker.health_port
+    worker.metrics_port = metrics_bind(settings.metrics_port) or worker.metrics_port
     worker.namespace = worker.namespace if settings.namespace is None else settings.namespace
     worker.name = settings.name or worker.name
     worker.supervise = worker.supervise if settings.act is None else settings.act

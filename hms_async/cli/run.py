@@ -1,5 +1,7 @@
 """`hms run`: a worker."""
 
+from functools import partial
+
 import anyio
 import click
 
@@ -27,6 +29,7 @@ from hms_async.worker import AsyncWorker
     help="How long running tasks may take to finish at a stop; 25s if not given.",
 )
 @options.setting("--no-act", is_flag=True, help="Do not supervise the queues here.")
+@options.ports
 @options.logging
 @options.setting("--check", is_flag=True, help="Only look whether it would run, and how.")
 @click.pass_context
@@ -62,7 +65,14 @@ def run(
         banner.refuse_faults(worker.url, scene)
     introduce(worker, scene, on_stdout=check)
     if not check:
-        worker.run_forever(burst=burst, ready=lambda: show.say(banner.READY))
+        worker.run_forever(burst=burst, ready=partial(say_ready, worker))
+
+
+def say_ready(worker: AsyncWorker) -> None:
+    """Say that tasks will be taken, and where probes and scrapers are answered."""
+    for line in banner.shown_lines(worker.shown_at):
+        show.say(line)
+    show.say(banner.READY)
 
 
 def survey(worker: AsyncWorker) -> Scene:

@@ -10,12 +10,14 @@ import anyio
 import msgspec
 
 from hms_async.api.app import create_app
-from hms_async.api.serve import TLS, Bind, serve
+from hms_async.api.door import is_loopback
+from hms_async.api.serve import TLS, serve
 from hms_async.cli import show
 from hms_async.cli.errors import USAGE, Failure
 from hms_async.cli.session import reachable
 from hms_async.client import AsyncOMSClient
 from hms_async.storage.store import Store
+from hms_async.telemetry.address import Bind
 
 __all__ = ["TLS", "Address", "Bind", "serve_alone", "served"]
 
@@ -40,9 +42,8 @@ class Address(msgspec.Struct, frozen=True):
     @property
     def url(self) -> str:
         """What to open on this machine."""
-        host = f"[{self.bind.host}]" if ":" in self.bind.host else self.bind.host
         scheme = "http" if self.tls is None else "https"
-        return f"{scheme}://{host}:{self.bind.port}{self.prefix}"
+        return f"{scheme}://{self.bind.shown}{self.prefix}"
 
 
 async def serve_alone(url: str, namespace: str, address: Address) -> None:
@@ -83,7 +84,7 @@ async def check(store: Store, address: Address) -> None:
     Raises:
         Failure: If others than this machine could, and nobody needs a token.
     """
-    if address.bind.is_loopback:
+    if is_loopback(address.bind.host):
         return
     async with AsyncOMSClient(store=store) as oms:
         if not await oms.tokens.list():

@@ -29,7 +29,7 @@ def ls(*, queue: str | None, url: str | None, namespace: str, output: options.Ou
         show.json("workers.list", workers=[documents.Worker.of(one) for one in found])
     elif found:
         show.table(
-            ["WORKER", "VIA", "QUEUES", "RUNNING", "HOST", "PID", "SEEN"],
+            ["WORKER", "VIA", "QUEUES", "RUNNING", "HOST", "PID", "VERSION", "SEEN"],
             [_row(one) for one in found],
         )
     else:
@@ -45,5 +45,6 @@ def _row(one: WorkerCard) -> list[show.Cell]:
         running if one.slots is None else f"{running}/{one.slots}",
         one.host or show.NONE,
         show.NONE if one.pid is None else one.pid,
+        one.version or show.NONE,
         show.moment(one.seen_ms),
     ]

@@ -20,6 +20,7 @@ class WorkerCard(msgspec.Struct, frozen=True, kw_only=True):
         pid: Its process, if it said so.
         slots: How many tasks it can run at once, if it said so.
         running: How many it runs, if it said so.
+        version: Of this package, if it said so; workers over REST do not.
     """
 
     name: str
@@ -30,6 +31,7 @@ class WorkerCard(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     slots: int | None = None
     running: int | None = None
+    version: str | None = None
 
     @property
     def seen_at(self) -> datetime:

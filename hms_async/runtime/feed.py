@@ -83,6 +83,13 @@ class Feed:
         return self.queue.name
 
     @property
+    def state(self) -> str:
+        """What keeps it from giving tasks, in a word; `open` if nothing does."""
+        if self.gone or self.refused:
+            return "gone" if self.gone else "refused"
+        return "paused" if self._paused else "open"
+
+    @property
     def quiet(self) -> bool:
         """Whether nothing is to be had from it, as far as is known."""
         return self._paused or self.gone or self.refused or not self.hungry

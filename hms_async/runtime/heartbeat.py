@@ -23,10 +23,11 @@ from hms_async.runtime.slots import Slots
 from hms_async.storage.renewal import LeaseRenewer
 from hms_async.telemetry.logs import get_logger
 from hms_async.telemetry.text import as_text
+from hms_async.telemetry.vitals import PULSE_S, Vitals
 
 log = get_logger("hms_async.worker")
 
-_PULSE_S = 0.25
+_PULSE_S = PULSE_S
 _BLOCKED_AFTER_S = 1.0
 _FROZEN_AFTER_S = 1.5
 _AGAIN_S = 1.0
@@ -43,6 +44,7 @@ class Heartbeat:
         lease_s: Returns the shortest lease of the queues that are served.
         worker_id: Whose leases they are, for the log.
         stall_limit_s: For how long the loop may stand still before its leases are let go.
+        vitals: Where it is noted that the loop turns, and what came of renewals.
     """
 
     def __init__(
@@ -54,13 +56,17 @@ class Heartbeat:
         lease_s: Callable[[], float],
         worker_id: str,
         stall_limit_s: float,
+        vitals: Vitals | None = None,
     ) -> None:
+        self._vitals = vitals or Vitals()
         self._renewer = renewer
         self._held = held
         self._lease_s = lease_s
         self._stall_limit_s = stall_limit_s
         self._stop = threading.Event()
-        self._watch = _LoopWatch(held, slots, worker_id=worker_id, stall_limit_s=stall_limit_s)
+        self._watch = _LoopWatch(
+            self._vitals, held, slots, worker_id=worker_id, stall_limit_s=stall_limit_s
+        )
         self._worker_id = worker_id
 
     async def run(self) -> None:
@@ -72,9 +78,7 @@ class Heartbeat:
         )
         thread.start()
         try:
-            while True:
-                self._watch.turned()
-                await anyio.sleep(_PULSE_S)
+            await self._vitals.beat(_PULSE_S)
         finally:
             self._stop.set()
             with anyio.CancelScope(shield=True):
@@ -102,10 +106,13 @@ class Heartbeat:
                 extended = self._renewer.extend(queue, pairs)
             except Exception as error:  # noqa: BLE001  # without this thread all leases would go
                 renewed = False
+                self._vitals.renewals["error"] += len(pairs)
                 log.warning(
                     "heartbeat.failed", queue=queue, error=as_text(error), worker_id=self._worker_id
                 )
                 continue
+            self._vitals.renewals["ok"] += len(pairs) - len(extended.lost)
+            self._vitals.renewals["lost"] += len(extended.lost)
             with suppress(RuntimeError):  # the loop is closed: the worker is at its end
                 if extended.lost:
                     loop.call_soon_threadsafe(self._held.lose, extended.lost)
@@ -117,25 +124,22 @@ class Heartbeat:
 class _LoopWatch:
     """Says once when something blocks the loop, who it is, and when the leases are let go."""
 
-    def __init__(self, held: Held, slots: Slots, *, worker_id: str, stall_limit_s: float) -> None:
+    def __init__(
+        self, vitals: Vitals, held: Held, slots: Slots, *, worker_id: str, stall_limit_s: float
+    ) -> None:
+        self._vitals = vitals
         self._held = held
         self._slots = slots
         self._worker_id = worker_id
         self._stall_limit_s = stall_limit_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
-        self._turned_at = 0.0
         self._blocked = self._stalled = False
 
     def begin(self) -> None:
         """Watch the running loop from now on."""
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
-        self._turned_at = time.monotonic()
-
-    def turned(self) -> None:
-        """Take note that the loop turns."""
-        self._turned_at = time.monotonic()
 
     def look(self, *, slept_s: float) -> float:
         """Return for how many seconds the loop has stood still; for the thread beside it.
@@ -143,7 +147,7 @@ class _LoopWatch:
         Args:
             slept_s: For how long that thread has slept, when it wanted to sleep for a pulse.
         """
-        still_for = time.monotonic() - self._turned_at
+        still_for = self._vitals.still_for_s()
         if slept_s >= _FROZEN_AFTER_S:
             # We stood still ourselves: the process was stopped, or something kept the interpreter
             # to itself. Who is at work now may tell which.

@@ -36,6 +36,7 @@ from hms_async.runtime.slots import Slots
 from hms_async.runtime.task import Attempt
 from hms_async.storage.replies import MOST_A_CALL, Exchanged, Settle, Settled
 from hms_async.storage.store import Store
+from hms_async.telemetry.vitals import Vitals
 
 LOOK_EVERY_S = 1.0
 _LOOK_AT_MOST_EVERY_S = 0.05
@@ -86,6 +87,7 @@ class ExchangeLoop:
         polls: Ask a silent queue once a second, for workers without a supervisor: its sweep
             rings for work that nobody was woken for.
         burst: End when nothing waits.
+        vitals: Where it is noted that the store has answered, and what came of claims.
     """
 
     def __init__(
@@ -99,7 +101,9 @@ class ExchangeLoop:
         reporter: Reporter,
         polls: bool,
         burst: bool = False,
+        vitals: Vitals | None = None,
     ) -> None:
+        self._vitals = vitals or Vitals()
         self.bell = Bell(store, self._rung, claim=self._claim_at_bell, supervised=not polls)
         self._store = store
         self._slots = slots
@@ -312,6 +316,7 @@ class ExchangeLoop:
                 try:
                     reply = await lane.claim_at_bell(lent, wait_s)
                     self._heard(reply)
+                    self._note_pop(reply)
                     self._take(again, reply)
                 except (HMSError, asyncio.CancelledError):
                     # Given up or broken, it may have claimed: its number has the answer (R2).
@@ -398,6 +403,8 @@ class ExchangeLoop:
         if runs := [attempt.ran_s() for attempt in batch if attempt.ended]:
             feed.pace.ran(sum(runs) / len(runs))
         self._close(feed, batch, settlements, reply.settled)
+        if call.claims:
+            self._note_pop(reply)
         self._take(call, reply)
         if reply.version != feed.queue.version:
             await self._reload(feed)
@@ -412,6 +419,7 @@ class ExchangeLoop:
 
         def unanswered(error: StoreError) -> int:
             self._reporter.store_down(error)
+            self._vitals.pops["error"] += call.claims
             if self._stop.for_s() > _LEAVE_AFTER_S and not len(self._held):
                 raise error
             return 0 if self._stop.draining else call.want
@@ -427,7 +435,11 @@ class ExchangeLoop:
         self._heard(reply)
         return reply
 
+    def _note_pop(self, reply: Exchanged) -> None:
+        self._vitals.pops["hit" if reply.claims else "empty"] += 1
+
     def _heard(self, reply: Exchanged) -> None:
+        self._vitals.heard()
         self._reporter.store_up()
         self._held.ask_to_cancel(reply.cancelling)
 

@@ -1,5 +1,6 @@
 """Looking for acts on many tasks that nobody works on; `work.py` works on them."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,49 +19,80 @@ if TYPE_CHECKING:
 log = get_logger("hms_async.act")
 
 LOOK_EVERY_S = 2.0
+_UNTOLD_S = 30.0
 MOST_AT_ONCE = 4
 
 
-async def run_operations(store: Store, queues: Sequence[str] | None = None) -> None:
+async def run_operations(
+    store: Store, queues: Sequence[str] | None = None, told: asyncio.Event | None = None
+) -> None:
     """Work on operations until cancelled; any number of processes may.
 
-    It asks the server every two seconds whether there is one that nobody works on.
+    It asks the server every two seconds whether there is one that nobody works on. Beside a
+    supervisor, whose sweeps tell of that, it asks when it is told, and every 30 s.
 
     Args:
         store: Where they are.
         queues: Of which queues; of all if not given.
+        told: Set when there is one that nobody works on.
     """
-    at_work: set[str] = set()
+    async with anyio.create_task_group() as group:
+        runner = _Runner(store, queues, group)
+        if told is None:
+            await run_every(LOOK_EVERY_S, runner.look, name="operations")
+            return
 
-    async def work_on(operation_id: str) -> None:
+        async def look_when_told() -> bool:
+            with anyio.move_on_after(_UNTOLD_S):
+                await told.wait()
+            told.clear()
+            return await runner.look()
+
+        told.set()  # what was begun before us
+        await run_every(LOOK_EVERY_S, look_when_told, name="operations")
+
+
+class _Runner:
+    """Works on a few operations at once."""
+
+    def __init__(self, store: Store, queues: Sequence[str] | None, group: TaskGroup) -> None:
+        self._store = store
+        self._queues = queues
+        self._group = group
+        self._at_work: set[str] = set()
+
+    async def look(self) -> bool:
+        """Begin to work on what nobody works on."""
+        if len(self._at_work) >= MOST_AT_ONCE:
+            return False
+        for operation_id in await open_operations.due(self._store):
+            if operation_id in self._at_work or len(self._at_work) >= MOST_AT_ONCE:
+                continue
+            if not await self._is_ours(operation_id):
+                continue
+            self._at_work.add(operation_id)
+            name = f"operation-{operation_id}"
+            self._group.start_soon(self._work_on, operation_id, name=name)
+        return False
+
+    async def _is_ours(self, operation_id: str) -> bool:
+        if self._queues is None:
+            return True
+        queue = await open_operations.queue_of(self._store, operation_id)
+        return queue is None or queue in self._queues
+
+    async def _work_on(self, operation_id: str) -> None:
         try:
             # Only who has something to do pays for what does it.
             from hms_async.runtime.work import carry_on  # noqa: PLC0415
 
-            if left := await carry_on(store, operation_id):
+            if left := await carry_on(self._store, operation_id):
                 _say(left)
         except StoreError as error:
             # Its lease ends by itself, and whoever is first goes on.
             log.warning("operation.interrupted", operation=operation_id, error=str(error))
         finally:
-            at_work.discard(operation_id)
-
-    async def step(group: TaskGroup) -> bool:
-        if len(at_work) >= MOST_AT_ONCE:
-            return False
-        for operation_id in await open_operations.due(store):
-            if operation_id in at_work or len(at_work) >= MOST_AT_ONCE:
-                continue
-            if queues is not None:
-                queue = await open_operations.queue_of(store, operation_id)
-                if queue is not None and queue not in queues:
-                    continue
-            at_work.add(operation_id)
-            group.start_soon(work_on, operation_id, name=f"operation-{operation_id}")
-        return False
-
-    async with anyio.create_task_group() as group:
-        await run_every(LOOK_EVERY_S, lambda: step(group), name="operations")
+            self._at_work.discard(operation_id)
 
 
 def _say(operation: "Operation") -> None:

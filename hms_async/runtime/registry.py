@@ -2,12 +2,14 @@
 
 import os
 import socket
+import time
 from collections.abc import Sequence
 
 from hms_async.errors import StoreError
 from hms_async.runtime.feed import Feed
 from hms_async.runtime.periodic import run_every
 from hms_async.storage.store import Store
+from hms_async.telemetry.logs import package_version
 
 _EVERY_S = 20.0
 
@@ -33,14 +35,21 @@ class Card:
         await run_every(_EVERY_S, self._write, name="registry")
 
     async def _write(self) -> bool:
+        now = time.monotonic()
         card = {
+            "version": package_version(),
             "host": socket.gethostname(),
             "pid": str(os.getpid()),
             "slots": str(self._slots),
             "queues": " ".join(feed.name for feed in self._feeds),
             "running": str(sum(feed.running for feed in self._feeds)),
         }
-        await self._store.register_worker(self._worker_id, card, ttl_s=int(3 * _EVERY_S))
+        # What an exchange has told of the server's time of late is not asked for again.
+        latest = max(self._feeds, key=lambda feed: feed.heard_at)
+        now_ms = latest.server_ms(now) if now - latest.heard_at < _EVERY_S else None
+        await self._store.register_worker(
+            self._worker_id, card, ttl_s=int(3 * _EVERY_S), now_ms=now_ms
+        )
         return False
 
     async def take_away(self) -> None:

@@ -25,6 +25,7 @@ class Report(msgspec.Struct):
         rungs: Rungs of the promise that were due.
         to_do: Queues with something in their outbox to be carried out now.
         waiting: Queues in which tasks wait.
+        idle_operations: How many acts on many tasks nobody works on.
         foreseen: What is newly foreseen for a queue, and was told by this round.
         pruned: Ended tasks that were forgotten.
         mended: Index entries that the records did not confirm.
@@ -37,6 +38,7 @@ class Report(msgspec.Struct):
     rungs: list[RungFired] = []
     to_do: list[str] = []
     waiting: list[str] = []
+    idle_operations: int = 0
     foreseen: dict[str, Forecast] = {}
     pruned: int = 0
     mended: int = 0
@@ -62,6 +64,7 @@ async def sweep(store: Store, queues: Sequence[str], limit: int = SWEEP_LIMIT) -
         report.rungs += swept.rungs
         report.to_do += [queue] if swept.to_do else []
         report.waiting += [queue] if swept.waiting else []
+        report.idle_operations = swept.idle_operations
         report.more = report.more or swept.more
     return report
 

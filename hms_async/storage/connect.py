@@ -1,7 +1,7 @@
 """From a URL to connections, and from Redis' errors to ours."""
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -163,12 +163,19 @@ def forget_memory(url: str) -> None:
 
 
 @contextmanager
-def translated() -> Generator[None]:
-    """Turn what redis-py raises into the errors of this package."""
+def translated(note: Callable[[StoreError], None] | None = None) -> Generator[None]:
+    """Turn what redis-py raises into the errors of this package.
+
+    Args:
+        note: Told of each.
+    """
     try:
         yield
     except (exceptions.RedisError, OSError) as error:
-        raise translate(error) from error
+        translation = translate(error)
+        if note is not None:
+            note(translation)
+        raise translation from error
 
 
 def translate(error: BaseException) -> StoreError:

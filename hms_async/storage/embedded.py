@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from hms_async.errors import ConfigInvalid, StoreError, StoreRefused, StoreUnavailable
 from hms_async.storage.connect import connect_for_thread, is_memory, redact, translated
+from hms_async.storage.store import name_of
 
 _HOST = "127.0.0.1"
 _LOCK, _NOTE, _LOG = "server.lock", "server.json", "server.log"
@@ -185,9 +186,7 @@ def choose(
 
 def server_name(url: str) -> str:
     """Tell a server's name and version, such as `valkey 9.1.2`; raises what `choose` does."""
-    info = _info(url)  # where Valkey gives a Redis version too, that of the Redis it is like
-    version = info.get("valkey_version") or info.get("redis_version", "")
-    return f"{info.get('server_name', 'redis')} {version}".strip()
+    return name_of(_info(url))
 
 
 def _info(url: str) -> dict[str, Any]:

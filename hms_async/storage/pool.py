@@ -13,6 +13,7 @@ import hiredis
 from redis import exceptions
 
 from hms_async.storage import connect
+from hms_async.storage.traffic import Traffic
 
 if TYPE_CHECKING:
     import redis.asyncio
@@ -28,10 +29,13 @@ class Pool:
 
     Args:
         client: Makes the connections, which are to have no time limit of their own.
+        traffic: Where it is noted that one had to be made anew.
     """
 
-    def __init__(self, client: "redis.asyncio.Redis") -> None:
+    def __init__(self, client: "redis.asyncio.Redis", traffic: Traffic | None = None) -> None:
         self._maker: Any = client.connection_pool
+        self._traffic = traffic or Traffic()
+        self._new = set[Any]()  # not connected yet
         self._all: list[Any] = []
         self._free: list[Any] = []
 
@@ -60,6 +64,7 @@ class Pool:
         connection = self._free.pop() if self._free else self._make()
         try:
             async with asyncio.timeout(timeout_s):
+                await self._connect(connection)
                 replies = await _exchange(connection, commands)
         except BaseException as error:
             # Its answer may still come, and would be taken for that of the next command.
@@ -74,8 +79,19 @@ class Pool:
                 raise reply
         return replies
 
+    async def _connect(self, connection: Any) -> None:
+        if connection.is_connected and await connection.can_read():
+            await connection.disconnect()  # between two calls there is nothing to read but its end
+        if not connection.is_connected:
+            await connection.connect()
+            if connection in self._new:
+                self._new.remove(connection)
+            else:
+                self._traffic.reconnects += 1
+
     def _make(self) -> Any:
         self._all.append(self._maker.make_connection())
+        self._new.add(self._all[-1])
         return self._all[-1]
 
     async def aclose(self) -> None:
@@ -85,10 +101,6 @@ class Pool:
 
 
 async def _exchange(connection: Any, commands: Sequence[Sequence[Word]]) -> Replies:
-    if connection.is_connected and await connection.can_read():
-        await connection.disconnect()  # between two calls there is nothing to read but its end
-    if not connection.is_connected:
-        await connection.connect()
     packed = b"".join(map(_pack, commands))
     await connection.send_packed_command(packed, check_health=False)
     return [await _read(connection) for _ in commands]

@@ -9,13 +9,22 @@ from hms_async.storage.server import Server
 
 MOST_CARDS = 1_000
 _LISTED_MS = 60_000
-_SAID = ("host", "pid", "slots", "running")
+_SAID = ("host", "pid", "slots", "running", "version")
 
 
-async def register(server: Server, worker_id: str, card: dict[str, str], ttl_s: int) -> None:
-    """Leave a card for so long; take those off the list that have gone."""
-    seconds, _ = await server.ask("TIME")
-    seen_ms = int(seconds) * 1_000
+async def register(
+    server: Server, worker_id: str, card: dict[str, str], ttl_s: int, now_ms: int | None = None
+) -> None:
+    """Leave a card for so long; take those off the list that have gone.
+
+    Args:
+        server: Where the list is.
+        worker_id: Whose card it is.
+        card: What it says.
+        ttl_s: For how long.
+        now_ms: The server's time, if it is known; asked for if not.
+    """
+    seen_ms = server.now_ms(await server.ask("TIME")) if now_ms is None else now_ms
     keys = server.keys
     async with server.pipeline() as pipe:
         pipe.hset(keys.worker(worker_id), mapping=card | {"seen_ms": str(seen_ms)})
@@ -53,13 +62,14 @@ async def cards(server: Server, limit: int) -> list[WorkerCard]:
 
 def _card(worker_id: str, fields: Mapping[bytes, bytes]) -> WorkerCard:
     text = {name.decode(errors="replace"): value for name, value in fields.items()}
-    host, pid, slots, running = (text.get(name) for name in _SAID)
+    host, pid, slots, running, version = (text.get(name) for name in _SAID)
     return WorkerCard(
         name=worker_id,
         via="rest" if text.get("via") == b"rest" else "native",
         queues=tuple(re.findall(r"\S+", text.get("queues", b"").decode(errors="replace"))),
         seen_ms=decode_number(text.get("seen_ms")) or 0,
         host=None if host is None else host.decode(errors="replace"),
+        version=None if version is None else version.decode(errors="replace"),
         pid=decode_number(pid),
         slots=decode_number(slots),
         running=decode_number(running),

@@ -263,6 +263,7 @@ class Swept(msgspec.Struct, frozen=True):
         held_ms: For how long nothing is rescued yet, because nobody looked for a while (R16).
         to_do: How many actions of the outbox somebody should carry out now.
         waiting: Tasks in the lanes.
+        idle_operations: How many acts on many tasks, of any queue, nobody works on.
     """
 
     now_ms: int
@@ -273,6 +274,7 @@ class Swept(msgspec.Struct, frozen=True):
     held_ms: int
     to_do: int
     waiting: int
+    idle_operations: int
 
 
 def read_stats(queue: str, reply: list[Any]) -> QueueStats:

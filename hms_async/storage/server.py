@@ -1,5 +1,6 @@
 """A connection to the server: how scripts and commands are sent."""
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, cast
@@ -12,6 +13,7 @@ from hms_async.storage import connect
 from hms_async.storage.keys import Keys
 from hms_async.storage.pool import Pool, Word
 from hms_async.storage.scripts import load
+from hms_async.storage.traffic import Traffic
 
 _NO_QUEUE = b"no_queue"
 _MARK_MS = 60_000
@@ -31,6 +33,9 @@ class Server:
         clock: Milliseconds since the Unix epoch, for tests that travel in time; without it
             the server's own clock rules (I9).
 
+    Attributes:
+        traffic: What it has carried, for the metrics of the process.
+
     Raises:
         ConfigInvalid: If the URL or the namespace is not valid.
     """
@@ -43,7 +48,8 @@ class Server:
         self._clock = clock
         self._redis = connect.connect(url)
         self._waiting = connect.connect(url, blocking=True)
-        self._pool = Pool(self._waiting)
+        self.traffic = Traffic()
+        self._pool = Pool(self._waiting, self.traffic)
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,7 +77,10 @@ class Server:
             QueueNotFound: If the script says that there is no such queue.
             StoreError: If the server cannot be asked, or refuses.
         """
-        return await self._run(self._pool.call, name, queue, *args)
+        began = time.monotonic()
+        reply = await self._run(self._pool.call, name, queue, *args)
+        self.traffic.answered(name, began)
+        return reply
 
     async def run_on(self, name: str, keys: Sequence[str], *args: str | bytes | float) -> Any:
         """Run a script on keys that are no queue's and return its reply.
@@ -80,7 +89,10 @@ class Server:
             StoreError: If the server cannot be asked, or refuses.
         """
         now = "" if self._clock is None else self._clock()
-        return await self._send(self._pool.call, name, (len(keys), *keys, now, *args))
+        began = time.monotonic()
+        reply = await self._send(self._pool.call, name, (len(keys), *keys, now, *args))
+        self.traffic.answered(name, began)
+        return reply
 
     async def run_many(
         self, name: str, queue: str, calls: Sequence[Sequence[str | bytes | float]]
@@ -104,7 +116,7 @@ class Server:
         """
         now = "" if self._clock is None else self._clock()
         left: set[str] = set()
-        with connect.translated():
+        with connect.translated(self.traffic.failed):
             async with self._redis.pipeline(transaction=False) as pipe:
                 for name, queue, args in calls:
                     script = load(name)
@@ -178,10 +190,9 @@ class Server:
             raise QueueNotFound(queue)
         return reply
 
-    @staticmethod
-    async def _send(send: _Send, name: str, sent: Sequence[str | bytes | float]) -> Any:
+    async def _send(self, send: _Send, name: str, sent: Sequence[str | bytes | float]) -> Any:
         script = load(name)
-        with connect.translated():
+        with connect.translated(self.traffic.failed):
             try:
                 return await send("EVALSHA", script.sha, *sent)
             except NoScriptError:
@@ -199,12 +210,12 @@ class Server:
         Raises:
             StoreError: If the server cannot be asked, or refuses.
         """
-        with connect.translated():
+        with connect.translated(self.traffic.failed):
             return await cast("Any", self._redis).execute_command(*args)
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncGenerator[Any]:
         """Collect commands that go out together; their order is kept, nothing more."""
-        with connect.translated():
+        with connect.translated(self.traffic.failed):
             async with self._redis.pipeline(transaction=False) as pipe:
                 yield pipe

@@ -1,6 +1,6 @@
 """One method for each operation; everything that happens in Redis happens here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -28,6 +28,13 @@ from hms_async.storage.server import Server
 
 SWEEP_LIMIT = 100
 EVENTS_KEPT_MS = 3_600_000
+
+
+def name_of(info: Mapping[str, Any]) -> str:
+    """Return a server's kind and version, such as `valkey 9.1.2`, from what it says of itself."""
+    # Where Valkey gives a Redis version too, it is that of the Redis it is like.
+    version = info.get("valkey_version") or info.get("redis_version", "")
+    return f"{info.get('server_name', 'redis')} {version}".strip()
 
 
 class Store(Server):
@@ -260,7 +267,7 @@ class Store(Server):
     async def sweep(self, queue: str, limit: int = SWEEP_LIMIT) -> Swept:
         """Promote, rescue, speak up at each rung that is due, and ring."""
         reply = await self.run("sweep", queue, limit)
-        now_ms, promoted, rescued, rungs, more, held_ms, to_do, waiting = reply
+        now_ms, promoted, rescued, rungs, more, held_ms, to_do, waiting, idle = reply
         return Swept(
             now_ms=now_ms,
             promoted=promoted,
@@ -270,6 +277,7 @@ class Store(Server):
             held_ms=held_ms,
             to_do=to_do,
             waiting=waiting,
+            idle_operations=idle,
         )
 
     async def prune(
@@ -339,9 +347,11 @@ class Store(Server):
 
     # The registry.
 
-    async def register_worker(self, worker_id: str, card: dict[str, str], ttl_s: int) -> None:
+    async def register_worker(
+        self, worker_id: str, card: dict[str, str], ttl_s: int, now_ms: int | None = None
+    ) -> None:
         """Leave a worker's card where operators look; nothing depends on it."""
-        await registry.register(self, worker_id, card, ttl_s)
+        await registry.register(self, worker_id, card, ttl_s, now_ms)
 
     async def unregister_worker(self, worker_id: str) -> None:
         """Take a worker's card away."""

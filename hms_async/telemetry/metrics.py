@@ -14,7 +14,8 @@ from anyio import to_thread
 from hms_async.errors import ConfigInvalid, StoreError
 from hms_async.storage.measure import read
 from hms_async.storage.weighing import weigh
-from hms_async.telemetry.families import Buckets, Family, away, families
+from hms_async.telemetry.exported import away, families
+from hms_async.telemetry.families import Buckets, Family
 from hms_async.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class _Collector:
             "histogram": HistogramMetricFamily,
         }
         for name, kind, meaning, labels, samples in self._found:
-            family = kinds[kind](name, meaning, labels=labels)
+            family: Any = kinds[kind](name, meaning, labels=labels)
             for words, value in samples:
                 family.add_metric(words, *(value if isinstance(value, Buckets) else (value,)))
             yield family

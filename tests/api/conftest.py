@@ -10,7 +10,8 @@ import pytest
 
 from hms_async import AsyncOMSClient
 from hms_async.api.app import API, create_app
-from hms_async.api.serve import Bind, serve
+from hms_async.api.serve import serve
+from hms_async.telemetry.address import Bind
 
 
 @pytest.fixture

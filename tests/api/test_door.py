@@ -119,3 +119,18 @@ class TestBehindAProxy:
 )
 def test_only_this_machines_own_addresses_are_trusted(address: str, ours: bool) -> None:  # noqa: FBT001
     assert is_loopback(address) is ours
+
+
+async def test_requests_are_timed_by_their_route_and_never_by_their_path(
+    http: httpx.AsyncClient, app: API, queue: str
+) -> None:
+    await http.get(f"/oms/queues/{queue}")
+    await http.get("/oms/queues/nowhere")
+    for path in ("/a", "/b", "/c"):
+        await http.request("FETCH", path)
+    counts = {kind: sum(one.counts) for kind, one in app.house.vitals.requests.items()}
+    assert counts == {
+        ("/oms/queues/{queue}", "GET", "2xx"): 1,
+        ("/oms/queues/{queue}", "GET", "4xx"): 1,
+        ("other", "other", "4xx"): 3,
+    }

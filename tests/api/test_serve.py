@@ -2,7 +2,7 @@
 
 import socket
 
-from hms_async.api.serve import Bind
+from hms_async.telemetry.address import Bind
 
 
 def test_answers_leave_at_once() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from benchmarks.faults import oracle
 from benchmarks.faults.journal import Line, Word
 from benchmarks.faults.oracle import Evidence
-from hms_async import Event
+from hms_async import Event, QueueStats
 
 SECOND = 1_000_000_000
 NOTHING_KNOWN = Evidence(deaths={}, taken={}, wall_ahead_ns=0)
@@ -109,3 +109,32 @@ def test_done_without_a_handler_that_ended_is_unproven() -> None:
 
     assert oracle.unproven({"a"}, done) == {"a"}
     assert oracle.unproven({"a"}, oracle.executions(TWO_AT_ONCE)) == set()
+
+
+def test_counters_that_tell_another_story_than_the_tasks_are_seen() -> None:
+    def told(**changes: int) -> list[str]:
+        totals = {
+            "accepted": 3,
+            "claimed": 5,
+            "done": 2,
+            "failed": 1,
+            "ended.error": 2,
+            "ended.lease_lost": 1,
+            "error.ValueError": 2,
+            "error.LeaseLost": 1,
+        } | changes
+        none = dict.fromkeys(
+            ("waiting", "in_progress", "scheduled", "retrying", "done", "failed", "cancelled",
+             "expired", "now_ms"), 0
+        )  # fmt: skip
+        stats = QueueStats(
+            name="q", paused=False, sla_ms=None, oldest_arrived_ms=None, next_due_ms=None,
+            next_rung_ms=None, totals=totals, **none,
+        )  # fmt: skip
+        return oracle.miscounted(stats, {"done": 2, "failed": 1}, 3)
+
+    assert told() == []
+    assert told(claimed=6) == ["6 attempts were started, 5 have ended"]
+    assert told(**{"error._other": 1}) == ["3 attempts have failed, 4 by their types"]
+    assert told(failed=2) == ["2 failed, 1 by the records"]
+    assert told(failed=2, requeued=1) == []

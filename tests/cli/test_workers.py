@@ -16,7 +16,7 @@ def _cards(url: str) -> None:
     async def write() -> None:
         async with Store(url) as store:
             card = {"host": "h1", "pid": "7", "queues": "kyc mail", "slots": "10", "running": "3"}
-            await store.register_worker("clerk", card, 60)
+            await store.register_worker("clerk", card | {"version": "1.2"}, 60)
             await store.register_worker("go-1", {"via": "rest", "queues": "kyc"}, 60)
 
     anyio.run(write)
@@ -25,8 +25,8 @@ def _cards(url: str) -> None:
 @pytest.mark.usefixtures("_cards")
 def test_workers_are_listed_native_ones_and_those_over_rest(hms: Hms) -> None:
     lines = {line.split()[0]: line.split() for line in hms("workers", "ls").stdout.splitlines()}
-    assert lines["clerk"][1:6] == ["native", "kyc,mail", "3/10", "h1", "7"]
-    assert lines["go-1"][1:6] == ["rest", "kyc", "-", "-", "-"]
+    assert lines["clerk"][1:7] == ["native", "kyc,mail", "3/10", "h1", "7", "1.2"]
+    assert lines["go-1"][1:7] == ["rest", "kyc", "-", "-", "-", "-"]
 
     listed = json.loads(hms("workers", "ls", "-o", "json").stdout)["workers"]
     assert {one["name"]: (one["via"], one["running"]) for one in listed} == {

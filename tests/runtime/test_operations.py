@@ -5,7 +5,7 @@ import anyio.lowlevel
 import pytest
 from structlog.testing import capture_logs
 
-from hms_async import AsyncOMSClient, Supervisor, Task
+from hms_async import AsyncOMSClient, Supervisor, Task, supervisor
 from hms_async.domain.operation import Operation
 from hms_async.errors import StoreUnavailable
 from hms_async.runtime import operations as runner
@@ -44,6 +44,20 @@ async def test_a_supervisor_works_off_what_a_client_began(oms: AsyncOMSClient) -
     async with anyio.create_task_group() as group:
         group.start_soon(Supervisor(oms.url).run)
         assert (await ended(oms, operation)).done == 30
+        group.cancel_scope.cancel()
+
+
+async def test_what_is_begun_later_is_told_of_by_the_sweeps(
+    oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_UNTOLD_S", 3_600.0)
+    monkeypatch.setattr(supervisor, "SWEEP_EVERY_S", 0.01)
+    await failed(oms, 3)
+    async with anyio.create_task_group() as group:
+        group.start_soon(Supervisor(oms.url).run)
+        for act in ("requeue", "cancel"):
+            operation = await oms.operations.start(act, "q")
+            assert (await ended(oms, operation)).done == 3
         group.cancel_scope.cancel()
 
 

@@ -122,6 +122,22 @@ async def test_the_shares_of_promises_have_a_sum(driver: Driver, clock: ManualCl
     assert (counts["used:3"], counts["used:11"], counts["used:sum_milli"]) == (1, 1, 2_000)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("sla", "0"), ("sla", "nan"), ("arrived", "-inf"), ("started", "soon")]
+)
+async def test_what_a_foreign_hand_wrote_into_a_record_spoils_no_sum(
+    driver: Driver, field: str, value: str
+) -> None:
+    await driver.create(sla="10s")
+    await driver.push("a", "b")
+    claims = await driver.claim(2)
+    driver.raw("HSET", "task:a:run", field, value)
+    await driver.exchange(*[Settle(claim.id, claim.token, "done") for claim in claims])
+
+    totals = (await driver.stats()).totals  # readable
+    assert sum(n for name, n in totals.items() if name.startswith("total:")) in (1, 2)
+
+
 async def test_who_has_tidied_up_lately_is_known(driver: Driver, clock: ManualClock) -> None:
     await driver.store.prune("q", supervisor="one")
     clock.advance("50s")

@@ -216,7 +216,8 @@ end
 -- What was refused is only counted, so that a full server or a foreign key stops no answer (R9).
 local function count_refused()
   for word, n in pairs(refused) do
-    for _, key in ipairs({ COUNTS, STATS }) do redis.pcall('HINCRBY', key, 'rejected.' .. word, n) end
+    redis.pcall('HINCRBY', COUNTS, 'rejected.' .. word, n)
+    redis.pcall('HINCRBY', STATS, 'rejected.' .. word, n)
   end
   keep_minute()
 end

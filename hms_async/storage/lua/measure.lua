@@ -6,16 +6,17 @@
 --        due_ms or ''}
 --        swept_ms, tidied_ms: when a supervisor last did so; supervisors: the names of those that
 --                   have tidied up lately
---        waited_ms: how long the first in line has waited (of all lanes the longest), delays not counted
+--        waited_ms: how long the first in line has waited, of all lanes the longest; delays do not
+--                   count
 --        ran_ms:    for how long the attempt has run that runs longest, of a hundred
 --        due_ms:    when the most urgent open task is due
 -- Keeps  I8: constant work, however long the queue.
--- include queue places clock
+-- include queue places clock supervisors
 
 local config = redis.call('HMGET', CONFIG, 'version', 'clock_stood', 'clock_stopped')
 if not config[1] then return 'no_queue' end
 set_clock(config[2], config[3])
-local MOST_RUNNING, MOST_LEFT_BEHIND, MOST_SUPERVISORS = 100, 10, 100
+local MOST_RUNNING, MOST_LEFT_BEHIND = 100, 10
 
 -- The first entries of a lane may have been left behind; past a few of them nothing is known.
 local function wait_of(key, lane)
@@ -61,11 +62,10 @@ local function most_urgent()
 end
 
 local swept = redis.pcall('GET', NORMAL .. ':swept')
-local found = redis.pcall('ZREVRANGE', NORMAL .. ':supervisors', 0, MOST_SUPERVISORS - 1,
-  'WITHSCORES')
+local found = redis.pcall('ZREVRANGE', SUPERVISORS, 0, MOST_SUPERVISORS - 1, 'WITHSCORES')
 local supervisors = {}
 for i = 1, #found, 2 do
-  if NOW - found[i + 1] <= 75000 then supervisors[#supervisors + 1] = found[i] end
+  if NOW - found[i + 1] <= LATELY_MS then supervisors[#supervisors + 1] = found[i] end
 end
 return { tonumber(string.match(type(swept) == 'string' and swept or '', '^%d+')) or '',
   tonumber(found[2]) or '', supervisors, longest_wait() or '', longest_run() or '',

@@ -7,7 +7,7 @@
 -- Keeps  I8; a record is deleted only if it is terminal and ended at the very instant that the
 --        set says (R6): a task that was requeued and ended again is another entry. One that is on
 --        its way to another queue is left until it is there (I2).
--- include queue places tally outbox case
+-- include queue places tally outbox case supervisors
 
 local limit = tonumber(ARGV[3])
 local config = redis.call('HMGET', CONFIG, 'version', 'keep_done_ms', 'keep_done_max',
@@ -56,11 +56,9 @@ end
 local time = redis.call('TIME')
 redis.call('XTRIM', EVENTS, 'MINID', '~', time[1] * 1000 - ARGV[4])
 
--- Who has tidied up here lately: that is how supervisors are counted, as they send nothing more.
 if ARGV[5] and ARGV[5] ~= '' then
-  local SUPERVISORS, LATELY_MS = NORMAL .. ':supervisors', 75000
   redis.pcall('ZREMRANGEBYSCORE', SUPERVISORS, '-inf', NOW - LATELY_MS)
   redis.pcall('ZADD', SUPERVISORS, NOW, ARGV[5])
-  redis.pcall('ZREMRANGEBYRANK', SUPERVISORS, 0, -1001)
+  redis.pcall('ZREMRANGEBYRANK', SUPERVISORS, 0, -MOST_SUPERVISORS - 1)
 end
 return { pruned, more and 1 or 0 }

@@ -3,7 +3,7 @@
 --
 -- KEYS   1 queue:<q>
 -- ARGV   1 task prefix   2 now_ms   3 limit of each part
--- Reply  'no_queue' | {now_ms, promoted, rescued, rungs, more, held_ms, to_do, waiting}
+-- Reply  'no_queue' | {now_ms, promoted, rescued, rungs, more, held_ms, to_do, waiting, idle}
 --        rescued: five for each: id, corr or '', worker, state it went to, crashes
 --        rungs:   eight for each: id, corr or '', name, percent, late_by_ms, collapsed, sla_ms,
 --                 actions joined by commas
@@ -11,6 +11,7 @@
 --        held_ms: for how long nothing is rescued yet, because nobody looked for a while; or 0
 --        to_do:   actions in the outbox that somebody should carry out now
 --        waiting: tasks in the lanes
+--        idle:    acts on many tasks, of any queue, that nobody works on
 -- Keeps  I3 (only an expired lease is reclaimed), I5 (a crash each, `max_crashes`), I6 (a rung
 --        advances and speaks in one step; the lower ones collapse into the highest due).
 -- include queue places clock open tally ladder histogram tell finish lease front promote
@@ -160,5 +161,13 @@ end
 count_observed()
 write_tally()
 if config[2] ~= '1' and count_entries() > 0 then ring() end
+
+-- Told here, as somebody sweeps each second anyway. On a cluster they are in another slot, and whoever
+-- works on them looks for himself; so he does when a foreign key is in their place.
+local function count_idle_operations()
+  local front = string.match(ARGV[1], '^(.*)task:$')
+  local count = front and redis.pcall('ZCOUNT', front .. 'operations:open', '-inf', NOW)
+  return type(count) == 'number' and count or 0
+end
 return { NOW, promoted, rescued, rungs, more and 1 or 0, held_ms,
-  redis.call('ZCOUNT', ACTIONS, '-inf', NOW), waiting }
+  redis.call('ZCOUNT', ACTIONS, '-inf', NOW), waiting, count_idle_operations() }

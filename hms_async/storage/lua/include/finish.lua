@@ -102,11 +102,11 @@ local function write_ended()
   write_told()
 end
 
--- An attempt that came to nothing: how it ended, as a counter calls it, and one entry of the last ten;
--- `fault` is JSON made by whoever settles, `again` when the next attempt may begin, if one is to be
--- made after a while.
-local function record_attempt(id, number, worker, started, fault, ended, again)
-  count('ended.' .. ended)
+-- An attempt that came to nothing: it is counted by how it ended and by the type of its fault, and is
+-- one entry of the last ten. `fault` is JSON made by whoever settles, `again` when the next attempt
+-- may begin, if one is to be made after a while.
+local function record_attempt(id, number, worker, started, fault, how, again)
+  count('ended.' .. how)
   count_error(string.match(fault, '"type"%s*:%s*"([%a_][%w_.]*)"'))
   local key = attempts_key(id)
   redis.pcall('RPUSH', key, '{"number":' .. number .. ',"worker":' .. cjson.encode(worker or '')

@@ -55,6 +55,6 @@ local function count_observed()
     for bucket, n in pairs(one.seen) do count(name .. ':' .. bucket, n) end
     local unit, sum = ':sum_ms', one.sum
     if one == USED then unit, sum = ':sum_milli', 1000 * sum end
-    if sum >= 1 then count(name .. unit, math.floor(sum)) end
+    if sum >= 1 and sum < math.huge then count(name .. unit, math.floor(sum)) end
   end
 end
