@@ -55,12 +55,9 @@ def where_of(given: QueryParams | Form) -> Where:
 
 def pairs_of(where: Where) -> list[tuple[str, str]]:
     """Return a selection as an address or a form brings it along."""
-    names = {ours: name for name, ours in _SEVERAL.items()}
-    return [
-        (names.get(name, name), str(one))
-        for name, value in where.given().items()
-        for one in (value if isinstance(value, list | tuple) else [value])
-    ]
+    given = where.given()
+    several = [(name, str(one)) for name, ours in _SEVERAL.items() for one in given.get(ours, ())]
+    return several + [(name, str(given[name])) for name in _ONE if name in given]
 
 
 async def _preview(
