@@ -8,8 +8,9 @@ from hms_async.domain.series import DAY_MS, HOUR_MS, MINUTE_MS, TEN_MINUTES_MS, 
 from hms_async.domain.task import TaskRecord
 from hms_async.domain.time_spent import TimeSpent, time_spent
 from hms_async.storage.reading import read_tasks
-from hms_async.storage.series import Miss, read_misses, read_pieces
+from hms_async.storage.series import read_pieces
 from hms_async.storage.store import Store
+from hms_async.storage.watching import Miss, read_misses
 
 BURNS = (
     (HOUR_MS, 5 * MINUTE_MS, 14.4),

@@ -1,15 +1,14 @@
-"""A queue over time: rolling up its counters, and reading them; which promises it broke lately.
+"""A queue over time: rolling up its counters, and reading them.
 
 The scripts count into one hash a minute. Those are kept for two days, ten minutes for two weeks,
 hours for 400 days; what was not rolled up yet is read from what it will be made of.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 
-from hms_async.domain.queue import ALPHABET
 from hms_async.domain.series import (
     DAY_MS,
     HOUR_MS,
@@ -20,12 +19,11 @@ from hms_async.domain.series import (
     Piece,
     resolution_ms,
 )
-from hms_async.storage import codec
+from hms_async.storage import codec, connect
 from hms_async.storage.server import Server
 
 _TENS_A_CALL = 36
-_MOST_MISSES = 1_000
-_PARTS = {TEN_MINUTES_MS: "stats10m", HOUR_MS: "stats1h"}
+_PARTS = {HOUR_MS: "stats1h", TEN_MINUTES_MS: "stats10m"}
 _counted = msgspec.json.Decoder(dict[str, float])
 
 
@@ -68,83 +66,79 @@ async def read_pieces(
         pipe.time()
         pipe.get(server.keys.part(queue, "rolled"))
         time, rolled = await pipe.execute(raise_on_error=False)
+    if isinstance(time, Exception):
+        raise connect.translate(time)
     now_ms = server.now_ms(time)
-    from_ms = (now_ms - span_ms) // step_ms * step_ms
-    resolution = resolution_ms(step_ms)
     tens = None if isinstance(rolled, Exception) else codec.decode_number(rolled)
-    # From where on nothing of that length has been rolled up.
     rolled_ms = min((tens or 0) * TEN_MINUTES_MS, now_ms)
-    begin_ms = from_ms
-    reads: list[tuple[int, int, int]] = []
-    for length_ms in (HOUR_MS, TEN_MINUTES_MS):
-        end_ms = rolled_ms // length_ms * length_ms
-        if length_ms <= resolution and begin_ms < end_ms:
-            reads.append((length_ms, begin_ms, end_ms))
-            begin_ms = end_ms
-    minutes_ms = max(begin_ms, now_ms - KEPT_MS[MINUTE_MS])
-    minutes = _numbers(minutes_ms, now_ms, MINUTE_MS)
+    from_ms = (now_ms - span_ms) // step_ms * step_ms
+    sources = list(_sources(from_ms, rolled_ms, now_ms, resolution_ms(step_ms)))
     async with server.pipeline() as pipe:
-        for length_ms, first_ms, last_ms in reads:
-            for day in _numbers(first_ms, last_ms - 1, DAY_MS):
-                pipe.hgetall(server.keys.part(queue, f"{_PARTS[length_ms]}:{day}"))
-        for minute in minutes:
-            pipe.hgetall(server.keys.part(queue, f"stats:{minute}"))
-        replies = iter(await pipe.execute(raise_on_error=False))
-    pieces: list[Piece] = []
-    for length_ms, first_ms, last_ms in reads:
-        for day in _numbers(first_ms, last_ms - 1, DAY_MS):
-            found = _of_day(next(replies), day * DAY_MS, length_ms)
-            pieces += [piece for piece in found if first_ms <= piece[0] < last_ms]
-    pieces += [
-        (minute * MINUTE_MS, _of_minute(reply))
-        for minute, reply in zip(minutes, replies, strict=True)
+        for source in sources:
+            pipe.hgetall(server.keys.part(queue, source.part))
+        replies = await pipe.execute(raise_on_error=False)
+    pieces = [
+        piece
+        for source, reply in zip(sources, replies, strict=True)
+        # A foreign hand may have made something else of it.
+        if not isinstance(reply, Exception)
+        for piece in source.pieces(reply)
     ]
     return now_ms, [piece for piece in pieces if piece[1]]
 
 
-class Miss(NamedTuple):
-    """A task that broke its promise, as its end noted it.
+class _Source(NamedTuple):
+    """A hash with the counters of some periods: of a day of them, or of one minute.
 
     Attributes:
-        id: The task.
-        late_ms: By how much; 0 for one that expired before it was due.
-        ended_ms: When.
+        part: Which of the queue's keys.
+        length_ms: How long each period is.
+        at_ms: When the first of them began.
+        first_ms: Of those from here on.
+        last_ms: Until here, exclusive.
     """
 
-    id: str
-    late_ms: int
-    ended_ms: int
+    part: str
+    length_ms: int
+    at_ms: int
+    first_ms: int
+    last_ms: int
+
+    def pieces(self, reply: Mapping[bytes, bytes]) -> Iterator[Piece]:
+        """Yield the counters of each period."""
+        if self.length_ms == MINUTE_MS:
+            yield self.at_ms, _of_fields(reply)
+            return
+        for field, text in reply.items():
+            at_ms = self.at_ms + (codec.decode_number(field) or 0) * self.length_ms
+            if field.isdigit() and self.first_ms <= at_ms < self.last_ms:
+                yield at_ms, _of_text(text)
 
 
-async def read_misses(server: Server, queue: str, since_ms: int) -> list[Miss]:
-    """Return those of the latest 1,000 misses of a queue that are no older, the worst first."""
-    key = server.keys.part(queue, "missed")
-    async with server.pipeline() as pipe:
-        pipe.zrangebyscore(key, since_ms, "+inf", start=0, num=_MOST_MISSES, withscores=True)
-        (found,) = await pipe.execute(raise_on_error=False)
-    if isinstance(found, Exception):  # a foreign hand has made something else of it
-        return []
-    entries: list[tuple[bytes, float]] = found
-    misses: list[Miss] = []
-    for member, ended_ms in entries:
-        late, _, task_id = member.decode(errors="replace").partition(":")
-        if late.isdecimal() and ALPHABET.fullmatch(task_id):
-            misses.append(Miss(task_id, int(late), int(ended_ms)))
-    return sorted(misses, key=lambda miss: miss.late_ms, reverse=True)
+def _sources(from_ms: int, rolled_ms: int, now_ms: int, longest_ms: int) -> Iterator[_Source]:
+    """Yield where the counters of a span are: what is rolled up, as coarsely as it may be read.
+
+    Args:
+        from_ms: The first instant.
+        rolled_ms: From when on nothing is rolled up yet.
+        now_ms: The last instant.
+        longest_ms: How long a period may be.
+    """
+    begin_ms = from_ms
+    for length_ms, part in _PARTS.items():
+        end_ms = rolled_ms // length_ms * length_ms
+        if length_ms <= longest_ms and begin_ms < end_ms:
+            for day in _numbers(begin_ms, end_ms - 1, DAY_MS):
+                yield _Source(f"{part}:{day}", length_ms, day * DAY_MS, begin_ms, end_ms)
+            begin_ms = end_ms
+    for minute in _numbers(max(begin_ms, now_ms - KEPT_MS[MINUTE_MS]), now_ms, MINUTE_MS):
+        at_ms = minute * MINUTE_MS
+        yield _Source(f"stats:{minute}", MINUTE_MS, at_ms, at_ms, at_ms + MINUTE_MS)
 
 
 def _numbers(first_ms: int, last_ms: int, length_ms: int) -> range:
     """Return the numbers of the periods in which two instants lie, and of all between."""
     return range(first_ms // length_ms, last_ms // length_ms + 1)
-
-
-def _of_day(reply: Any, day_ms: int, length_ms: int) -> Iterable[Piece]:
-    if isinstance(reply, Exception):  # a foreign hand has made something else of it
-        return
-    for field, text in reply.items():
-        number = codec.decode_number(field)
-        if number is not None:
-            yield day_ms + number * length_ms, _of_text(text)
 
 
 def _of_text(text: bytes) -> Counts:
@@ -155,11 +149,8 @@ def _of_text(text: bytes) -> Counts:
     return {name: int(value) for name, value in counted.items()}
 
 
-def _of_minute(reply: Any) -> Counts:
-    if isinstance(reply, Exception):
-        return {}
-    counted: Mapping[bytes, bytes] = reply
-    numbers = {name: codec.decode_number(value) for name, value in counted.items()}
+def _of_fields(fields: Mapping[bytes, bytes]) -> Counts:
+    numbers = {name: codec.decode_number(value) for name, value in fields.items()}
     return {
         name.decode(errors="replace"): value for name, value in numbers.items() if value is not None
     }
