@@ -264,7 +264,7 @@ class AsyncOMSClient:
         from hms_async.domain.series import Series, choose_step, fold  # noqa: PLC0415  # as below
         from hms_async.storage.series import read_pieces  # noqa: PLC0415
 
-        await self._store.queue(check_name(queue, what="queue name"))
+        check_name(queue, what="queue name")
         span_ms = to_ms(since, name="since", minimum_ms=60_000)
         step_ms = choose_step(span_ms, step)
         now_ms, pieces = await read_pieces(self._store, queue, span_ms, step_ms)

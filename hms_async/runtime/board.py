@@ -8,7 +8,7 @@ import msgspec
 
 from hms_async.domain.objective import Kept
 from hms_async.domain.queue import QueueStats
-from hms_async.domain.series import DAY_MS, HOUR_MS, MINUTE_MS, TEN_MINUTES_MS, Piece, add_up
+from hms_async.domain.series import DAY_MS, HOUR_MS, TEN_MINUTES_MS, add_up
 from hms_async.domain.worker import WorkerCard
 from hms_async.errors import QueueNotFound
 from hms_async.runtime.promises import Promise, Promises
@@ -28,7 +28,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         due_ms: When the most urgent of its open tasks is due, as far as that can be told at once.
         slots: How many tasks the workers that serve it can run at once, whichever queue they take
             them from; `None` when none of them has said so.
-        failed: Tasks that failed in the last hour.
+        failed: Tasks that failed in the last hour, or up to ten minutes less.
         kept: Promises that closed in the last day.
     """
 
@@ -126,13 +126,8 @@ class Board:
     async def _past_of(self, name: str, now_ms: int) -> Past:
         read_ms, past = self._past.get(name, (0, None))
         if past is None or not 0 <= now_ms - read_ms < _PAST_IS_NEWS_FOR_MS:
-            _, hour = await read_pieces(self._store, name, HOUR_MS, MINUTE_MS)
             _, day = await read_pieces(self._store, name, DAY_MS, TEN_MINUTES_MS)
-            counted = _sums(day)
-            past = (_sums(hour).get("failed", 0), Kept.of(counted))
+            hour = add_up(counts for at_ms, counts in day if at_ms > now_ms - HOUR_MS)
+            past = (hour.get("failed", 0), Kept.of(add_up(counts for _, counts in day)))
             self._past[name] = (now_ms, past)
         return past
-
-
-def _sums(pieces: list[Piece]) -> dict[str, int]:
-    return add_up(counts for _, counts in pieces)

@@ -4,7 +4,7 @@ The scripts count into one hash a minute. Those are kept for two days, ten minut
 hours for 400 days; what was not rolled up yet is read from what it will be made of.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +19,7 @@ from hms_async.domain.series import (
     Piece,
     resolution_ms,
 )
-from hms_async.storage import codec, connect
+from hms_async.storage import codec
 from hms_async.storage.server import Server
 
 _TENS_A_CALL = 36
@@ -61,39 +61,36 @@ async def read_pieces(
 
     Returns:
         The server's clock, and the pieces in which something was counted.
+
+    Raises:
+        QueueNotFound: If nobody created the queue.
     """
-    async with server.pipeline() as pipe:
-        pipe.time()
-        pipe.get(server.keys.part(queue, "rolled"))
-        time, rolled = await pipe.execute(raise_on_error=False)
-    if isinstance(time, Exception):
-        raise connect.translate(time)
-    now_ms = server.now_ms(time)
-    tens = None if isinstance(rolled, Exception) else codec.decode_number(rolled)
-    rolled_ms = min((tens or 0) * TEN_MINUTES_MS, now_ms)
-    from_ms = (now_ms - span_ms) // step_ms * step_ms
-    sources = list(_sources(from_ms, rolled_ms, now_ms, resolution_ms(step_ms)))
-    async with server.pipeline() as pipe:
-        for source in sources:
-            pipe.hgetall(server.keys.part(queue, source.part))
-        replies = await pipe.execute(raise_on_error=False)
-    pieces = [
-        piece
-        for source, reply in zip(sources, replies, strict=True)
-        # A foreign hand may have made something else of it.
-        if not isinstance(reply, Exception)
-        for piece in source.pieces(reply)
+    longest_ms = resolution_ms(step_ms)
+    now_ms, rolled_ms, *minutes = await server.run("counted", queue, span_ms, step_ms, longest_ms)
+    days = list(_days((now_ms - span_ms) // step_ms * step_ms, rolled_ms, longest_ms))
+    pieces: list[Piece] = []
+    if days:
+        async with server.pipeline() as pipe:
+            for day in days:
+                pipe.hgetall(server.keys.part(queue, day.part))
+            for day, reply in zip(days, await pipe.execute(raise_on_error=False), strict=True):
+                # A foreign hand may have made something else of it.
+                if not isinstance(reply, Exception):
+                    pieces += day.pieces(reply)
+    pieces += [
+        (minute * MINUTE_MS, _of_fields(flat))
+        for minute, flat in zip(minutes[::2], minutes[1::2], strict=True)
     ]
-    return now_ms, [piece for piece in pieces if piece[1]]
+    return now_ms, pieces
 
 
-class _Source(NamedTuple):
-    """A hash with the counters of some periods: of a day of them, or of one minute.
+class _Day(NamedTuple):
+    """The counters of a day's periods, all in one hash.
 
     Attributes:
         part: Which of the queue's keys.
         length_ms: How long each period is.
-        at_ms: When the first of them began.
+        at_ms: When the day began.
         first_ms: Of those from here on.
         last_ms: Until here, exclusive.
     """
@@ -104,24 +101,20 @@ class _Source(NamedTuple):
     first_ms: int
     last_ms: int
 
-    def pieces(self, reply: Mapping[bytes, bytes]) -> Iterator[Piece]:
+    def pieces(self, fields: Mapping[bytes, bytes]) -> Iterator[Piece]:
         """Yield the counters of each period."""
-        if self.length_ms == MINUTE_MS:
-            yield self.at_ms, _of_fields(reply)
-            return
-        for field, text in reply.items():
+        for field, text in fields.items():
             at_ms = self.at_ms + (codec.decode_number(field) or 0) * self.length_ms
             if field.isdigit() and self.first_ms <= at_ms < self.last_ms:
                 yield at_ms, _of_text(text)
 
 
-def _sources(from_ms: int, rolled_ms: int, now_ms: int, longest_ms: int) -> Iterator[_Source]:
-    """Yield where the counters of a span are: what is rolled up, as coarsely as it may be read.
+def _days(from_ms: int, rolled_ms: int, longest_ms: int) -> Iterator[_Day]:
+    """Yield where the counters of a span are that are rolled up, as coarse as they may be.
 
     Args:
         from_ms: The first instant.
         rolled_ms: From when on nothing is rolled up yet.
-        now_ms: The last instant.
         longest_ms: How long a period may be.
     """
     begin_ms = from_ms
@@ -129,11 +122,8 @@ def _sources(from_ms: int, rolled_ms: int, now_ms: int, longest_ms: int) -> Iter
         end_ms = rolled_ms // length_ms * length_ms
         if length_ms <= longest_ms and begin_ms < end_ms:
             for day in _numbers(begin_ms, end_ms - 1, DAY_MS):
-                yield _Source(f"{part}:{day}", length_ms, day * DAY_MS, begin_ms, end_ms)
+                yield _Day(f"{part}:{day}", length_ms, day * DAY_MS, begin_ms, end_ms)
             begin_ms = end_ms
-    for minute in _numbers(max(begin_ms, now_ms - KEPT_MS[MINUTE_MS]), now_ms, MINUTE_MS):
-        at_ms = minute * MINUTE_MS
-        yield _Source(f"stats:{minute}", MINUTE_MS, at_ms, at_ms, at_ms + MINUTE_MS)
 
 
 def _numbers(first_ms: int, last_ms: int, length_ms: int) -> range:
@@ -149,8 +139,6 @@ def _of_text(text: bytes) -> Counts:
     return {name: int(value) for name, value in counted.items()}
 
 
-def _of_fields(fields: Mapping[bytes, bytes]) -> Counts:
-    numbers = {name: codec.decode_number(value) for name, value in fields.items()}
-    return {
-        name.decode(errors="replace"): value for name, value in numbers.items() if value is not None
-    }
+def _of_fields(flat: Sequence[bytes]) -> Counts:
+    numbers = zip(flat[::2], map(codec.decode_number, flat[1::2]), strict=True)
+    return {name.decode(errors="replace"): n for name, n in numbers if n is not None}
