@@ -19,8 +19,6 @@ BURNS = (
 """Spans over which a budget may burn too fast, and how fast that is: the long one shows that it is
 worth a word, the short one that it still goes on. 14.4 uses up 28 days in two, 6 in five."""
 
-_PAGE = 50
-
 
 class Window(msgspec.Struct, frozen=True):
     """The promises that closed in the last so many ms."""
@@ -147,8 +145,9 @@ def _kept(pieces: list[Piece], after_ms: int) -> Kept:
 async def _worst(store: Store, queue: str, now_ms: int, span_ms: int, number: int) -> list[Missed]:
     found: list[Missed] = []
     misses = await read_misses(store, queue, now_ms - span_ms)
-    for first in range(0, len(misses), _PAGE):
-        page = misses[first : first + _PAGE]
+    # No more at once than are wanted: each comes with its payload.
+    for first in range(0, len(misses), number):
+        page = misses[first : first + number]
         tasks = {
             task.id: task for task in await read_tasks(store, [(queue, one.id) for one in page])
         }
