@@ -22,7 +22,8 @@ from hms_async.storage.store import EVENTS_KEPT_MS
 MOST_QUEUES: Final = 100
 """Each that is followed takes a connection."""
 
-_LOOK_AGAIN_S: Final = 5.0
+_LOOK_AGAIN_S: Final = 2.0
+_LOOK_FOR_READER_S: Final = 0.5
 _AT_ONCE: Final = 500
 _ALL_KEPT: Final = "0-0"
 
@@ -164,7 +165,7 @@ async def _until_nobody_reads(scope: anyio.CancelScope) -> None:
     with suppress(OSError, ValueError):
         poll.register(sys.stdout.fileno(), 0)
         while not poll.poll(0):  # noqa: ASYNC110  # nothing tells
-            await anyio.sleep(_LOOK_AGAIN_S / 10)
+            await anyio.sleep(_LOOK_FOR_READER_S)
         _let_go_of_stdout()
         scope.cancel()
 
