@@ -53,6 +53,7 @@ from hms_async.storage.store import Store
 if TYPE_CHECKING:
     from hms_async.domain.operation import Operation
     from hms_async.domain.series import Series
+    from hms_async.runtime.board import Board
     from hms_async.runtime.bulk import Operations
     from hms_async.runtime.promises import Promises
     from hms_async.runtime.tokens import Tokens
@@ -264,7 +265,7 @@ class AsyncOMSClient:
         from hms_async.domain.series import Series, choose_step, fold  # noqa: PLC0415  # as below
         from hms_async.storage.series import read_pieces  # noqa: PLC0415
 
-        await self._store.queue(check_name(queue, what="queue name"))
+        check_name(queue, what="queue name")
         span_ms = to_ms(since, name="since", minimum_ms=60_000)
         step_ms = choose_step(span_ms, step)
         now_ms, pieces = await read_pieces(self._store, queue, span_ms, step_ms)
@@ -277,6 +278,12 @@ class AsyncOMSClient:
         from hms_async.runtime.promises import Promises  # noqa: PLC0415  # not every client asks
 
         return Promises(self._store, self._by)
+
+    def board(self) -> "Board":
+        """Return what looks at all queues again and again, the one nearest to harm first."""
+        from hms_async.runtime.board import Board  # noqa: PLC0415  # not every client asks
+
+        return Board(self._store, self.sla)
 
     @property
     def operations(self) -> "Operations":

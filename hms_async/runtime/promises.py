@@ -1,7 +1,7 @@
 """How the queues' promises stand, and what people do about them: `oms.sla`."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
@@ -26,9 +26,6 @@ from hms_async.storage import outbox, reading, watching
 from hms_async.storage.outbox import Action
 from hms_async.storage.standings import Standing, read_standings
 from hms_async.storage.store import Store
-
-if TYPE_CHECKING:
-    from hms_async.runtime.board import Board
 
 ClockWord = Literal["breached", "at_risk", "paused", "on_track", "none"]
 
@@ -119,12 +116,6 @@ class Promises:
             forecast=(await watching.read_backlog(self._store, queue)).predict(),
             incidents=await watching.read_incidents(self._store, queue),
         )
-
-    def board(self) -> "Board":
-        """Return what looks at all queues again and again, the one nearest to harm first."""
-        from hms_async.runtime.board import Board  # noqa: PLC0415  # it is made of this
-
-        return Board(self._store, self)
 
     async def ls(self, queues: Sequence[str] = ()) -> list[Promise]:
         """Return a look at each queue, or at all of them, the worst first."""

@@ -92,7 +92,7 @@ def test_keys_sort_and_hold(url: str) -> None:
         assert "Traceback" not in terminal.text
 
 
-def test_a_server_that_goes_away_and_comes_back_is_told_of(
+def test_a_server_that_goes_away_is_told_of_and_what_was_known_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(tmp_path) as server:
