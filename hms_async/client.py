@@ -337,7 +337,7 @@ class AsyncOMSClient:
 
     # Tasks in.
 
-    async def enqueue(
+    async def enqueue(  # noqa: PLR0913  # each is an option by its name
         self,
         queue: str,
         payload: Any,
@@ -353,6 +353,9 @@ class AsyncOMSClient:
         expires_in: Duration | None = None,
         max_wait: Duration | None = None,
         run_timeout: Duration | None = None,
+        traceparent: str | None = None,
+        tracestate: str | None = None,
+        baggage: str | None = None,
     ) -> Enqueued:
         """Drop a task into a queue; when this returns, it is stored.
 
@@ -370,8 +373,13 @@ class AsyncOMSClient:
             expires_in: The same, counted from now.
             max_wait: How long it may wait in a lane for an attempt; then it fails.
             run_timeout: How long one attempt may run; then it counts as failed.
+            traceparent: The trace that it belongs to, as W3C Trace Context writes it. Where
+                OpenTelemetry is set up it comes by itself.
+            tracestate: What tracing systems say of that besides.
+            baggage: What is sent along to whoever does it, as W3C Baggage writes it.
 
         Raises:
+            ConfigInvalid: If an option makes no sense; the message names it.
             PayloadInvalid: If the payload is not JSON, or too large for the queue.
             QueueNotFound: If nobody created the queue.
             QueueFull: If it holds `max_depth` tasks.
@@ -394,6 +402,9 @@ class AsyncOMSClient:
             expires_in=expires_in,
             max_wait=max_wait,
             run_timeout=run_timeout,
+            traceparent=traceparent,
+            tracestate=tracestate,
+            baggage=baggage,
         )
         result = (await self._opened().submitter.submit(queue, [to_order(queue, task)]))[0]
         if isinstance(result, HMSError):

@@ -271,6 +271,7 @@ class Task(Struct, frozen=True, kw_only=True):
     error: Mapping[str, str] | None
     handoff: Mapping[str, Any] | None
     attempts: list[Attempt]
+    traceparent: str | None
     raw: str | None
     hidden: list[str] = []
 
@@ -301,6 +302,7 @@ class Task(Struct, frozen=True, kw_only=True):
             error=dict(one.error) if one.error else None,
             handoff=msgspec.structs.asdict(one.handoff) if one.handoff else None,
             attempts=[Attempt.of(each) for each in one.attempts],
+            traceparent=one.traceparent,
             raw=None if one.raw is None else one.raw.decode(errors="backslashreplace"),
             hidden=list(one.hidden),
         )

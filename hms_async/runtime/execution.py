@@ -61,7 +61,7 @@ class Executor:
         attempt.started = time.monotonic()
         try:
             envelope = decode_envelope(attempt.claim.body)
-            attempt.correlation_id = envelope.correlation_id
+            attempt.correlation_id, attempt.trace = envelope.correlation_id, envelope.trace
             payload = handler.read(envelope.payload)
         except (EnvelopeInvalid, PayloadInvalid) as error:
             self._log_started(attempt, slot)

@@ -10,6 +10,7 @@ import msgspec
 from hms_async.domain.duration import Duration, instant_to_ms, to_ms
 from hms_async.domain.queue import PRIORITIES, check_name
 from hms_async.domain.task import ENTROPY_BYTES, NewTask, make_id
+from hms_async.domain.trace import check_trace
 from hms_async.errors import ConfigInvalid, NameInvalid
 from hms_async.storage.codec import encode_envelope, encode_json
 from hms_async.storage.replies import Enqueue
@@ -82,6 +83,7 @@ def _to_order(queue: str, task: NewTask, made_id: str) -> Order:
         correlation_id=options.corr,
         eta_ms=options.eta,
         run_timeout_ms=options.run_timeout,
+        trace=check_trace(task.traceparent, task.tracestate, task.baggage),
     )
     sent = b"" if options == _NO_OPTIONS else _encode_options(options)
     return Order(task_id, body, sent, own_id=task.id is None)

@@ -103,7 +103,7 @@ class Popper:
             attempt.outcome = Failed(Fault("EnvelopeInvalid", str(error)), retryable=False)
             await self._settle(attempt)
             return None
-        attempt.correlation_id = envelope.correlation_id
+        attempt.correlation_id, attempt.trace = envelope.correlation_id, envelope.trace
         return Task(attempt, envelope.payload, extend=self._extend, settle=self._settle)
 
     def _attempt(self, queue: str, reply: Exchanged) -> Attempt:

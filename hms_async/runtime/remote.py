@@ -16,6 +16,7 @@ from hms_async.domain.count import check_count
 from hms_async.domain.outcome import Failed, Fault
 from hms_async.domain.queue import DAY_MS, SHORTEST_LEASE_MS, check_name
 from hms_async.domain.settle import decide_unknowing
+from hms_async.domain.trace import TraceContext
 from hms_async.errors import ConfigInvalid, EnvelopeInvalid
 from hms_async.runtime.calls import LONGEST_WAIT_S, Call, Walk
 from hms_async.runtime.claims import Claims, Wish
@@ -40,6 +41,7 @@ class Leased(msgspec.Struct, frozen=True, kw_only=True):
         token: What proves that one holds it.
         payload: What was asked.
         correlation_id: The case it belongs to, if any.
+        trace: Which trace it belongs to, if any.
         attempt: Number of this attempt, from 1.
         crashes: Leases lost so far.
         arrived_ms: When its SLA clock started.
@@ -53,6 +55,7 @@ class Leased(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     payload: Any
     correlation_id: str | None
+    trace: TraceContext | None
     attempt: int
     crashes: int
     arrived_ms: int
@@ -343,6 +346,7 @@ def _leased(claim: Claim, queue: str, lease_ms: int) -> Leased:
         token=claim.token,
         payload=envelope.payload,
         correlation_id=envelope.correlation_id,
+        trace=envelope.trace,
         attempt=claim.attempt,
         crashes=claim.crashes,
         arrived_ms=claim.arrived_ms,

@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from hms_async.domain.duration import Duration, ms_to_instant, to_ms
 from hms_async.domain.handoff import Handoff, read_handoff
@@ -13,6 +13,9 @@ from hms_async.errors import AlreadySettled, LeaseLost, PayloadInvalid, ResultIn
 from hms_async.storage.about import encode_about, encode_handoff
 from hms_async.storage.codec import encode_json
 from hms_async.storage.replies import Claim
+
+if TYPE_CHECKING:
+    from hms_async.domain.trace import TraceContext
 
 P = TypeVar("P")
 
@@ -26,6 +29,7 @@ class Attempt:
         max_result_bytes: The largest result that the queue takes.
         run_timeout_ms: How long it may run, if the queue says so.
         correlation_id: The case of its task, once the envelope has been read.
+        trace: Which trace its task belongs to, if any; once the envelope has been read.
         outcome: What it came to; the first one recorded stands.
         result: The result as a Python value, for the log.
         lost: Whether the lease is known to be lost.
@@ -50,6 +54,7 @@ class Attempt:
         "result",
         "run_timeout_ms",
         "started",
+        "trace",
     )
 
     def __init__(
@@ -66,6 +71,7 @@ class Attempt:
         self.max_result_bytes = max_result_bytes
         self.run_timeout_ms = run_timeout_ms
         self.correlation_id: str | None = None
+        self.trace: TraceContext | None = None
         self.outcome: Outcome | None = None
         self.result: Any = None
         self.lost = False
@@ -177,6 +183,8 @@ class Task(Generic[P]):
         attempt: Number of this attempt, from 1.
         arrived_at: When its SLA clock started.
         due_at: When its promise is broken, if it has one.
+        traceparent: The trace that it belongs to, if its producer said so; `tracestate` and
+            `baggage` came with it.
         resources: What the worker's `lifespan` gave.
     """
 
@@ -230,6 +238,24 @@ class Task(Generic[P]):
         """When its promise is broken; `None` when it has none."""
         due_ms = self._attempt.claim.due_ms
         return None if due_ms is None else ms_to_instant(due_ms)
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace that it belongs to, as W3C Trace Context writes it."""
+        trace = self._attempt.trace
+        return None if trace is None else trace.traceparent
+
+    @property
+    def tracestate(self) -> str | None:
+        """What tracing systems say of its trace besides."""
+        trace = self._attempt.trace
+        return None if trace is None else trace.tracestate
+
+    @property
+    def baggage(self) -> str | None:
+        """What its producer sent along, as W3C Baggage writes it."""
+        trace = self._attempt.trace
+        return None if trace is None else trace.baggage
 
     @property
     def cancel_asked(self) -> bool:

@@ -10,6 +10,7 @@ from hms_async.domain.duration import LONGEST_MS, ms_to_rfc3339
 from hms_async.domain.handoff import Handoff
 from hms_async.domain.outcome import Fault
 from hms_async.domain.task import Attempt, TaskRecord, TaskState
+from hms_async.domain.trace import TraceContext, read_trace
 from hms_async.errors import EnvelopeInvalid, PayloadInvalid, StoreProtocol
 
 DEEPEST = 200
@@ -129,6 +130,7 @@ def encode_envelope(
     correlation_id: str | None = None,
     eta_ms: int | None = None,
     run_timeout_ms: int | None = None,
+    trace: TraceContext | None = None,
 ) -> bytes:
     """Return what is stored of a request; written once, never changed.
 
@@ -142,6 +144,9 @@ def encode_envelope(
         extra += f'"eta":"{ms_to_rfc3339(eta_ms)}",'
     if run_timeout_ms is not None:
         extra += f'"run_timeout_ms":{run_timeout_ms},'
+    if trace is not None:
+        fields = msgspec.structs.asdict(trace).items()
+        extra += "".join(f'"{name}":{_encode(text).decode()},' for name, text in fields if text)
     head = f'{{"v":1,"id":"{task_id}","queue":"{queue}",{extra}"payload":'
     return b"".join((head.encode(), payload, b"}"))
 
@@ -151,6 +156,9 @@ class _Envelope(msgspec.Struct, frozen=True):
     payload: Any = msgspec.UNSET
     correlation_id: Any = None
     run_timeout_ms: Any = None
+    traceparent: Any = None
+    tracestate: Any = None
+    baggage: Any = None
 
 
 _envelope_decoder = msgspec.json.Decoder(_Envelope)
@@ -163,11 +171,13 @@ class Envelope(msgspec.Struct, frozen=True):
         payload: Any JSON value.
         correlation_id: The case it belongs to, if any.
         run_timeout_ms: How long one attempt may run, if that is its own.
+        trace: The context of the trace that it belongs to, if any.
     """
 
     payload: Any
     correlation_id: str | None
     run_timeout_ms: int | None = None
+    trace: TraceContext | None = None
 
 
 def decode_envelope(body: bytes) -> Envelope:
@@ -194,6 +204,9 @@ def decode_envelope(body: bytes) -> Envelope:
         read.payload,
         correlation if isinstance(correlation, str) else None,
         longest if type(longest) is int and 0 < longest <= LONGEST_MS else None,
+        None
+        if read.traceparent is None and read.baggage is None
+        else read_trace(msgspec.structs.asdict(read)),
     )
 
 
@@ -259,6 +272,7 @@ def decode_record(
         StoreProtocol: If the record has a state that this release does not know.
     """
     raw, payload, correlation = body, None, _text(run.get(b"corr"))
+    traceparent = None
     if body is not None:
         try:
             envelope = decode_envelope(body)
@@ -266,6 +280,7 @@ def decode_record(
             pass
         else:
             raw, payload = None, envelope.payload
+            traceparent = None if envelope.trace is None else envelope.trace.traceparent
             # The scripts go by the record, a producer may have named the case to them alone.
             correlation = correlation or envelope.correlation_id
     error = run.get(b"error")
@@ -294,6 +309,7 @@ def decode_record(
         error=None if error is None else decode_fault(error),
         handoff=decode_handoff(run.get(b"handoff")),
         attempts=tuple(_attempt(entry) for entry in attempts),
+        traceparent=traceparent,
         raw=raw,
     )
 

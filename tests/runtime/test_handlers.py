@@ -12,6 +12,7 @@ from hms_async import (
     ConfigInvalid,
     HandlerInvalid,
     NameInvalid,
+    NewTask,
     Task,
     TaskState,
     handler,
@@ -141,6 +142,25 @@ async def test_what_a_handler_sees_of_its_task(oms: AsyncOMSClient) -> None:
     assert left is not None
     assert 7_100 < left.total_seconds() <= 7_200
     assert repr(task) == f"<Task {task.id} of q, attempt 1>"
+
+
+async def test_a_task_brings_the_context_of_its_trace(oms: AsyncOMSClient) -> None:
+    seen: list[Task[Any]] = []
+
+    async def handle(task: Task[Any]) -> None:
+        seen.append(task)
+
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await oms.create_queue("q")
+    first = await oms.enqueue("q", 1, traceparent=parent, tracestate="a=b", baggage="c=d")
+    await oms.enqueue_many("q", [NewTask(2, baggage="c=d"), 3])
+    await burst(oms.url, handle)
+
+    got = {task.payload: (task.traceparent, task.tracestate, task.baggage) for task in seen}
+    assert got == {1: (parent, "a=b", "c=d"), 2: (None, None, "c=d"), 3: (None, None, None)}
+    assert (await oms.get_task(first.id)).traceparent == parent
+    with pytest.raises(ConfigInvalid, match="traceparent='x'"):
+        await oms.enqueue("q", 4, traceparent="x")
 
 
 async def not_marked(_task: Task[Any]) -> None: ...

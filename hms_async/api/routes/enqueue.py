@@ -15,6 +15,7 @@ from hms_async.api.contract import answer, gives, takes
 from hms_async.api.door import UNBOUNDED, is_unbounded
 from hms_async.api.visit import Enqueuing, Visit
 from hms_async.domain.task import Enqueued, NewTask
+from hms_async.domain.trace import read_trace
 from hms_async.errors import (
     AccessError,
     EnqueueManyError,
@@ -60,8 +61,10 @@ async def enqueue(
 
     One task is answered with 201, or with 200 when its id or idempotency key stood for a task
     already. Many are answered in order, with 207 where some were refused. Lines
-    (`application/x-ndjson`) are answered with lines while they come.
+    (`application/x-ndjson`) are answered with lines while they come. The headers `traceparent`,
+    `tracestate` and `baggage` hold for all tasks that say nothing of a trace themselves.
     """
+    trace = read_trace(request.headers)
     if is_unbounded(request.headers):
         if key is not None:
             raise RequestInvalid("a stream takes a key in each line: idempotency_key")
@@ -73,14 +76,14 @@ async def enqueue(
         many = contract.decode(data, bodies.EnqueueMany)
         if key is not None:
             raise RequestInvalid("many tasks take a key each: idempotency_key")
-        results = await _accept(visit, many.queue, [one.to_task() for one in many.tasks])
+        results = await _accept(visit, many.queue, [one.to_task(trace=trace) for one in many.tasks])
         refused = sum(one.error is not None for one in results)
         told = answers.AcceptedMany(
             accepted=len(results) - refused, refused=refused, results=results
         )
         return answer(told, 207 if refused else 200)
     one = contract.decode(data, bodies.Enqueue)
-    options = msgspec.structs.asdict(one.to_task(key))
+    options = msgspec.structs.asdict(one.to_task(key, trace))
     payload = options.pop("payload")
     try:
         accepted = await visit.oms.enqueue(visit.queue(one.queue), payload, **options)
@@ -120,6 +123,7 @@ class _Stream(Response):
         self._number = 0
         self._batch: list[tuple[int, NewTask]] = []
         self._batch_queue = ""
+        self._trace = read_trace(visit.request.headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answers, as they come."""
@@ -163,7 +167,7 @@ class _Stream(Response):
             queue = one.queue or self._queue
             if queue is None:
                 raise RequestInvalid("the line names no queue, and the query neither", path="$")
-            task = one.to_task()
+            task = one.to_task(trace=self._trace)
         except HMSError as error:
             yield self._tell(self._number, error)
             return
