@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 import traceback
+from contextvars import Context, copy_context
 from typing import Any
 
 import anyio
@@ -19,11 +20,12 @@ from hms_async.errors import (
     ResultInvalid,
 )
 from hms_async.runtime.cancellation import is_cancelled
+from hms_async.runtime.context import run_in
 from hms_async.runtime.handlers import Handler
 from hms_async.runtime.leases import Held
 from hms_async.runtime.task import Attempt, Task
 from hms_async.storage.codec import decode_envelope
-from hms_async.telemetry.logs import get_logger, say_in_all, writes
+from hms_async.telemetry.logs import get_logger, say_in, writes
 from hms_async.telemetry.text import as_text
 
 log = get_logger("hms_async.worker")
@@ -70,16 +72,20 @@ class Executor:
         self._log_started(attempt, slot)
         task = Task(attempt, payload, resources=self._resources, extend=self._leases.check)
         self._leases.watch(attempt, scope, in_thread=not handler.is_async)
-        # What the handler logs says which task it was about; the next task of this slot says so
-        # anew.
-        say_in_all(queue=attempt.queue, task_id=task.id, corr_id=task.correlation_id)
+        context = copy_context()
+        # What the handler logs says which task it was about.
+        say_in(context, attempt.names())
         longest_ms = envelope.run_timeout_ms or attempt.run_timeout_ms
         if longest_ms is None or not handler.is_async:
             # A thread cannot be ended: its lease is not renewed for much longer, so that the task
             # does not stay with it.
-            await self._call(attempt, handler, task)
+            await self._call(attempt, handler, task, context)
         else:
-            await self._call_in_time(attempt, handler, task, longest_ms / 1_000)
+            with anyio.move_on_after(longest_ms / 1_000) as in_time:
+                await self._call(attempt, handler, task, context)
+            if in_time.cancel_called and attempt.outcome is None:
+                message = f"the attempt ran for more than {to_text(longest_ms)}"
+                attempt.outcome = Failed(Fault("RunTimeout", message), retryable=True)
         await _absorb_stray_cancellation()
 
     def close(self, attempt: Attempt) -> None:
@@ -89,19 +95,11 @@ class Executor:
         if attempt.outcome is None:
             attempt.outcome = HandedBack()
 
-    async def _call_in_time(
-        self, attempt: Attempt, handler: Handler, task: Task[Any], longest_s: float
+    async def _call(
+        self, attempt: Attempt, handler: Handler, task: Task[Any], context: Context
     ) -> None:
-        """End a coroutine that runs for too long."""
-        with anyio.move_on_after(longest_s) as in_time:
-            await self._call(attempt, handler, task)
-        if in_time.cancel_called and attempt.outcome is None:
-            message = f"the attempt ran for more than {to_text(round(longest_s * 1_000))}"
-            attempt.outcome = Failed(Fault("RunTimeout", message), retryable=True)
-
-    async def _call(self, attempt: Attempt, handler: Handler, task: Task[Any]) -> None:
         try:
-            result = await handler.call(task, self._threads)
+            result = await run_in(context, handler.call(task, self._threads))
             if attempt.outcome is None:
                 attempt.complete(result)
         except (ResultInvalid, LeaseLost) as error:
@@ -112,7 +110,7 @@ class Executor:
             if attempt.outcome is None:
                 _record_error(attempt, error)  # it was about another task
                 return
-            log.warning("task.second_outcome", task_id=task.id, queue=task.queue, error=str(error))
+            log.warning("task.second_outcome", **attempt.names(), error=str(error))
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:
@@ -131,10 +129,7 @@ class Executor:
             return
         log.info(
             "task.started",
-            queue=attempt.queue,
-            task_id=attempt.claim.id,
-            corr_id=attempt.correlation_id,
-            attempt=attempt.claim.attempt,
+            **attempt.names(),
             worker_id=self._worker_id,
             slot=slot,
             wait_s=attempt.claim.waited_ms / 1_000,
@@ -163,8 +158,7 @@ async def _absorb_stray_cancellation() -> None:
 def _log_unheard(attempt: Attempt, error: BaseException) -> None:
     log.warning(
         "task.error_after_outcome",
-        task_id=attempt.claim.id,
-        queue=attempt.queue,
+        **attempt.names(),
         error=f"{type(error).__name__}: {as_text(error)}",
     )
 

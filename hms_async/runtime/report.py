@@ -65,10 +65,7 @@ class Reporter:
             return
         fields: dict[str, Any] = {
             "outcome": outcome,
-            "queue": attempt.queue,
-            "task_id": attempt.claim.id,
-            "corr_id": attempt.correlation_id,
-            "attempt": attempt.claim.attempt,
+            **attempt.names(),
             "worker_id": self._worker_id,
             "wait_s": attempt.claim.waited_ms / 1_000,
             "run_s": round(attempt.ran_s(), 3),

@@ -93,6 +93,18 @@ class Attempt:
         due_ms = self.claim.due_ms
         return None if due_ms is None else (due_ms - self.now_ms()) / 1_000
 
+    def names(self) -> dict[str, object]:
+        """Return what a log line says of which attempt it is about."""
+        named: dict[str, object] = {
+            "queue": self.queue,
+            "task_id": self.claim.id,
+            "corr_id": self.correlation_id,
+            "attempt": self.claim.attempt,
+        }
+        if self.trace is not None and self.trace.traceparent is not None:
+            named["trace_id"] = self.trace.trace_id
+        return named
+
     def record(self, outcome: Outcome) -> None:
         """Keep an outcome.
 

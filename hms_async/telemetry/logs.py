@@ -13,8 +13,9 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
+from contextvars import Context
 from datetime import UTC, datetime
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast, get_args
@@ -153,11 +154,16 @@ class _Logger:
         vars(self).pop("_wrapped", None)
 
 
-def say_in_all(**fields: object) -> None:
-    """Add these fields to all lines that are written in this context from now on."""
+def say_in(context: Context, fields: Mapping[str, object]) -> None:
+    """Add these fields to all lines that are written in that context from now on."""
+    context.run(_bind(), **fields)
+
+
+@functools.cache
+def _bind() -> Callable[..., object]:
     from structlog.contextvars import bind_contextvars  # noqa: PLC0415  # slow, see above
 
-    bind_contextvars(**fields)
+    return bind_contextvars
 
 
 def _checked(fmt: str, level: str, fmt_name: str, level_name: str) -> tuple[Format, str]:

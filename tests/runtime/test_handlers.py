@@ -1,10 +1,15 @@
 import functools
 import threading
+from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.lowlevel
 import msgspec
 import pytest
+import structlog
 
 from hms_async import (
     AsyncOMSClient,
@@ -161,6 +166,39 @@ async def test_a_task_brings_the_context_of_its_trace(oms: AsyncOMSClient) -> No
     assert (await oms.get_task(first.id)).traceparent == parent
     with pytest.raises(ConfigInvalid, match="traceparent='x'"):
         await oms.enqueue("q", 4, traceparent="x")
+
+
+CASE: ContextVar[str] = ContextVar("case", default="none")
+
+
+async def sets_asynchronously(task: Task[str]) -> list[str]:
+    before = CASE.get()
+    CASE.set(task.payload)
+    await anyio.lowlevel.checkpoint()
+    structlog.contextvars.bind_contextvars(case=task.payload)
+    async with anyio.create_task_group() as group:
+        group.start_soon(anyio.sleep, 0)
+    return [before, CASE.get()]
+
+
+def sets_in_a_thread(task: Task[str]) -> list[str]:
+    before = CASE.get()
+    CASE.set(task.payload)
+    return [before, CASE.get()]
+
+
+@pytest.mark.parametrize("handle", [sets_asynchronously, sets_in_a_thread])
+async def test_what_a_handler_sets_in_its_context_is_gone_with_the_attempt(
+    oms: AsyncOMSClient, handle: Callable[[Task[str]], Any]
+) -> None:
+    await oms.create_queue("q")
+    ids = [one.id for one in await oms.enqueue_many("q", ["a", "b", "c"])]
+    await burst(oms.url, handle, concurrency=1)
+
+    results = [await oms.result(one, timeout=0) for one in ids]
+    assert results == [["none", "a"], ["none", "b"], ["none", "c"]]
+    assert CASE.get() == "none"
+    assert structlog.contextvars.get_contextvars() == {}
 
 
 async def not_marked(_task: Task[Any]) -> None: ...
