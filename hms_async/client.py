@@ -39,7 +39,7 @@ from hms_async.errors import (
 from hms_async.runtime import results
 from hms_async.runtime.acting import this_process
 from hms_async.runtime.follow import consumer_name, next_events
-from hms_async.runtime.order import to_order, to_orders
+from hms_async.runtime.order import Order, to_order, to_orders
 from hms_async.runtime.session import Session
 from hms_async.runtime.task import Task
 from hms_async.storage.audit import read_audit
@@ -48,6 +48,7 @@ from hms_async.storage.connect import check_url, is_memory, redact
 from hms_async.storage.events import EventReader
 from hms_async.storage.group import GroupReader
 from hms_async.storage.store import Store
+from hms_async.telemetry import otel
 
 if TYPE_CHECKING:
     from hms_async.domain.operation import Operation
@@ -406,7 +407,14 @@ class AsyncOMSClient:
             tracestate=tracestate,
             baggage=baggage,
         )
-        result = (await self._opened().submitter.submit(queue, [to_order(queue, task)]))[0]
+        if (spans := otel.spans(self.url)) is None:
+            return await self._enqueue(queue, to_order(queue, task))
+        with spans.enqueue(queue, given=traceparent) as sending:
+            order = to_order(queue, task, sending.carry)
+            return await self._enqueue(queue, order)
+
+    async def _enqueue(self, queue: str, order: Order) -> Enqueued:
+        result = (await self._opened().submitter.submit(queue, [order]))[0]
         if isinstance(result, HMSError):
             raise result
         return result
@@ -427,7 +435,13 @@ class AsyncOMSClient:
             raise ConfigInvalid(
                 "enqueue_many takes a list of payloads, this is one payload: write [payload]"
             )
-        orders = to_orders(queue, list(payloads))
+        items = list(payloads)
+        if (spans := otel.spans(self.url)) is None:
+            return await self._enqueue_many(queue, to_orders(queue, items))
+        with spans.enqueue(queue, count=len(items)) as sending:
+            return await self._enqueue_many(queue, to_orders(queue, items, sending.carry))
+
+    async def _enqueue_many(self, queue: str, orders: Sequence[Order]) -> list[Enqueued]:
         outcome = await self._opened().submitter.submit_many(queue, orders)
         accepted = [result for result in outcome if isinstance(result, Enqueued)]
         if len(accepted) < len(outcome):

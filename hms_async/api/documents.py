@@ -230,6 +230,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     error_type: str
     error: str
     traceback: str
+    traceparent: str | None
 
     @classmethod
     def of(cls, one: task.Attempt) -> "Attempt":
@@ -242,6 +243,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
             error_type=one.error_type,
             error=one.error,
             traceback=one.traceback,
+            traceparent=one.traceparent,
         )
 
 

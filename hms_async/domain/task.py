@@ -124,6 +124,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         error_type: The exception's class, or a word of ours.
         error: Its message.
         traceback: Where it came from, if anywhere.
+        traceparent: The span of the attempt, if its worker made one.
     """
 
     number: int
@@ -133,6 +134,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     error_type: str
     error: str
     traceback: str = ""
+    traceparent: str | None = None
 
 
 class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,6 +39,12 @@ class TraceContext(msgspec.Struct, frozen=True, gc=False):
     tracestate: str | None = None
     baggage: str | None = None
 
+    def within(self, other: "TraceContext | None") -> "TraceContext":
+        """Return it in another's trace, unless it names one itself."""
+        if self.traceparent is not None or other is None:
+            return self
+        return TraceContext(other.traceparent, other.tracestate, self.baggage or other.baggage)
+
     @property
     def trace_id(self) -> str | None:
         """The trace: 32 hexadecimal digits."""

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import time
 import traceback
+from contextlib import suppress
 from contextvars import Context, copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio import CancelScope, CapacityLimiter
@@ -18,6 +19,7 @@ from hms_async.errors import (
     LeaseLost,
     PayloadInvalid,
     ResultInvalid,
+    StoreError,
 )
 from hms_async.runtime.cancellation import is_cancelled
 from hms_async.runtime.context import run_in
@@ -25,8 +27,14 @@ from hms_async.runtime.handlers import Handler
 from hms_async.runtime.leases import Held
 from hms_async.runtime.task import Attempt, Task
 from hms_async.storage.codec import decode_envelope
+from hms_async.storage.reading import read_last_span
+from hms_async.storage.store import Store
+from hms_async.telemetry import otel
 from hms_async.telemetry.logs import get_logger, say_in, writes
 from hms_async.telemetry.text import as_text
+
+if TYPE_CHECKING:
+    from hms_async.telemetry.tracing import Spans
 
 log = get_logger("hms_async.worker")
 
@@ -39,11 +47,20 @@ class Executor:
         resources: What the worker's `lifespan` gave.
         leases: The leases that this worker holds.
         worker_id: Who runs them, for the log.
+        store: Where the tasks are.
     """
 
     def __init__(
-        self, *, threads: CapacityLimiter, resources: Any, leases: Held, worker_id: str
+        self,
+        *,
+        threads: CapacityLimiter,
+        resources: Any,
+        leases: Held,
+        worker_id: str,
+        store: Store,
     ) -> None:
+        self._store = store
+        self._spans = otel.spans(store.url)
         self._threads = threads
         self._resources = resources
         self._leases = leases
@@ -64,6 +81,8 @@ class Executor:
         try:
             envelope = decode_envelope(attempt.claim.body)
             attempt.correlation_id, attempt.trace = envelope.correlation_id, envelope.trace
+            if self._spans is not None:
+                await self._begin_span(self._spans, attempt)
             payload = handler.read(envelope.payload)
         except (EnvelopeInvalid, PayloadInvalid) as error:
             self._log_started(attempt, slot)
@@ -75,6 +94,8 @@ class Executor:
         context = copy_context()
         # What the handler logs says which task it was about.
         say_in(context, attempt.names())
+        if attempt.processing is not None:
+            attempt.processing.enter(context)
         longest_ms = envelope.run_timeout_ms or attempt.run_timeout_ms
         if longest_ms is None or not handler.is_async:
             # A thread cannot be ended: its lease is not renewed for much longer, so that the task
@@ -87,6 +108,25 @@ class Executor:
                 message = f"the attempt ran for more than {to_text(longest_ms)}"
                 attempt.outcome = Failed(Fault("RunTimeout", message), retryable=True)
         await _absorb_stray_cancellation()
+
+    async def _begin_span(self, spans: "Spans", attempt: Attempt) -> None:
+        claim = attempt.claim
+        previous = None
+        if claim.attempt > 1:
+            with suppress(StoreError):  # it is of use to those who look on only
+                previous = await read_last_span(self._store, attempt.queue, claim.id)
+        attempt.processing = spans.process(
+            attempt.queue,
+            claim.id,
+            worker=self._worker_id,
+            correlation_id=attempt.correlation_id,
+            carried=attempt.trace,
+            previous=previous,
+            attempt=claim.attempt,
+            max_attempts=attempt.max_attempts,
+            wait_s=claim.waited_ms / 1_000,
+            time_left_s=attempt.time_left_s(),
+        )
 
     def close(self, attempt: Attempt) -> None:
         """Let an attempt be cancelled no more; without an outcome it goes back."""

@@ -27,6 +27,7 @@ from hms_async.runtime.verdicts import Answer, May, RemoteOutcome, RemoteSettled
 from hms_async.storage.codec import decode_envelope
 from hms_async.storage.replies import MOST_A_CALL, Claim, Exchanged, Settle
 from hms_async.storage.store import Store
+from hms_async.telemetry import otel
 
 MOST_QUEUES = 64
 """How many queues one call may name."""
@@ -195,15 +196,21 @@ class RemoteWorkers:
             raise ConfigInvalid(
                 f"wait_s={wait_s} is too long: a numbered call waits for up to 30 s"
             )
-        until = time.monotonic() + wait_s
+        began = time.monotonic()
+        until = began + wait_s
         self._guests.seen(worker, names)
         if call is None:
             first = next(self._turn) % len(names)
             rounds = _Rounds(self._claims, names[first:] + names[:first], wish)
-            return await self._pop(rounds, names, wish, until)
-        walk = Walk(self._store, call, names, wish)
-        with self._latest(walk):
-            return await self._pop(walk, names, wish, until)
+            popped = await self._pop(rounds, names, wish, until)
+        else:
+            walk = Walk(self._store, call, names, wish)
+            with self._latest(walk):
+                popped = await self._pop(walk, names, wish, until)
+        if popped.tasks and (spans := otel.spans(self._store.url)):
+            ids, carried = [one.id for one in popped.tasks], [one.trace for one in popped.tasks]
+            spans.popped(popped.tasks[0].queue, began, worker, ids, carried)
+        return popped
 
     async def settle(
         self, outcomes: Sequence[RemoteOutcome], *, may: May = lambda _: True
@@ -220,7 +227,16 @@ class RemoteWorkers:
             ConfigInvalid: If there are too many.
             StoreError: If the server does not say whose tasks they are: nothing was settled.
         """
-        return await self._verdicts.settle(outcomes, may)
+        began = time.monotonic()
+        settled = await self._verdicts.settle(outcomes, may)
+        if spans := otel.spans(self._store.url):
+            told = [
+                otel.Ended(one.queue, one.id, outcome.word, one.answer in ("ok", "already"))
+                for outcome, one in zip(outcomes, settled, strict=True)
+                if one.queue
+            ]
+            spans.settled(began, None, told)
+        return settled
 
     async def heartbeat(
         self,

@@ -2,16 +2,21 @@
 
 import logging
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from hms_async.domain.outcome import Completed, Fault
 from hms_async.domain.settle import Settlement
 from hms_async.domain.sla import clock_word
 from hms_async.errors import HMSError, StoreError
 from hms_async.runtime.task import Attempt
-from hms_async.storage.replies import Settled
+from hms_async.storage.codec import decode_trace
+from hms_async.storage.replies import Claim, Settled
+from hms_async.telemetry import otel
 from hms_async.telemetry.logs import get_logger, writes
+
+if TYPE_CHECKING:
+    from hms_async.telemetry.tracing import Spans
 
 log = get_logger("hms_async.worker")
 
@@ -27,6 +32,7 @@ _LEVELS = {"ok": logging.INFO, "cancelled": logging.INFO, "failed": logging.ERRO
 
 
 _DONE = Settled("ok", "done")
+_Closed = tuple[bool, Attempt, Settlement, Settled]
 
 
 class Reporter:
@@ -34,9 +40,11 @@ class Reporter:
 
     Args:
         worker_id: The worker's id.
+        url: The store that it works on, for its spans.
     """
 
-    def __init__(self, worker_id: str) -> None:
+    def __init__(self, worker_id: str, url: str) -> None:
+        self._spans = otel.spans(url)
         self.handed_back = 0
         self._worker_id = worker_id
         self._down_since: float | None = None
@@ -48,12 +56,46 @@ class Reporter:
         attempts: Iterable[Attempt],
         settlements: Iterable[Settlement],
         settled: Iterable[Settled],
+        began: float,
     ) -> None:
         """Say what became of attempts; of those that were not held any more it has been said."""
         silent = not writes(log, logging.INFO)
-        for one in zip(held, attempts, settlements, settled, strict=True):
+        closed = list(zip(held, attempts, settlements, settled, strict=True))
+        for one in closed:
             if one[0] and not (silent and one[3] == _DONE):
                 self.finished(*one[1:])
+        if self._spans is not None:
+            self._end_spans(self._spans, closed, began)
+
+    def popped(self, queue: str, claims: Sequence[Claim], began: float) -> None:
+        """Say what was claimed, to those who follow traces."""
+        if self._spans is not None and claims:
+            ids = [claim.id for claim in claims]
+            carried = (decode_trace(claim.body) for claim in claims)
+            self._spans.popped(queue, began, self._worker_id, ids, carried)
+
+    def _end_spans(self, spans: "Spans", closed: Iterable[_Closed], began: float) -> None:
+        told: list[otel.Ended] = []
+        for held, attempt, settlement, settled in closed:
+            outcome = _outcome(settlement, settled) if held else "lost"
+            if attempt.processing is not None:
+                spans.processed(
+                    attempt.processing,
+                    outcome,
+                    attempt.ended or time.monotonic(),
+                    clock=_clock(attempt),
+                    fault=settlement.fault,
+                )
+            told.append(
+                otel.Ended(
+                    attempt.queue,
+                    attempt.claim.id,
+                    settlement.word,
+                    outcome != "lost",
+                    attempt.processing,
+                )
+            )
+        spans.settled(began, self._worker_id, told)
 
     def finished(self, attempt: Attempt, settlement: Settlement, settled: Settled) -> None:
         """Say what became of an attempt."""
@@ -72,9 +114,8 @@ class Reporter:
             "bytes_in": len(attempt.claim.body),
         }
         if attempt.claim.due_ms is not None:
-            now_ms = attempt.now_ms()
-            fields["time_left_s"] = (attempt.claim.due_ms - now_ms) / 1_000
-            fields["clock"] = clock_word(attempt.claim.arrived_ms, attempt.claim.due_ms, now_ms)
+            fields["time_left_s"] = attempt.time_left_s()
+            fields["clock"] = _clock(attempt)
         if outcome == "ok":
             done = isinstance(attempt.outcome, Completed)
             fields["result"] = attempt.result if done else None
@@ -121,6 +162,13 @@ class Reporter:
                 worker_id=self._worker_id,
             )
             self._down_since, self._failures = None, 0
+
+
+def _clock(attempt: Attempt) -> str | None:
+    claim = attempt.claim
+    if claim.due_ms is None:
+        return None
+    return clock_word(claim.arrived_ms, claim.due_ms, attempt.now_ms())
 
 
 def _outcome(settlement: Settlement, settled: Settled) -> str:

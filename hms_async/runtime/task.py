@@ -16,6 +16,7 @@ from hms_async.storage.replies import Claim
 
 if TYPE_CHECKING:
     from hms_async.domain.trace import TraceContext
+    from hms_async.telemetry.tracing import Processing
 
 P = TypeVar("P")
 
@@ -27,9 +28,11 @@ class Attempt:
         claim: What the store handed over.
         queue: The queue it came from.
         max_result_bytes: The largest result that the queue takes.
+        max_attempts: How many the queue allows.
         run_timeout_ms: How long it may run, if the queue says so.
         correlation_id: The case of its task, once the envelope has been read.
         trace: Which trace its task belongs to, if any; once the envelope has been read.
+        processing: Its span, where spans are made.
         outcome: What it came to; the first one recorded stands.
         result: The result as a Python value, for the log.
         lost: Whether the lease is known to be lost.
@@ -48,8 +51,10 @@ class Attempt:
         "correlation_id",
         "ended",
         "lost",
+        "max_attempts",
         "max_result_bytes",
         "outcome",
+        "processing",
         "queue",
         "result",
         "run_timeout_ms",
@@ -64,14 +69,17 @@ class Attempt:
         *,
         server_ms: int,
         max_result_bytes: int,
+        max_attempts: int = 1,
         run_timeout_ms: int | None = None,
     ) -> None:
         self.claim = claim
         self.queue = queue
         self.max_result_bytes = max_result_bytes
+        self.max_attempts = max_attempts
         self.run_timeout_ms = run_timeout_ms
         self.correlation_id: str | None = None
         self.trace: TraceContext | None = None
+        self.processing: Processing | None = None
         self.outcome: Outcome | None = None
         self.result: Any = None
         self.lost = False
@@ -101,7 +109,9 @@ class Attempt:
             "corr_id": self.correlation_id,
             "attempt": self.claim.attempt,
         }
-        if self.trace is not None and self.trace.traceparent is not None:
+        if self.processing is not None:
+            named |= self.processing.ids
+        elif self.trace is not None and self.trace.traceparent is not None:
             named["trace_id"] = self.trace.trace_id
         return named
 

@@ -151,16 +151,20 @@ def encode_envelope(
     return b"".join((head.encode(), payload, b"}"))
 
 
-class _Envelope(msgspec.Struct, frozen=True):
-    v: Any = 1
-    payload: Any = msgspec.UNSET
-    correlation_id: Any = None
-    run_timeout_ms: Any = None
+class _Carried(msgspec.Struct, frozen=True):
     traceparent: Any = None
     tracestate: Any = None
     baggage: Any = None
 
 
+class _Envelope(_Carried, frozen=True):
+    v: Any = 1
+    payload: Any = msgspec.UNSET
+    correlation_id: Any = None
+    run_timeout_ms: Any = None
+
+
+_carried_decoder = msgspec.json.Decoder(_Carried)
 _envelope_decoder = msgspec.json.Decoder(_Envelope)
 
 
@@ -210,8 +214,13 @@ def decode_envelope(body: bytes) -> Envelope:
     )
 
 
-def encode_fault(fault: Fault) -> bytes:
-    """Return why an attempt failed, as the JSON that is kept of it; long texts are cut."""
+def encode_fault(fault: Fault, traceparent: str = "") -> bytes:
+    """Return why an attempt failed, as the JSON that is kept of it; long texts are cut.
+
+    Args:
+        fault: Why.
+        traceparent: The span of the attempt, where spans are made.
+    """
     fields = {
         "type": _clean(fault.type, _MESSAGE_LIMIT),
         "message": _clean(fault.message, _MESSAGE_LIMIT),
@@ -219,6 +228,8 @@ def encode_fault(fault: Fault) -> bytes:
     if fault.traceback:
         # The end of a traceback says what happened, its beginning only how it got there.
         fields["traceback"] = _clean(fault.traceback[-_TRACEBACK_LIMIT:], _TRACEBACK_LIMIT)
+    if traceparent:
+        fields["traceparent"] = traceparent
     return _encode(fields)
 
 
@@ -354,7 +365,22 @@ def _attempt(entry: bytes) -> Attempt:
         error_type=fault.get("type", ""),
         error=fault.get("message", ""),
         traceback=fault.get("traceback", ""),
+        traceparent=fault.get("traceparent"),
     )
+
+
+def decode_trace(body: bytes) -> TraceContext | None:
+    """Return the context of a trace in an envelope; `None` without one."""
+    try:
+        return read_trace(msgspec.structs.asdict(_carried_decoder.decode(body)))
+    except UNREADABLE:
+        return None
+
+
+def decode_last_span(entry: bytes | None) -> str | None:
+    """Return the span of an attempt, as it is kept; `None` if nobody made one."""
+    trace = None if entry is None else read_trace({"traceparent": _attempt(entry).traceparent})
+    return None if trace is None else trace.traceparent
 
 
 def _text(value: bytes | None) -> str | None:

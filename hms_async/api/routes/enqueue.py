@@ -15,7 +15,6 @@ from hms_async.api.contract import answer, gives, takes
 from hms_async.api.door import UNBOUNDED, is_unbounded
 from hms_async.api.visit import Enqueuing, Visit
 from hms_async.domain.task import Enqueued, NewTask
-from hms_async.domain.trace import read_trace
 from hms_async.errors import (
     AccessError,
     EnqueueManyError,
@@ -64,7 +63,6 @@ async def enqueue(
     (`application/x-ndjson`) are answered with lines while they come. The headers `traceparent`,
     `tracestate` and `baggage` hold for all tasks that say nothing of a trace themselves.
     """
-    trace = read_trace(request.headers)
     if is_unbounded(request.headers):
         if key is not None:
             raise RequestInvalid("a stream takes a key in each line: idempotency_key")
@@ -73,17 +71,9 @@ async def enqueue(
         return _Stream(visit, queue)
     data = await request.body()
     if contract.has_many(data):
-        many = contract.decode(data, bodies.EnqueueMany)
-        if key is not None:
-            raise RequestInvalid("many tasks take a key each: idempotency_key")
-        results = await _accept(visit, many.queue, [one.to_task(trace=trace) for one in many.tasks])
-        refused = sum(one.error is not None for one in results)
-        told = answers.AcceptedMany(
-            accepted=len(results) - refused, refused=refused, results=results
-        )
-        return answer(told, 207 if refused else 200)
+        return await _enqueue_many(visit, data, key)
     one = contract.decode(data, bodies.Enqueue)
-    options = msgspec.structs.asdict(one.to_task(key, trace))
+    options = msgspec.structs.asdict(one.to_task(key, visit.trace))
     payload = options.pop("payload")
     try:
         accepted = await visit.oms.enqueue(visit.queue(one.queue), payload, **options)
@@ -91,6 +81,17 @@ async def enqueue(
         raise visit.tell(error) from error
     document = answers.Accepted(accepted.id, accepted.created)
     return answer(document, 201 if accepted.created else 200)
+
+
+async def _enqueue_many(visit: Visit, data: bytes, key: str | None) -> Response:
+    many = contract.decode(data, bodies.EnqueueMany)
+    if key is not None:
+        raise RequestInvalid("many tasks take a key each: idempotency_key")
+    tasks = [one.to_task(trace=visit.trace) for one in many.tasks]
+    results = await _accept(visit, many.queue, tasks)
+    refused = sum(one.error is not None for one in results)
+    told = answers.AcceptedMany(accepted=len(results) - refused, refused=refused, results=results)
+    return answer(told, 207 if refused else 200)
 
 
 async def _accept(visit: Visit, queue: str, tasks: list[NewTask]) -> list[answers.Entered]:
@@ -123,7 +124,7 @@ class _Stream(Response):
         self._number = 0
         self._batch: list[tuple[int, NewTask]] = []
         self._batch_queue = ""
-        self._trace = read_trace(visit.request.headers)
+        self._trace = visit.trace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answers, as they come."""
