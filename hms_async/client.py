@@ -37,7 +37,7 @@ from hms_async.errors import (
     WrongState,
 )
 from hms_async.runtime import results
-from hms_async.runtime.acting import this_process
+from hms_async.runtime.acting import tell, this_process
 from hms_async.runtime.follow import consumer_name, next_events
 from hms_async.runtime.order import Order, to_order, to_orders
 from hms_async.runtime.session import Session
@@ -217,7 +217,9 @@ class AsyncOMSClient:
         if settings.receivers.notify:
             # Not at the first incident, when somebody waits for it.
             await to_thread.run_sync(_check_notices, settings.receivers.notify)
-        await self._store.configure(name, settings, by=self._acting(by, reason))
+        actor = self._acting(by, reason)
+        word, version = await self._store.configure(name, settings, by=actor)
+        tell("configure", actor, changed=word != "same", queue=name, version=version)
         return await self._store.queue(name)
 
     async def get_queue(self, name: str) -> Queue:
@@ -323,7 +325,8 @@ class AsyncOMSClient:
         """
         check_name(queue, what="queue name")
         actor = self._acting(by, reason)
-        return await self._store.pause(queue, paused=True, stop_clock=stop_clock, by=actor)
+        paused = await self._store.pause(queue, paused=True, stop_clock=stop_clock, by=actor)
+        return tell("pause", actor, changed=paused, queue=queue)
 
     async def resume(self, queue: str, *, reason: str = "", by: Actor | None = None) -> bool:
         """Let workers go on; returns False when the queue was not paused.
@@ -334,7 +337,9 @@ class AsyncOMSClient:
             by: Who does so; the client's `by` if not given.
         """
         check_name(queue, what="queue name")
-        return await self._store.pause(queue, paused=False, by=self._acting(by, reason))
+        actor = self._acting(by, reason)
+        resumed = await self._store.pause(queue, paused=False, by=actor)
+        return tell("resume", actor, changed=resumed, queue=queue)
 
     # Tasks in.
 
@@ -540,11 +545,13 @@ class AsyncOMSClient:
             WrongState: If it has ended.
             TaskNotFound: If no such task is stored.
         """
-        word = await self._store.cancel(*await self._find(task_id), by=self._acting(by, reason))
-        if word == "asked":
-            return False
-        self._answer(task_id, word, "cancelled")
-        return True
+        queue, _ = await self._find(task_id)
+        actor = self._acting(by, reason)
+        word = await self._store.cancel(queue, task_id, by=actor)
+        if word != "asked":
+            self._answer(task_id, word, "cancelled")
+        tell("cancel", actor, queue=queue, task_id=task_id)
+        return word != "asked"
 
     async def requeue(
         self,
@@ -571,6 +578,7 @@ class AsyncOMSClient:
         actor = self._acting(by, reason)
         word = await self._store.requeue(queue, task_id, reset_clock=reset_clock, by=actor)
         self._answer(task_id, word, "requeued")
+        tell("requeue", actor, queue=queue, task_id=task_id)
 
     async def bump(self, task_id: str, *, reason: str = "", by: Actor | None = None) -> None:
         """Let a waiting task go before the others.
@@ -585,8 +593,11 @@ class AsyncOMSClient:
             WrongState: If it is not waiting.
             TaskNotFound: If no such task is stored.
         """
-        word = await self._store.bump(*await self._find(task_id), by=self._acting(by, reason))
+        queue, _ = await self._find(task_id)
+        actor = self._acting(by, reason)
+        word = await self._store.bump(queue, task_id, by=actor)
         self._answer(task_id, "ok" if word == "already" else word, "bumped")
+        tell("bump", actor, changed=word == "ok", queue=queue, task_id=task_id)
 
     async def case(
         self,

@@ -4,6 +4,8 @@ A browser on this machine can be made to send requests here by any page that it 
 those out is the Host, which a rebound name gives away, and the Origin of unsafe requests.
 """
 
+import logging
+import time
 from collections.abc import Iterable
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -16,6 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hms_async.api import problems
 from hms_async.errors import HMSError, RequestTooLarge
+from hms_async.telemetry.logs import get_logger, writes
+
+log = get_logger("hms_async.api")
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 OUR_NAME: Final = "hms-act.local"
@@ -63,11 +68,11 @@ class Door:
         if self._prefix:
             scope = {**scope, "root_path": scope.get("root_path", "") + self._prefix}
         request = Request(scope)
-        begun = False
+        began, status = time.monotonic(), 0
 
         async def sending(message: Message) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal status
+            status = message.get("status", status)
             await send(_dressed(message))
 
         try:
@@ -82,8 +87,10 @@ class Door:
                 if isinstance(error, HMSError)
                 else problems.from_bug(request, error)
             )
-            if not begun:
+            if not status:
                 await answer(scope, receive, sending)
+        finally:
+            _tell(scope, status, time.monotonic() - began)
 
     def _refusal(self, request: Request) -> problems.Problem | None:
         host = _host_of(request.headers.get("host", ""))
@@ -124,6 +131,21 @@ class Door:
             return message
 
         return receiving
+
+
+def _tell(scope: Scope, status: int, took_s: float) -> None:
+    level = logging.WARNING if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.DEBUG
+    if not writes(log, level):
+        return
+    (log.debug if level == logging.DEBUG else log.warning)(
+        "http.request",
+        method=scope["method"],
+        # As it was declared: a path that nobody serves may hold anything.
+        route=getattr(scope.get("route"), "path", None),
+        status=status,
+        duration_s=round(took_s, 3),
+        ip=(scope.get("client") or [None])[0],
+    )
 
 
 def is_loopback(address: str) -> bool:

@@ -30,7 +30,7 @@ from hms_async.storage.codec import decode_envelope
 from hms_async.storage.reading import read_last_span
 from hms_async.storage.store import Store
 from hms_async.telemetry import otel
-from hms_async.telemetry.logs import get_logger, say_in, writes
+from hms_async.telemetry.logs import get_logger, narrates, say_in, writes
 from hms_async.telemetry.text import as_text
 
 if TYPE_CHECKING:
@@ -165,9 +165,11 @@ class Executor:
                 _log_unheard(attempt, error)
 
     def _log_started(self, attempt: Attempt, slot: int) -> None:
-        if not writes(log, logging.INFO):
+        # One line an attempt, which its end has; people who look on hear of its beginning, too.
+        loud = narrates()
+        if not writes(log, logging.INFO if loud else logging.DEBUG):
             return
-        log.info(
+        (log.info if loud else log.debug)(
             "task.started",
             **attempt.names(),
             worker_id=self._worker_id,

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hms_async.domain.outcome import Completed, Fault
 from hms_async.domain.settle import Settlement
@@ -31,6 +31,7 @@ _BY_WORD = {"done": "ok", "fail": "failed", "retry": "retry", "release": "releas
 _LEVELS = {"ok": logging.INFO, "cancelled": logging.INFO, "failed": logging.ERROR}
 
 
+_LONGEST_RESULT = 500
 _DONE = Settled("ok", "done")
 _Closed = tuple[bool, Attempt, Settlement, Settled]
 
@@ -117,8 +118,7 @@ class Reporter:
             fields["time_left_s"] = attempt.time_left_s()
             fields["clock"] = _clock(attempt)
         if outcome == "ok":
-            done = isinstance(attempt.outcome, Completed)
-            fields["result"] = attempt.result if done else None
+            fields["result"] = _result(attempt, settlement)
             fields["bytes_out"] = len(settlement.result)
         if outcome in ("failed", "retry") and settlement.fault is not None:
             fields |= _fault_fields(settlement.fault, with_traceback=outcome == "failed")
@@ -180,6 +180,16 @@ def _outcome(settlement: Settlement, settled: Settled) -> str:
             return _BY_WORD[settlement.word]
         case _:
             return "lost"
+
+
+def _result(attempt: Attempt, settlement: Settlement) -> str | None:
+    """Return a result as its line has it: what it says itself, or the beginning of its JSON."""
+    result: object = attempt.result if isinstance(attempt.outcome, Completed) else None
+    if isinstance(result, dict):
+        result = cast("dict[str, object]", result).get("note") or result
+    if result is None or isinstance(result, str):
+        return result
+    return settlement.result[:_LONGEST_RESULT].decode(errors="replace")
 
 
 def _fault_fields(fault: Fault, *, with_traceback: bool) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Logging: structlog events with constant dotted names, as JSON or as lines for people.
 
 Modules take a logger with `get_logger`; only the command line and `run_forever()` call
-`configure`, because a library that configures logging takes it away from its application.
+`configure`, because a library that configures logging takes it away from its application. Without
+it our events go to structlog where the application has configured that, else to `logging`, which
+drops or writes them as the application says.
 
 structlog is imported with the first line that is written, or at `configure`: with its development
 tools it takes longer than all of this package, and a service that only enqueues writes none.
@@ -21,7 +23,8 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast, get_args
 
 from hms_async.errors import ConfigInvalid
-from hms_async.telemetry import text
+from hms_async.telemetry import stdlib, text
+from hms_async.telemetry.hiding import hide, hide_text
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -30,7 +33,6 @@ Format = Literal["auto", "text", "json"]
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
-_LONGEST_ERROR: Final = 2_000
 _loggers: dict[str, "_Logger"] = {}
 
 
@@ -39,13 +41,21 @@ class _Ours:
 
     wrapper: Any = None
     level = logging.NOTSET
+    text = False
+    records: logging.Handler | None = None
+    root_level = logging.WARNING
+
+    def hold(self) -> bool:
+        """Return whether structlog is as `configure` has left it."""
+        structlog = sys.modules.get("structlog")
+        return structlog is not None and structlog.get_config()["wrapper_class"] is self.wrapper
 
 
 _ours = _Ours()
 
 
 def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
-    """Configure logging for this process.
+    """Configure logging for this process: structlog, and the root of the standard library's.
 
     Args:
         fmt: `auto` is text on a terminal, else JSON.
@@ -60,11 +70,13 @@ def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
     fmt, level = _checked(fmt, level, "log format", "log level")
     if fmt == "auto":
         fmt = "text" if _is_terminal(stream or sys.stdout) else "json"
-    renderer = _as_json if fmt == "json" else functools.partial(_as_text, level == "debug")
+    verbose = level == "debug"
+    renderer = _as_json if fmt == "json" else functools.partial(_as_text, verbose)
     # Re-entrant, because a finaliser may log while this very thread is writing.
     lock = threading.RLock()
     _ours.wrapper = structlog.make_filtering_bound_logger(level)
     _ours.level = logging.getLevelNamesMapping()[level.upper()]
+    _ours.text = fmt == "text"
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, renderer],
         wrapper_class=_ours.wrapper,
@@ -74,11 +86,37 @@ def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
     )
     _forget_first_use()
 
+    def write(name: str, word: str, fields: dict[str, Any]) -> None:
+        writer = _Writer(stream, lock, name)
+        writer.msg(
+            _as_json(writer, word, fields)
+            if fmt == "json"
+            else text.message(name, word, _prepare(fields), fields, verbose=verbose)
+        )
+
+    _take_records(stdlib.Records(write, structlog.contextvars.get_contextvars))
+
+
+def _take_records(records: logging.Handler) -> None:
+    root = logging.getLogger()
+    _leave_records()
+    _ours.records, _ours.root_level = records, root.level
+    root.addHandler(records)
+    root.setLevel(_ours.level)
+
+
+def _leave_records() -> None:
+    if _ours.records is not None:
+        logging.getLogger().removeHandler(_ours.records)
+        logging.getLogger().setLevel(_ours.root_level)
+        _ours.records = None
+
 
 def unconfigure() -> None:
     """Take a configuration back, for tests that share a process with others."""
     if structlog := sys.modules.get("structlog"):
         structlog.reset_defaults()
+    _leave_records()
     _forget_first_use()
 
 
@@ -94,12 +132,16 @@ def writes(logger: "FilteringBoundLogger", level: int) -> bool:
 
     An application's own structlog configuration may have a logger that cannot tell.
     """
-    structlog = sys.modules.get("structlog")
-    if structlog is not None and structlog.get_config()["wrapper_class"] is _ours.wrapper:
+    if _ours.hold():
         return level >= _ours.level  # without a logger being made: a worker asks at each task
     tells = getattr(logger, "is_enabled_for", None)
     # structlog's generic wrapper has whatever it is asked for, and would write a line.
     return not isinstance(tells, MethodType) or bool(tells(level))
+
+
+def narrates() -> bool:
+    """Return whether lines are for people who look on: they hear of each beginning, too."""
+    return _ours.text and _ours.hold()
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> tuple[Format, str]:
@@ -135,23 +177,47 @@ def get_logger(name: str) -> "FilteringBoundLogger":
 
 
 class _Logger:
-    """A logger of structlog's, made when a line is to be written."""
+    """A logger that finds out where its lines go when there is one."""
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._bridge = stdlib.Bridge(name)
+        self._bound: Any = None
 
     def __getattr__(self, word: str) -> Any:
-        return getattr(self._wrapped, word)
+        return getattr(self._structlogs() or self._bridge, word)
 
-    @functools.cached_property
-    def _wrapped(self) -> Any:
-        import structlog  # noqa: PLC0415  # slow, see above
+    def _structlogs(self) -> Any:
+        """Return structlog's logger; `None` if the application has not configured that."""
+        structlog = sys.modules.get("structlog")
+        if structlog is None or not structlog.is_configured():
+            return None
+        if self._bound is None:
+            self._bound = structlog.get_logger(self._name)
+        return self._bound
 
-        return structlog.get_logger(self._name)
+    def _tell(self, word: str, event: str, **fields: Any) -> None:
+        if _ours.hold():
+            getattr(self._structlogs(), word)(event, **fields)  # our renderer hides what it must
+            return
+        level = logging.getLevelNamesMapping()[word.upper()]
+        if not writes(cast("FilteringBoundLogger", self), level):
+            return
+        shown = hide(fields)
+        if bound := self._structlogs():
+            getattr(bound, word)(event, **shown)
+        else:
+            self._bridge.tell(level, event, shown)
+
+    debug = functools.partialmethod(_tell, "debug")
+    info = functools.partialmethod(_tell, "info")
+    warning = functools.partialmethod(_tell, "warning")
+    error = functools.partialmethod(_tell, "error")
+    critical = functools.partialmethod(_tell, "critical")
 
     def forget_first_use(self) -> None:
         """Look at the configuration again."""
-        vars(self).pop("_wrapped", None)
+        self._bound = None
 
 
 def say_in(context: Context, fields: Mapping[str, object]) -> None:
@@ -215,9 +281,6 @@ class _Writer:
 
 def _as_json(writer: object, level: str, fields: MutableMapping[str, Any]) -> str:
     event = _prepare(fields)
-    if "result" in fields:
-        # Its short form: of one type for whoever indexes it, and never a megabyte.
-        fields["result"] = text.summary(fields["result"])
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     head = {
         "ts": now.removesuffix("+00:00") + "Z",
@@ -242,14 +305,15 @@ def _as_text(
 def _prepare(fields: MutableMapping[str, Any]) -> str:
     """Take the event out of the fields, and bring these into their final form."""
     event = text.as_text(fields.pop("event", ""))
-    # A payload belongs to the service that sent it, whoever tries to log it.
-    fields.pop("payload", None)
-    if fields.get("error") is not None:
-        fields["error"] = text.as_text(fields["error"])[:_LONGEST_ERROR]
-    trace = _traceback(fields.pop("exc_info", None))
-    if trace:
+    if trace := _traceback(fields.pop("exc_info", None)):
         fields["exc"] = trace
-    return event
+    if "result" in fields:
+        # Its short form: of one type for whoever indexes it, and never a megabyte.
+        fields["result"] = text.summary(fields["result"])
+    shown = hide(fields)
+    fields.clear()
+    fields.update(shown)
+    return hide_text(event)
 
 
 def _traceback(exc_info: object) -> str | None:
