@@ -131,8 +131,8 @@ class Operations:
         made = make_id(time.time_ns() // 1_000_000, os.urandom(ENTROPY_BYTES))
         operation = msgspec.structs.replace(operation, id=made)
         created_ms = await operations.start(self._store, operation)
-        about = {"queue": queue, "op_id": made, "count": operation.matched}
-        tell("operation.start", by, does=act.value, **about)
+        count = operation.matched
+        tell("operation.start", by, does=act.value, queue=queue, op_id=made, count=count)
         return msgspec.structs.replace(operation, created_ms=created_ms)
 
     async def get(self, operation_id: str) -> Operation:
