@@ -161,7 +161,7 @@ class Popper:
         (settled,) = await self._claims.settle(attempt.queue, [settle])
         lost = settled.answer in ("stale", "gone")
         if spans := otel.spans(self._store.url):
-            ended = otel.Ended(attempt.queue, settle.id, settle.word, not lost)
+            ended = (attempt.queue, settle.id, settle.word, not lost, None)
             spans.settled(began, self._name, [ended])
         if lost:
             attempt.lost = True

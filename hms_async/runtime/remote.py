@@ -231,7 +231,7 @@ class RemoteWorkers:
         settled = await self._verdicts.settle(outcomes, may)
         if spans := otel.spans(self._store.url):
             told = [
-                otel.Ended(one.queue, one.id, outcome.word, one.answer in ("ok", "already"))
+                (one.queue, one.id, outcome.word, one.answer in ("ok", "already"), None)
                 for outcome, one in zip(outcomes, settled, strict=True)
                 if one.queue
             ]

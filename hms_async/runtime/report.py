@@ -16,7 +16,7 @@ from hms_async.telemetry import otel
 from hms_async.telemetry.logs import get_logger, writes
 
 if TYPE_CHECKING:
-    from hms_async.telemetry.tracing import Spans
+    from hms_async.telemetry.tracing import Processing, Spans
 
 log = get_logger("hms_async.worker")
 
@@ -76,7 +76,7 @@ class Reporter:
             self._spans.popped(queue, began, self._worker_id, ids, carried)
 
     def _end_spans(self, spans: "Spans", closed: Iterable[_Closed], began: float) -> None:
-        told: list[otel.Ended] = []
+        told: list[tuple[str, str, str, bool, Processing | None]] = []
         for held, attempt, settlement, settled in closed:
             outcome = _outcome(settlement, settled) if held else "lost"
             if attempt.processing is not None:
@@ -88,7 +88,7 @@ class Reporter:
                     fault=settlement.fault,
                 )
             told.append(
-                otel.Ended(
+                (
                     attempt.queue,
                     attempt.claim.id,
                     settlement.word,
@@ -184,11 +184,13 @@ def _outcome(settlement: Settlement, settled: Settled) -> str:
 
 def _result(attempt: Attempt, settlement: Settlement) -> str | None:
     """Return a result as its line has it: what it says itself, or the beginning of its JSON."""
-    result: object = attempt.result if isinstance(attempt.outcome, Completed) else None
-    if isinstance(result, dict):
-        result = cast("dict[str, object]", result).get("note") or result
-    if result is None or isinstance(result, str):
-        return result
+    if not isinstance(attempt.outcome, Completed) or attempt.result is None:
+        return None
+    said: object = attempt.result
+    if isinstance(said, dict):
+        said = cast("dict[str, object]", said).get("note")
+    if isinstance(said, str) and said:
+        return said[:_LONGEST_RESULT]
     return settlement.result[:_LONGEST_RESULT].decode(errors="replace")
 
 

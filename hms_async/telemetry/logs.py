@@ -33,6 +33,7 @@ Format = Literal["auto", "text", "json"]
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
+_NAMES: Final = ("queue", "task_id", "corr_id", "attempt", "trace_id", "span_id")
 _loggers: dict[str, "_Logger"] = {}
 
 
@@ -70,15 +71,14 @@ def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
     fmt, level = _checked(fmt, level, "log format", "log level")
     if fmt == "auto":
         fmt = "text" if _is_terminal(stream or sys.stdout) else "json"
-    verbose = level == "debug"
-    renderer = _as_json if fmt == "json" else functools.partial(_as_text, verbose)
+    renderer = _as_json if fmt == "json" else functools.partial(_as_text, level == "debug")
     # Re-entrant, because a finaliser may log while this very thread is writing.
     lock = threading.RLock()
     _ours.wrapper = structlog.make_filtering_bound_logger(level)
     _ours.level = logging.getLevelNamesMapping()[level.upper()]
     _ours.text = fmt == "text"
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, renderer],
+        processors=[_merge, renderer],
         wrapper_class=_ours.wrapper,
         context_class=dict,
         logger_factory=lambda *args: _Writer(stream, lock, *args[:1]),
@@ -91,10 +91,10 @@ def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
         writer.msg(
             _as_json(writer, word, fields)
             if fmt == "json"
-            else text.message(name, word, _prepare(fields), fields, verbose=verbose)
+            else text.message(name, word, _prepare(fields), fields)
         )
 
-    _take_records(stdlib.Records(write, structlog.contextvars.get_contextvars))
+    _take_records(stdlib.Records(write, _said_in_all))
 
 
 def _take_records(records: logging.Handler) -> None:
@@ -218,6 +218,22 @@ class _Logger:
     def forget_first_use(self) -> None:
         """Look at the configuration again."""
         self._bound = None
+
+
+def _said_in_all() -> dict[str, Any]:
+    """Return what all lines of this context say, what names an attempt first."""
+    from structlog.contextvars import get_contextvars  # noqa: PLC0415  # slow, see above
+
+    said = get_contextvars()
+    return {name: said[name] for name in (*_NAMES, *said) if name in said}
+
+
+def _merge(
+    _writer: object, _level: str, fields: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    for name, value in _said_in_all().items():
+        fields.setdefault(name, value)
+    return fields
 
 
 def say_in(context: Context, fields: Mapping[str, object]) -> None:

@@ -1,30 +1,12 @@
 """Whether OpenTelemetry is in use here, asked without importing any of it."""
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hms_async.telemetry.tracing import Processing, Spans
+    from hms_async.telemetry.tracing import Spans
 
 _API = "opentelemetry.trace"
-
-
-class Ended(NamedTuple):
-    """An attempt whose outcome was sent.
-
-    Attributes:
-        queue: Its queue.
-        task_id: Its task.
-        word: What the outcome was.
-        taken: Whether it was accepted; not if the lease was lost.
-        processing: Its span, if it ran here.
-    """
-
-    queue: str
-    task_id: str
-    word: str
-    taken: bool
-    processing: "Processing | None" = None
 
 
 def spans(url: str) -> "Spans | None":

@@ -49,7 +49,7 @@ def render(event: str, level: str, fields: Fields, *, verbose: bool) -> str:
     return "\n".join(map(clean, lines))
 
 
-def message(logger: str, level: str, words: str, fields: Fields, *, verbose: bool) -> str:
+def message(logger: str, level: str, words: str, fields: Fields) -> str:
     """Return what an application says through `logging` as one or more lines.
 
     Args:
@@ -57,12 +57,10 @@ def message(logger: str, level: str, words: str, fields: Fields, *, verbose: boo
         level: How loud.
         words: What.
         fields: What goes with it, the task that it is about among them.
-        verbose: Whether to append these.
     """
     loud = "" if level in {"debug", "info"} else f"{level.upper()}: "
-    pairs = _pairs(fields, _OWN_LINES) if verbose else ()
-    lines = [" ".join((f"[{logger}] {loud}{words}", *pairs)), *_blocks(fields)]
-    return "\n".join(map(clean, lines))
+    lines = [" ".join((f"[{logger}] {loud}{words}", *_pairs(fields, _OWN_LINES)))]
+    return "\n".join(map(clean, (*lines, *_blocks(fields))))
 
 
 def plain(event: str, fields: Fields) -> str:

@@ -9,31 +9,32 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from contextvars import Context as Variables
 from functools import lru_cache
-from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from opentelemetry import propagate, trace
-from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry import trace
 from opentelemetry.context import Context, attach
 from opentelemetry.trace import (
     Link,
-    NonRecordingSpan,
     Span,
-    SpanContext,
     SpanKind,
     Status,
     StatusCode,
-    TraceFlags,
-    TraceState,
 )
 from opentelemetry.util.types import AttributeValue
 
-from hms_async import config
+from hms_async.config import redactor, trace_create, trace_parent
 from hms_async.domain.outcome import Fault
 from hms_async.domain.trace import TraceContext, read_trace
+from hms_async.telemetry.carrying import (
+    MOST_LINKS,
+    carried_by,
+    links_to,
+    under,
+    with_baggage,
+    written,
+)
 from hms_async.telemetry.logs import package_version
-from hms_async.telemetry.otel import Ended
 from hms_async.telemetry.text import as_text
 
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
@@ -60,9 +61,6 @@ _MILESTONE: Final = "hms.sla.milestone"
 _LATE_BY: Final = "hms.sla.late_by"
 _REFUSED: Final = "hms.settle.refused"
 
-MOST_LINKS: Final = 128
-"""What an SDK keeps of one span's links unless told otherwise: no more are made."""
-
 _PORT_OF_REDIS: Final = 6_379
 _ERRORS: Final = frozenset({"failed", "retry", "lost"})
 _ACTS: Final = {
@@ -76,8 +74,6 @@ _LOST: Final = Fault("LeaseLost", "the lease was lost")
 
 Attributes = dict[str, AttributeValue]
 
-_baggage: Final = W3CBaggagePropagator()
-
 
 class Sending:
     """An enqueue under way, of one task or many."""
@@ -90,14 +86,14 @@ class Sending:
         self._span = span
         self._many = many
         self._creates = creates
-        self._carried = _injected(span)
+        self._carried = carried_by(span)
 
     def carry(self, task_id: str, correlation_id: str | None) -> TraceContext | None:
         """Return what a task carries that names no trace itself."""
         if self._creates:
             created = self._spans.create(self._queue, task_id, correlation_id)
             self._span.add_link(created.get_span_context())
-            return _injected(created)
+            return carried_by(created)
         if not self._many:
             self._span.set_attributes(_of(task_id, correlation_id))
         return self._carried
@@ -118,13 +114,31 @@ class Processing:
         self.traceparent = ""
         own = span.get_span_context()
         if own.is_valid:
-            self.traceparent = _written(own)
+            self.traceparent = written(own)
             _, trace_id, span_id, _ = self.traceparent.split("-")
             self.ids = {"trace_id": trace_id, "span_id": span_id}
 
     def enter(self, variables: Variables) -> None:
         """Make it the current span there, with the baggage that came along."""
-        variables.run(attach, trace.set_span_in_context(self.span, _with_baggage(self._carried)))
+        variables.run(attach, trace.set_span_in_context(self.span, with_baggage(self._carried)))
+
+
+class Ended(NamedTuple):
+    """An attempt whose outcome was sent.
+
+    Attributes:
+        queue: Its queue.
+        task_id: Its task.
+        word: What the outcome was.
+        taken: Whether it was accepted; not if the lease was lost.
+        processing: Its span, if it ran here.
+    """
+
+    queue: str
+    task_id: str
+    word: str
+    taken: bool
+    processing: Processing | None
 
 
 class Spans:
@@ -140,7 +154,7 @@ class Spans:
         self._tracer = trace.get_tracer("hms_async", package_version(), schema_url=SCHEMA_URL)
         self._child = child
         self._creates = creates
-        self._redactor = config.redactor()
+        self._redactor = redactor()
         parts = urlsplit(url)
         self._base: Attributes = {_SYSTEM: "hms_async"}
         if parts.hostname and parts.scheme != "memory":
@@ -164,7 +178,7 @@ class Spans:
             kind=SpanKind.CLIENT if creates or given else SpanKind.PRODUCER,
             attributes=self._attributes(queue, "enqueue", "send")
             | ({} if count is None else {_COUNT: count}),
-            links=_links([read_trace({"traceparent": given})]),
+            links=links_to([read_trace({"traceparent": given})]),
         )
         try:
             yield Sending(self, queue, span, many=many, creates=creates)
@@ -206,7 +220,7 @@ class Spans:
             attributes=self._attributes(queue, "pop", "receive")
             | {_CLIENT: worker}
             | _counted_or_of(ids),
-            links=_links(carried),
+            links=links_to(carried),
             start_time=_wall_ns(began),
         ).end()
 
@@ -250,10 +264,10 @@ class Spans:
         before = [TraceContext(previous)] if previous else []
         span = self._tracer.start_span(
             f"process {queue}",
-            context=_under(carried) if self._child else Context(),
+            context=under(carried) if self._child else Context(),
             kind=SpanKind.CONSUMER,
             attributes=attributes,
-            links=_links(before if self._child else [carried, *before]),
+            links=links_to(before if self._child else [carried, *before]),
         )
         return Processing(span, carried)
 
@@ -283,7 +297,12 @@ class Spans:
             self._fail(span, fault or _LOST)
         span.end(_wall_ns(ended))
 
-    def settled(self, began: float, worker: str | None, settled: Iterable[Ended]) -> None:
+    def settled(
+        self,
+        began: float,
+        worker: str | None,
+        settled: Iterable[tuple[str, str, str, bool, Processing | None]],
+    ) -> None:
         """Span the settlements of one call: one span for each way in which attempts ended.
 
         It is a child of the attempt, or linked to the attempts where there are several.
@@ -291,10 +310,10 @@ class Spans:
         Args:
             began: When the call was sent, on the monotonic clock.
             worker: Who has sent it, if it says so.
-            settled: What was settled.
+            settled: What was settled: the fields of `Ended`.
         """
         groups: dict[tuple[str, str], list[Ended]] = {}
-        for one in settled:
+        for one in map(Ended._make, settled):
             groups.setdefault((one.queue, _ACTS[one.word]), []).append(one)
         for (queue, act), members in groups.items():
             self._settle(queue, act, members, _wall_ns(began), worker)
@@ -340,7 +359,7 @@ class Spans:
         self._tracer.start_span(
             "sla milestone",
             attributes=attributes | {_MILESTONE: name, _CLOCK: clock, _LATE_BY: late_by_s},
-            links=_links([carried]),
+            links=links_to([carried]),
         ).end()
 
     def _attributes(self, queue: str, operation: str, kind: str) -> Attributes:
@@ -367,7 +386,7 @@ def spans_of(url: str) -> Spans:
     Raises:
         ConfigInvalid: If one of its settings is none of its words.
     """
-    return _made(url, config.trace_parent(), config.trace_create())
+    return _made(url, trace_parent(), trace_create())
 
 
 def _wall_ns(monotonic: float) -> int:
@@ -382,52 +401,3 @@ def _of(task_id: str, correlation_id: str | None) -> Attributes:
 
 def _counted_or_of(ids: Sequence[str]) -> Attributes:
     return {_TASK: ids[0]} if len(ids) == 1 else {_COUNT: len(ids)}
-
-
-def _links(carried: Iterable[TraceContext | None]) -> list[Link]:
-    contexts = (_read(one) for one in carried if one is not None)
-    return list(islice((Link(one) for one in contexts if one is not None), MOST_LINKS))
-
-
-def _read(carried: TraceContext) -> SpanContext | None:
-    """Return the span that a task comes from. Its text has been checked."""
-    text, state = carried.traceparent, carried.tracestate
-    if text is None:
-        return None
-    return SpanContext(
-        int(text[3:35], 16),
-        int(text[36:52], 16),
-        is_remote=True,
-        trace_flags=TraceFlags(int(text[53:55], 16)),
-        trace_state=TraceState.from_header([state]) if state else None,
-    )
-
-
-def _under(carried: TraceContext | None) -> Context:
-    """Return a context in which the span that a task comes from is current."""
-    asked = None if carried is None else _read(carried)
-    if asked is None:
-        return Context()
-    return trace.set_span_in_context(NonRecordingSpan(asked), Context())
-
-
-def _with_baggage(carried: TraceContext | None) -> Context:
-    if carried is None or carried.baggage is None:
-        return Context()
-    return _baggage.extract({"baggage": carried.baggage}, Context())
-
-
-def _written(one: SpanContext) -> str:
-    ids = f"{trace.format_trace_id(one.trace_id)}-{trace.format_span_id(one.span_id)}"
-    return f"00-{ids}-{one.trace_flags:02x}"
-
-
-def _injected(span: Span) -> TraceContext | None:
-    """Return a span as what a task carries, with the caller's baggage if that is passed on."""
-    carrier: dict[str, str] = {}
-    if "baggage" in propagate.get_global_textmap().fields:
-        _baggage.inject(carrier)
-    own = span.get_span_context()
-    if own.is_valid:
-        carrier |= {"traceparent": _written(own), "tracestate": own.trace_state.to_header()}
-    return read_trace(carrier)
