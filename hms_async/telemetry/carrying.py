@@ -25,6 +25,7 @@ _baggage: Final = W3CBaggagePropagator()
 
 
 def links_to(carried: Iterable[TraceContext | None]) -> list[Link]:
+    """Return links to where tasks come from, as many as are kept."""
     contexts = (span_of(one) for one in carried if one is not None)
     return list(islice((Link(one) for one in contexts if one is not None), MOST_LINKS))
 
@@ -52,12 +53,14 @@ def under(carried: TraceContext | None) -> Context:
 
 
 def with_baggage(carried: TraceContext | None) -> Context:
+    """Return a context with what came along with a task."""
     if carried is None or carried.baggage is None:
         return Context()
     return _baggage.extract({"baggage": carried.baggage}, Context())
 
 
 def written(one: SpanContext) -> str:
+    """Return a span as a traceparent."""
     ids = f"{trace.format_trace_id(one.trace_id)}-{trace.format_span_id(one.span_id)}"
     return f"00-{ids}-{one.trace_flags:02x}"
 

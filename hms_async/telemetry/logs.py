@@ -14,20 +14,32 @@ import logging
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Mapping, MutableMapping
-from contextlib import AbstractContextManager
 from contextvars import Context
-from datetime import UTC, datetime
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast, get_args
 
 from hms_async.errors import ConfigInvalid
-from hms_async.telemetry import stdlib, text
-from hms_async.telemetry.hiding import hide, hide_text
+from hms_async.telemetry import lines, stdlib, text
+from hms_async.telemetry.hiding import hide
+from hms_async.telemetry.lines import package_version
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
+
+__all__ = [
+    "LEVELS",
+    "Format",
+    "configure",
+    "from_env",
+    "get_logger",
+    "is_configured",
+    "narrates",
+    "package_version",
+    "say_in",
+    "unconfigure",
+    "writes",
+]
 
 Format = Literal["auto", "text", "json"]
 
@@ -71,27 +83,27 @@ def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
     fmt, level = _checked(fmt, level, "log format", "log level")
     if fmt == "auto":
         fmt = "text" if _is_terminal(stream or sys.stdout) else "json"
-    renderer = _as_json if fmt == "json" else functools.partial(_as_text, level == "debug")
+    as_text = functools.partial(lines.as_text, level == "debug")
     # Re-entrant, because a finaliser may log while this very thread is writing.
     lock = threading.RLock()
     _ours.wrapper = structlog.make_filtering_bound_logger(level)
     _ours.level = logging.getLevelNamesMapping()[level.upper()]
     _ours.text = fmt == "text"
     structlog.configure(
-        processors=[_merge, renderer],
+        processors=[_merge, lines.as_json if fmt == "json" else as_text],
         wrapper_class=_ours.wrapper,
         context_class=dict,
-        logger_factory=lambda *args: _Writer(stream, lock, *args[:1]),
+        logger_factory=lambda *args: lines.Writer(stream, lock, *args[:1]),
         cache_logger_on_first_use=True,
     )
     _forget_first_use()
 
     def write(name: str, word: str, fields: dict[str, Any]) -> None:
-        writer = _Writer(stream, lock, name)
+        writer = lines.Writer(stream, lock, name)
         writer.msg(
-            _as_json(writer, word, fields)
+            lines.as_json(writer, word, fields)
             if fmt == "json"
-            else text.message(name, word, _prepare(fields), fields)
+            else text.message(name, word, lines.prepare(fields), fields)
         )
 
     _take_records(stdlib.Records(write, _said_in_all))
@@ -261,94 +273,3 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return stream is not None and stream.isatty()
     except ValueError:  # closed
         return False
-
-
-class _Writer:
-    """The end of the chain: writes whole lines, and never raises.
-
-    A worker outlives the reader of its log: a closed pipe or a full disk costs the line only.
-    """
-
-    def __init__(
-        self, stream: TextIO | None, lock: AbstractContextManager[bool], name: str | None = None
-    ) -> None:
-        self._stream = stream
-        self._lock = lock
-        self.name = name
-
-    def msg(self, line: str) -> None:
-        stream = self._stream or sys.stdout
-        with self._lock:
-            try:
-                self._write(stream, line + "\n")
-            except (OSError, ValueError, RuntimeError, AttributeError):
-                return
-
-    debug = info = warning = error = critical = msg
-
-    @staticmethod
-    def _write(stream: TextIO, line: str) -> None:
-        try:
-            stream.write(line)
-        except UnicodeEncodeError as error:
-            stream.write(line.encode(error.encoding, "backslashreplace").decode(error.encoding))
-        stream.flush()
-
-
-def _as_json(writer: object, level: str, fields: MutableMapping[str, Any]) -> str:
-    event = _prepare(fields)
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    head = {
-        "ts": now.removesuffix("+00:00") + "Z",
-        "level": level,
-        "event": event,
-        "logger": getattr(writer, "name", None),
-        "hms": package_version(),
-    }
-    # Twice: first for the order, last so that a field cannot pass for one of these.
-    return text.to_json(head | dict(fields) | head)
-
-
-def _as_text(
-    verbose: bool,  # noqa: FBT001  # bound by `partial`
-    _writer: object,
-    level: str,
-    fields: MutableMapping[str, Any],
-) -> str:
-    return text.render(_prepare(fields), level, fields, verbose=verbose)
-
-
-def _prepare(fields: MutableMapping[str, Any]) -> str:
-    """Take the event out of the fields, and bring these into their final form."""
-    event = text.as_text(fields.pop("event", ""))
-    if trace := _traceback(fields.pop("exc_info", None)):
-        fields["exc"] = trace
-    if "result" in fields:
-        # Its short form: of one type for whoever indexes it, and never a megabyte.
-        fields["result"] = text.summary(fields["result"])
-    shown = hide(fields)
-    fields.clear()
-    fields.update(shown)
-    return hide_text(event)
-
-
-def _traceback(exc_info: object) -> str | None:
-    """Return the traceback of what `exc_info` takes: `True`, an exception, or a triple."""
-    if isinstance(exc_info, tuple):
-        exc_info = cast("tuple[object, ...]", exc_info)[1]
-    error = exc_info if isinstance(exc_info, BaseException) else None
-    if error is None and exc_info:
-        error = sys.exception()
-    return None if error is None else "".join(traceback.format_exception(error)).rstrip()
-
-
-@functools.cache
-def package_version() -> str:
-    """Return the version of this package, 0 when it is not installed."""
-    # Here, because this import costs more than all of logging, and text needs none of it.
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
-
-    try:
-        return version("hms-async")
-    except PackageNotFoundError:
-        return "0"

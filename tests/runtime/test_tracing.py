@@ -17,7 +17,8 @@ from hms_async import AsyncOMSClient, LeaseLost, NewTask, Supervisor, Task
 from hms_async.api.app import create_app
 from hms_async.errors import EnqueueManyError, QueueNotFound
 from hms_async.storage.store import Store
-from hms_async.telemetry import tracing
+from hms_async.telemetry.carrying import MOST_LINKS
+from hms_async.telemetry.tracing import SCHEMA_URL
 from hms_async.testing import ManualClock
 from tests.runtime.support import PATIENCE_S, QUICK, burst, lose_leases
 
@@ -128,7 +129,7 @@ async def test_an_enqueue_is_a_producer_and_its_task_carries_it(
     )
     assert found.get("server.address") in ("127.0.0.1", None)
     assert span.instrumentation_scope is not None
-    assert span.instrumentation_scope.schema_url == tracing.SCHEMA_URL
+    assert span.instrumentation_scope.schema_url == SCHEMA_URL
     popped = await oms.pop_task("q", timeout=0)
     assert popped is not None
     assert (popped.traceparent, popped.baggage) == (traceparent(span), "case=%C3%A9+1")
@@ -164,7 +165,7 @@ async def test_each_of_many_has_a_span_that_the_call_links(oms: AsyncOMSClient, 
     assert carried == [*map(traceparent, creates), PARENT]
 
 
-@pytest.mark.parametrize(("create", "count"), [("off", 3), ("on", tracing.MOST_LINKS + 1)])
+@pytest.mark.parametrize(("create", "count"), [("off", 3), ("on", MOST_LINKS + 1)])
 async def test_without_spans_of_their_own_many_carry_that_of_the_call(
     oms: AsyncOMSClient, told: Told, monkeypatch: pytest.MonkeyPatch, create: str, count: int
 ) -> None:
