@@ -18,7 +18,7 @@ SCRIPTS = ROOT / "examples" / "quickstart"
 SETUP = "python3 -m venv .venv && .venv/bin/pip install -q"
 COMMANDS = [
     f"{SETUP} '.[embedded]' && .venv/bin/python -m hms_async demo",
-    f"{SETUP} '.[test]' && .venv/bin/python -m pytest -q",
+    f"{SETUP} '.[test]' && .venv/bin/python -m pytest -q -n auto",
 ]
 
 

@@ -102,7 +102,8 @@ async def test_a_backlog_in_one_queue_does_not_starve_another(oms: AsyncOMSClien
             await oms.enqueue_many(queue, [1, 2])
     await AsyncWorker(handlers=[first, second], concurrency=1, url=oms.url).run(burst=True)
 
-    assert 4 <= order[:10].count("a") <= 6
+    # The call for one queue may take longer than those for the other; nobody waits for it then.
+    assert 2 <= order[:10].count("a") <= 8
 
 
 async def test_with_one_slot_order_in_is_order_out(oms: AsyncOMSClient) -> None:
