@@ -27,6 +27,7 @@ _PLAIN: Final = frozenset(
 
 _LONGEST: Final = {"error": 2_000}
 _LONGEST_TEXT: Final = 20_000
+_END_MATTERS: Final = frozenset({"exc", "stack"})
 
 
 def hide(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,6 +52,8 @@ def _shown(name: str, value: Any) -> Any:
     if name == "error":
         value = as_text(value)
     if isinstance(value, str):
+        if name in _END_MATTERS:
+            value = value[-_LONGEST_TEXT:]
         return hide_text(value[: _LONGEST.get(name, _LONGEST_TEXT)])
     if isinstance(value, dict | list | tuple):
         return _copy(cast("object", value))

@@ -45,6 +45,7 @@ Format = Literal["auto", "text", "json"]
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
+_LEVEL_OF: Final = {word: logging.getLevelNamesMapping()[word.upper()] for word in LEVELS}
 _NAMES: Final = ("queue", "task_id", "corr_id", "attempt", "trace_id", "span_id")
 _loggers: dict[str, "_Logger"] = {}
 
@@ -87,7 +88,7 @@ def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
     # Re-entrant, because a finaliser may log while this very thread is writing.
     lock = threading.RLock()
     _ours.wrapper = structlog.make_filtering_bound_logger(level)
-    _ours.level = logging.getLevelNamesMapping()[level.upper()]
+    _ours.level = _LEVEL_OF[level]
     _ours.text = fmt == "text"
     structlog.configure(
         processors=[_merge, lines.as_json if fmt == "json" else as_text],
@@ -212,7 +213,7 @@ class _Logger:
         if _ours.hold():
             getattr(self._structlogs(), word)(event, **fields)  # our renderer hides what it must
             return
-        level = logging.getLevelNamesMapping()[word.upper()]
+        level = _LEVEL_OF[word]
         if not writes(cast("FilteringBoundLogger", self), level):
             return
         shown = hide(fields)

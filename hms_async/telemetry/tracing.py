@@ -23,7 +23,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from hms_async.config import redactor, trace_create, trace_parent
+from hms_async.config import trace_create, trace_parent
 from hms_async.domain.outcome import Fault
 from hms_async.domain.trace import TraceContext, read_trace
 from hms_async.telemetry.carrying import (
@@ -34,7 +34,8 @@ from hms_async.telemetry.carrying import (
     with_baggage,
     written,
 )
-from hms_async.telemetry.logs import package_version
+from hms_async.telemetry.hiding import hide_text
+from hms_async.telemetry.logs import get_logger, package_version
 from hms_async.telemetry.text import as_text
 
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
@@ -72,7 +73,13 @@ _ACTS: Final = {
 }
 _LOST: Final = Fault("LeaseLost", "the lease was lost")
 
+_LONGEST_MESSAGE: Final = 2_000
+_LONGEST_TRACEBACK: Final = 8_000
+
 Attributes = dict[str, AttributeValue]
+
+log = get_logger("hms_async.tracing")
+_complained: set[str] = set()
 
 
 class Sending:
@@ -154,7 +161,6 @@ class Spans:
         self._tracer = trace.get_tracer("hms_async", package_version(), schema_url=SCHEMA_URL)
         self._child = child
         self._creates = creates
-        self._redactor = redactor()
         parts = urlsplit(url)
         self._base: Attributes = {_SYSTEM: "hms_async"}
         if parts.hostname and parts.scheme != "memory":
@@ -173,11 +179,10 @@ class Spans:
         """
         many = count is not None
         creates = count is not None and self._creates and count <= MOST_LINKS
-        span = self._tracer.start_span(
+        span = self._start(
             f"enqueue {queue}",
-            kind=SpanKind.CLIENT if creates or given else SpanKind.PRODUCER,
-            attributes=self._attributes(queue, "enqueue", "send")
-            | ({} if count is None else {_COUNT: count}),
+            SpanKind.CLIENT if creates or given else SpanKind.PRODUCER,
+            self._attributes(queue, "enqueue", "send") | ({} if count is None else {_COUNT: count}),
             links=links_to([read_trace({"traceparent": given})]),
         )
         try:
@@ -186,15 +191,13 @@ class Spans:
             self._fail(span, Fault(type(error).__name__, as_text(error)))
             raise
         finally:
-            span.end()
+            _end(span)
 
     def create(self, queue: str, task_id: str, correlation_id: str | None) -> Span:
         """Return the span of one of many tasks."""
         attributes = self._attributes(queue, "create", "create") | _of(task_id, correlation_id)
-        span = self._tracer.start_span(
-            f"create {queue}", kind=SpanKind.PRODUCER, attributes=attributes
-        )
-        span.end()
+        span = self._start(f"create {queue}", SpanKind.PRODUCER, attributes)
+        _end(span)
         return span
 
     def popped(
@@ -214,15 +217,15 @@ class Spans:
             ids: What it has brought.
             carried: What came with each.
         """
-        self._tracer.start_span(
+        attributes = self._attributes(queue, "pop", "receive") | _counted_or_of(ids)
+        span = self._start(
             f"pop {queue}",
-            kind=SpanKind.CLIENT,
-            attributes=self._attributes(queue, "pop", "receive")
-            | {_CLIENT: worker}
-            | _counted_or_of(ids),
+            SpanKind.CLIENT,
+            attributes | {_CLIENT: worker},
             links=links_to(carried),
-            start_time=_wall_ns(began),
-        ).end()
+            began_ns=_wall_ns(began),
+        )
+        _end(span)
 
     def process(
         self,
@@ -262,12 +265,12 @@ class Spans:
         if time_left_s is not None:
             attributes[_TIME_LEFT] = time_left_s
         before = [TraceContext(previous)] if previous else []
-        span = self._tracer.start_span(
+        span = self._start(
             f"process {queue}",
-            context=under(carried) if self._child else Context(),
-            kind=SpanKind.CONSUMER,
-            attributes=attributes,
+            SpanKind.CONSUMER,
+            attributes,
             links=links_to(before if self._child else [carried, *before]),
+            context=under(carried) if self._child else Context(),
         )
         return Processing(span, carried)
 
@@ -295,7 +298,7 @@ class Spans:
             span.set_attribute(_CLOCK, clock)
         if outcome in _ERRORS:
             self._fail(span, fault or _LOST)
-        span.end(_wall_ns(ended))
+        _end(span, _wall_ns(ended))
 
     def settled(
         self,
@@ -331,17 +334,17 @@ class Spans:
         attempts = [one.processing.span for one in members if one.processing is not None]
         parent = attempts[0] if len(members) == len(attempts) == 1 else None
         linked = [] if parent else attempts[:MOST_LINKS]
-        span = self._tracer.start_span(
+        span = self._start(
             f"{act} {queue}",
-            context=trace.set_span_in_context(parent, Context()) if parent else None,
-            kind=SpanKind.CLIENT,
-            attributes=attributes,
+            SpanKind.CLIENT,
+            attributes,
             links=[Link(one.get_span_context()) for one in linked],
-            start_time=began_ns,
+            context=trace.set_span_in_context(parent, Context()) if parent else None,
+            began_ns=began_ns,
         )
         if refused == len(members):
             self._fail(span, _LOST)
-        span.end()
+        _end(span)
 
     def milestone(
         self,
@@ -356,23 +359,53 @@ class Spans:
     ) -> None:
         """Span a rung of a promise's ladder that was reached."""
         attributes = self._base | {_QUEUE: queue} | _of(task_id, correlation_id)
-        self._tracer.start_span(
-            "sla milestone",
-            attributes=attributes | {_MILESTONE: name, _CLOCK: clock, _LATE_BY: late_by_s},
-            links=links_to([carried]),
-        ).end()
+        attributes |= {_MILESTONE: name, _CLOCK: clock, _LATE_BY: late_by_s}
+        _end(self._start("sla milestone", SpanKind.INTERNAL, attributes, links=links_to([carried])))
 
     def _attributes(self, queue: str, operation: str, kind: str) -> Attributes:
         return self._base | {_QUEUE: queue, _OPERATION: operation, _KIND: kind}
 
-    def _fail(self, span: Span, fault: Fault) -> None:
-        redact = self._redactor.redact_text
-        message = redact(fault.message)
+    def _start(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: Attributes,
+        *,
+        links: Sequence[Link] = (),
+        context: Context | None = None,
+        began_ns: int | None = None,
+    ) -> Span:
+        """Begin a span. What raises in the application's own processors costs no task."""
+        try:
+            return self._tracer.start_span(name, context, kind, attributes, links, began_ns)
+        except Exception as error:  # noqa: BLE001  # whatever they raise
+            _complain(error)
+            return trace.INVALID_SPAN
+
+    @staticmethod
+    def _fail(span: Span, fault: Fault) -> None:
+        message = hide_text(fault.message)[:_LONGEST_MESSAGE]
         span.set_attribute(_ERROR, fault.type)
         span.set_status(Status(StatusCode.ERROR, message))
         if fault.traceback:
-            told = {"type": fault.type, "message": message, "stacktrace": redact(fault.traceback)}
+            stack = hide_text(fault.traceback[-_LONGEST_TRACEBACK:])
+            told = {"type": fault.type, "message": message, "stacktrace": stack}
             span.add_event("exception", {f"exception.{name}": text for name, text in told.items()})
+
+
+def _end(span: Span, at_ns: int | None = None) -> None:
+    try:
+        span.end(at_ns)
+    except Exception as error:  # noqa: BLE001  # the application's own processors, again
+        _complain(error)
+
+
+def _complain(error: Exception) -> None:
+    """Say once of each kind of error that spans are lost."""
+    kind = type(error).__name__
+    if kind not in _complained:
+        _complained.add(kind)
+        log.warning("tracing.failed", error=f"{kind}: {as_text(error)}")
 
 
 @lru_cache(maxsize=64)
@@ -395,7 +428,7 @@ def _wall_ns(monotonic: float) -> int:
 
 
 def _of(task_id: str, correlation_id: str | None) -> Attributes:
-    case: Attributes = {} if correlation_id is None else {_CASE: correlation_id}
+    case: Attributes = {} if correlation_id is None else {_CASE: hide_text(correlation_id)}
     return {_TASK: task_id} | case
 
 

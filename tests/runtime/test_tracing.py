@@ -8,15 +8,17 @@ import anyio.lowlevel
 import httpx
 import pytest
 from opentelemetry import baggage, context, trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode, format_span_id, format_trace_id
+from structlog.testing import capture_logs
 
 from hms_async import AsyncOMSClient, LeaseLost, NewTask, Supervisor, Task
 from hms_async.api.app import create_app
 from hms_async.errors import EnqueueManyError, QueueNotFound
 from hms_async.storage.store import Store
+from hms_async.telemetry import tracing
 from hms_async.telemetry.carrying import MOST_LINKS
 from hms_async.telemetry.tracing import SCHEMA_URL
 from hms_async.testing import ManualClock
@@ -391,6 +393,36 @@ async def test_over_rest_the_callers_trace_goes_on_both_ways(told: Told, store: 
     # FastAPI has spans for each request, which go on with its caller's trace.
     assert [told.root_of(span) for span in (asked, popped, ack)] == [PARENT, None, PARENT]
     assert not trace.get_current_span().get_span_context().is_valid
+
+
+class Broken(SpanProcessor):
+    """What an application may hang into its provider."""
+
+    def on_start(self, *_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    def on_end(self, *_: Any) -> None:
+        raise ZeroDivisionError
+
+
+async def test_processors_that_raise_cost_no_task(
+    oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = TracerProvider()
+    provider.add_span_processor(Broken())
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    monkeypatch.setattr(tracing, "_complained", set())
+    tracing._made.cache_clear()
+    try:
+        with capture_logs() as logs:
+            ids = [one.id for one in await oms.enqueue_many("q", [1, 2])]
+            ids.append((await oms.enqueue("q", 3)).id)
+            await burst(oms.url, succeed)
+    finally:
+        tracing._made.cache_clear()
+
+    assert [(await oms.get_task(one)).state for one in ids] == ["done"] * 3
+    assert [one["event"] for one in logs].count("tracing.failed") == 1
 
 
 async def test_settings_that_are_none_are_refused(

@@ -87,7 +87,8 @@ async def _enqueue_many(visit: Visit, data: bytes, key: str | None) -> Response:
     many = contract.decode(data, bodies.EnqueueMany)
     if key is not None:
         raise RequestInvalid("many tasks take a key each: idempotency_key")
-    tasks = [one.to_task(trace=visit.trace) for one in many.tasks]
+    trace = visit.trace
+    tasks = [one.to_task(trace=trace) for one in many.tasks]
     results = await _accept(visit, many.queue, tasks)
     refused = sum(one.error is not None for one in results)
     told = answers.AcceptedMany(accepted=len(results) - refused, refused=refused, results=results)
