@@ -20,6 +20,7 @@ from hms_async.errors import (
     TaskNotFound,
     WrongState,
 )
+from hms_async.runtime.acting import tell
 from hms_async.runtime.actions import Escalation, to_escalation
 from hms_async.runtime.objectives import PromiseReport, report_of
 from hms_async.storage import outbox, reading, watching
@@ -198,10 +199,11 @@ class Promises:
         if kind not in KINDS:
             raise ConfigInvalid(f"{kind!r} is no kind of incident: one of {', '.join(KINDS)}")
         actor = Actor(by, self._by.via) if isinstance(by, str) else by or self._by
-        word = await watching.acknowledge(self._store, queue, kind, by=actor.saying(reason))
+        actor = actor.saying(reason)
+        word = await watching.acknowledge(self._store, queue, kind, by=actor)
         if word == "none":
             raise IncidentNotFound(queue, kind)
-        return word == "ok"
+        return tell("acknowledge", actor, changed=word == "ok", queue=queue, target=kind)
 
     async def waive(self, task_id: str, *, reason: str, by: Actor | None = None) -> bool:
         """Let an open task off its promise; it goes on without a clock.
@@ -225,7 +227,8 @@ class Promises:
             word = await self._store.waive(queue, task_id, reason, by=actor)
         match word:
             case "ok" | "already":
-                return word == "ok"
+                acting = actor.saying(reason)
+                return tell("waive", acting, changed=word == "ok", queue=queue, task_id=task_id)
             case "gone":
                 raise TaskNotFound(task_id)
             case "no_promise":
@@ -250,7 +253,8 @@ class Promises:
         """
         check_name(queue, what="queue name")
         actor = (by or self._by).saying(reason)
-        return await self._store.pause(queue, paused=True, stop_clock=True, by=actor)
+        paused = await self._store.pause(queue, paused=True, stop_clock=True, by=actor)
+        return tell("pause", actor, changed=paused, queue=queue)
 
     async def undelivered(self, queue: str, *, limit: int = 100) -> list[Undelivered]:
         """Return messages that were given up, the last first."""
@@ -268,7 +272,8 @@ class Promises:
         """Let go of a message that was given up; False when it is none of those."""
         check_name(queue, what="queue name")
         actor = (by or self._by).saying(reason)
-        return await outbox.drop(self._store, queue, action_id, by=actor)
+        dropped = await outbox.drop(self._store, queue, action_id, by=actor)
+        return tell("drop", actor, changed=dropped, queue=queue, target=action_id)
 
     async def send_again(
         self, queue: str, action_id: str, *, reason: str = "", by: Actor | None = None
@@ -276,7 +281,8 @@ class Promises:
         """Try a message again that was given up; False when it is none of those."""
         check_name(queue, what="queue name")
         actor = (by or self._by).saying(reason)
-        return await outbox.send_again(self._store, queue, action_id, by=actor)
+        sent = await outbox.send_again(self._store, queue, action_id, by=actor)
+        return tell("send_again", actor, changed=sent, queue=queue, target=action_id)
 
 
 def _least_left(one: PromiseReport) -> tuple[bool, float, str]:
