@@ -113,9 +113,7 @@ def _arguments() -> argparse.Namespace:
 
     _add_rest(commands.add_parser("rest", help="pop and complete over HTTP, and wake-ups"))
     _add_dashboard(commands.add_parser("dashboard", help="how long pages take with much to show"))
-    shots = commands.add_parser("pictures", help="pictures of the dashboard, by Chromium")
-    shots.add_argument("--seconds", type=float, default=90, help="work before the first one")
-    shots.add_argument("--out", type=Path, default=Path("docs/img"))
+    _add_pictures(commands.add_parser("pictures", help="pictures of the dashboard, by Chromium"))
     _add_metrics(commands.add_parser("metrics", help="what counting and a scrape cost"))
     plot = commands.add_parser("plot", help="draw figures as SVG")
     plot.add_argument("figures", type=Path)
@@ -136,6 +134,11 @@ def _add_dashboard(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tasks", type=int, default=1_000_000, help="open tasks, in all queues")
     parser.add_argument("--looks", type=int, default=30, help="at each page")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
+
+
+def _add_pictures(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, default=90, help="work before the first one")
+    parser.add_argument("--out", type=Path, default=Path("docs/img"))
 
 
 def _add_metrics(parser: argparse.ArgumentParser) -> None:

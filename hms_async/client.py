@@ -38,9 +38,9 @@ from hms_async.errors import (
     WrongState,
 )
 from hms_async.runtime import results
-from hms_async.runtime.acting import this_process
+from hms_async.runtime.acting import tell, this_process
 from hms_async.runtime.follow import consumer_name, next_events
-from hms_async.runtime.order import to_order, to_orders
+from hms_async.runtime.order import Order, to_order, to_orders
 from hms_async.runtime.session import Session
 from hms_async.runtime.task import Task
 from hms_async.storage.audit import read_audit
@@ -49,10 +49,12 @@ from hms_async.storage.connect import check_url, is_memory, redact
 from hms_async.storage.events import EventReader
 from hms_async.storage.group import GroupReader
 from hms_async.storage.store import Store
+from hms_async.telemetry import otel
 
 if TYPE_CHECKING:
     from hms_async.domain.operation import Operation
     from hms_async.domain.series import Series
+    from hms_async.runtime.board import Board
     from hms_async.runtime.bulk import Operations
     from hms_async.runtime.promises import Promises
     from hms_async.runtime.tokens import Tokens
@@ -222,7 +224,9 @@ class AsyncOMSClient:
         if settings.receivers.notify:
             # Not at the first incident, when somebody waits for it.
             await to_thread.run_sync(_check_notices, settings.receivers.notify)
-        await self._store.configure(name, settings, by=self._acting(by, reason))
+        actor = self._acting(by, reason)
+        word, version = await self._store.configure(name, settings, by=actor)
+        tell("configure", actor, changed=word != "same", queue=name, version=version)
         return await self._store.queue(name)
 
     async def get_queue(self, name: str) -> Queue:
@@ -264,7 +268,7 @@ class AsyncOMSClient:
         from hms_async.domain.series import Series, choose_step, fold  # noqa: PLC0415  # as below
         from hms_async.storage.series import read_pieces  # noqa: PLC0415
 
-        await self._store.queue(check_name(queue, what="queue name"))
+        check_name(queue, what="queue name")
         span_ms = to_ms(since, name="since", minimum_ms=60_000)
         step_ms = choose_step(span_ms, step)
         now_ms, pieces = await read_pieces(self._store, queue, span_ms, step_ms)
@@ -277,6 +281,12 @@ class AsyncOMSClient:
         from hms_async.runtime.promises import Promises  # noqa: PLC0415  # not every client asks
 
         return Promises(self._store, self._by)
+
+    def board(self) -> "Board":
+        """Return what looks at all queues again and again, the one nearest to harm first."""
+        from hms_async.runtime.board import Board  # noqa: PLC0415  # not every client asks
+
+        return Board(self._store, self.sla)
 
     @property
     def operations(self) -> "Operations":
@@ -354,7 +364,8 @@ class AsyncOMSClient:
         """
         check_name(queue, what="queue name")
         actor = self._acting(by, reason)
-        return await self._store.pause(queue, paused=True, stop_clock=stop_clock, by=actor)
+        paused = await self._store.pause(queue, paused=True, stop_clock=stop_clock, by=actor)
+        return tell("pause", actor, changed=paused, queue=queue)
 
     async def resume(self, queue: str, *, reason: str = "", by: Actor | None = None) -> bool:
         """Let workers go on; returns False when the queue was not paused.
@@ -365,11 +376,13 @@ class AsyncOMSClient:
             by: Who does so; the client's `by` if not given.
         """
         check_name(queue, what="queue name")
-        return await self._store.pause(queue, paused=False, by=self._acting(by, reason))
+        actor = self._acting(by, reason)
+        resumed = await self._store.pause(queue, paused=False, by=actor)
+        return tell("resume", actor, changed=resumed, queue=queue)
 
     # Tasks in.
 
-    async def enqueue(
+    async def enqueue(  # noqa: PLR0913  # each is an option by its name
         self,
         queue: str,
         payload: Any,
@@ -385,6 +398,9 @@ class AsyncOMSClient:
         expires_in: Duration | None = None,
         max_wait: Duration | None = None,
         run_timeout: Duration | None = None,
+        traceparent: str | None = None,
+        tracestate: str | None = None,
+        baggage: str | None = None,
     ) -> Enqueued:
         """Drop a task into a queue; when this returns, it is stored.
 
@@ -402,8 +418,13 @@ class AsyncOMSClient:
             expires_in: The same, counted from now.
             max_wait: How long it may wait in a lane for an attempt; then it fails.
             run_timeout: How long one attempt may run; then it counts as failed.
+            traceparent: The trace that it belongs to, as W3C Trace Context writes it. Where
+                OpenTelemetry is set up it comes by itself.
+            tracestate: What tracing systems say of that besides.
+            baggage: What is sent along to whoever does it, as W3C Baggage writes it.
 
         Raises:
+            ConfigInvalid: If an option makes no sense; the message names it.
             PayloadInvalid: If the payload is not JSON, or too large for the queue.
             QueueNotFound: If nobody created the queue.
             QueueFull: If it holds `max_depth` tasks.
@@ -426,8 +447,18 @@ class AsyncOMSClient:
             expires_in=expires_in,
             max_wait=max_wait,
             run_timeout=run_timeout,
+            traceparent=traceparent,
+            tracestate=tracestate,
+            baggage=baggage,
         )
-        result = (await self._opened().submitter.submit(queue, [to_order(queue, task)]))[0]
+        if (spans := otel.spans(self.url)) is None:
+            return await self._enqueue(queue, to_order(queue, task))
+        with spans.enqueue(queue, given=traceparent) as sending:
+            order = to_order(queue, task, sending.carry)
+            return await self._enqueue(queue, order)
+
+    async def _enqueue(self, queue: str, order: Order) -> Enqueued:
+        result = (await self._opened().submitter.submit(queue, [order]))[0]
         if isinstance(result, HMSError):
             raise result
         return result
@@ -448,7 +479,13 @@ class AsyncOMSClient:
             raise ConfigInvalid(
                 "enqueue_many takes a list of payloads, this is one payload: write [payload]"
             )
-        orders = to_orders(queue, list(payloads))
+        items = list(payloads)
+        if (spans := otel.spans(self.url)) is None:
+            return await self._enqueue_many(queue, to_orders(queue, items))
+        with spans.enqueue(queue, count=len(items)) as sending:
+            return await self._enqueue_many(queue, to_orders(queue, items, sending.carry))
+
+    async def _enqueue_many(self, queue: str, orders: Sequence[Order]) -> list[Enqueued]:
         outcome = await self._opened().submitter.submit_many(queue, orders)
         accepted = [result for result in outcome if isinstance(result, Enqueued)]
         if len(accepted) < len(outcome):
@@ -547,11 +584,13 @@ class AsyncOMSClient:
             WrongState: If it has ended.
             TaskNotFound: If no such task is stored.
         """
-        word = await self._store.cancel(*await self._find(task_id), by=self._acting(by, reason))
-        if word == "asked":
-            return False
-        self._answer(task_id, word, "cancelled")
-        return True
+        queue, _ = await self._find(task_id)
+        actor = self._acting(by, reason)
+        word = await self._store.cancel(queue, task_id, by=actor)
+        if word != "asked":
+            self._answer(task_id, word, "cancelled")
+        tell("cancel", actor, queue=queue, task_id=task_id)
+        return word != "asked"
 
     async def requeue(
         self,
@@ -578,6 +617,7 @@ class AsyncOMSClient:
         actor = self._acting(by, reason)
         word = await self._store.requeue(queue, task_id, reset_clock=reset_clock, by=actor)
         self._answer(task_id, word, "requeued")
+        tell("requeue", actor, queue=queue, task_id=task_id)
 
     async def bump(self, task_id: str, *, reason: str = "", by: Actor | None = None) -> None:
         """Let a waiting task go before the others.
@@ -592,8 +632,11 @@ class AsyncOMSClient:
             WrongState: If it is not waiting.
             TaskNotFound: If no such task is stored.
         """
-        word = await self._store.bump(*await self._find(task_id), by=self._acting(by, reason))
+        queue, _ = await self._find(task_id)
+        actor = self._acting(by, reason)
+        word = await self._store.bump(queue, task_id, by=actor)
         self._answer(task_id, "ok" if word == "already" else word, "bumped")
+        tell("bump", actor, changed=word == "ok", queue=queue, task_id=task_id)
 
     async def case(
         self,

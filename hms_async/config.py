@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from hms_async.domain.queue import check_name
+from hms_async.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from hms_async.domain.redaction import Redactor
@@ -37,3 +38,29 @@ def redactor(environ: Mapping[str, str] = os.environ) -> "Redactor":
 
     names = (name.strip() for name in environ.get("HMS_REDACT", "").split(","))
     return Redactor(tuple(name for name in names if name))
+
+
+def trace_parent(environ: Mapping[str, str] = os.environ) -> str:
+    """Return how attempts stand to what asked for them: `HMS_TRACE_PARENT`, `link` or `child`.
+
+    Raises:
+        ConfigInvalid: If it is none of these.
+    """
+    return _word("HMS_TRACE_PARENT", ("link", "child"), environ)
+
+
+def trace_create(environ: Mapping[str, str] = os.environ) -> str:
+    """Return whether each of many tasks has a span of its own: `HMS_TRACE_CREATE`, `on` or `off`.
+
+    Raises:
+        ConfigInvalid: If it is none of these.
+    """
+    return _word("HMS_TRACE_CREATE", ("on", "off"), environ)
+
+
+def _word(name: str, words: tuple[str, ...], environ: Mapping[str, str]) -> str:
+    """Return a setting that is one of several words; the first is its default."""
+    word = environ.get(name, "").lower() or words[0]
+    if word not in words:
+        raise ConfigInvalid(f'{name}="{environ[name]}" is not valid: give {" or ".join(words)}')
+    return word

@@ -6,6 +6,8 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup
@@ -13,7 +15,7 @@ from anyio.abc import TaskGroup
 from hms_async.config import namespace as chosen_namespace
 from hms_async.config import store_url
 from hms_async.domain.queue import check_name
-from hms_async.domain.sla import FUNCTION, severity_of
+from hms_async.domain.sla import FUNCTION, clock_word, severity_of
 from hms_async.errors import ConfigInvalid, QueueNotFound, StoreError
 from hms_async.runtime import sweeps
 from hms_async.runtime.actions import Actions, Call
@@ -21,10 +23,15 @@ from hms_async.runtime.operations import run_operations
 from hms_async.runtime.periodic import run_every
 from hms_async.runtime.sweeps import Report
 from hms_async.storage.connect import check_url, redact
+from hms_async.storage.reading import read_context
 from hms_async.storage.replies import RungFired
 from hms_async.storage.store import Store
+from hms_async.telemetry import otel
 from hms_async.telemetry.logs import get_logger
 from hms_async.telemetry.vitals import Vitals
+
+if TYPE_CHECKING:
+    from hms_async.telemetry.tracing import Spans
 
 log = get_logger("hms_async.act")
 
@@ -211,6 +218,9 @@ class Supervisor:
             )
         for event in report.rungs:
             _say(event)
+        if report.rungs and (spans := otel.spans(store.url)):
+            for event in report.rungs:
+                await _span(store, spans, event)
         self._tell_broken("sweep", report)
         return report
 
@@ -228,6 +238,22 @@ class Supervisor:
 
     def __repr__(self) -> str:
         return f"<Supervisor of {redact(self._url)}>"
+
+
+async def _span(store: Store, spans: "Spans", event: RungFired) -> None:
+    carried = None
+    with suppress(StoreError):  # of use to those who look on only
+        carried = await read_context(store, event.queue, event.id)
+    reached_ms = round(event.percent * event.sla_ms / 100)
+    spans.milestone(
+        event.queue,
+        event.id,
+        event.correlation_id,
+        name=event.name,
+        clock=clock_word(0, event.sla_ms, reached_ms + event.late_by_ms + 1),
+        late_by_s=event.late_by_ms / 1_000,
+        carried=carried,
+    )
 
 
 def _say(event: RungFired) -> None:

@@ -300,11 +300,17 @@ class AsyncWorker:
     ) -> _Parts:
         lanes = Lanes(store, self.name, heads=len(self.handlers) > 1)
         feeds = [await self._feed(store, one, lanes) for one in self.handlers]
-        held, reporter = Held(), Reporter(self.name)
+        held, reporter = Held(), Reporter(self.name, store.url)
         threads = CapacityLimiter(self.concurrency)
         slots = Slots(
             self.concurrency,
-            Executor(threads=threads, resources=resources, leases=held, worker_id=self.name),
+            Executor(
+                threads=threads,
+                resources=resources,
+                leases=held,
+                worker_id=self.name,
+                store=store,
+            ),
         )
         loop = ExchangeLoop(
             store,

@@ -94,6 +94,7 @@ def test_codes_keep_their_meaning_across_releases() -> None:
         "TokenInvalid": "HMS-E072",
         "Forbidden": "HMS-E073",
         "RateLimited": "HMS-E074",
+        "FormStale": "HMS-E085",
         "TokenNotFound": "HMS-E075",
         "QueueNotEmpty": "HMS-E060",
         "QueueClosing": "HMS-E061",

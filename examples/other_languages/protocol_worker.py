@@ -45,7 +45,9 @@ class Task:
         self.id, self.token = str(claim[0]), str(claim[1])
         self.attempt, self.crashes = int(claim[2]), int(claim[3])
         self.claimed_ms, self.suspect = now_ms, self.token == suspect
-        self.payload: Any = json.loads(claim[7])["payload"]
+        asked = json.loads(claim[7])
+        self.payload: Any = asked["payload"]
+        self.traceparent: str | None = asked.get("traceparent")  # for what is asked of others
         self.leave = threading.Event()
 
     def sleep(self, seconds: float) -> None:

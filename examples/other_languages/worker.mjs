@@ -18,6 +18,7 @@ const SLOTS = Number(process.env.SLOTS ?? 10);
 const WORKER = `node-${hostname()}-${process.pid}`.replace(/[^A-Za-z0-9._-]/g, "-").slice(0, 128);
 const STOP_WITHIN_MS = 20_000;
 
+// A task's `traceparent`, if it has one, goes with what a handler asks of others, as a header.
 async function validate({ payload }, signal) {
   await sleep(payload.ms ?? 100, undefined, { signal }); // give `signal` to all that takes time
   if (!String(payload.file).endsWith(".jpg")) {

@@ -9,7 +9,8 @@
 #     65  failed for good, for the reason that it wrote to stderr
 #     else it is tried again, as the queue's settings say
 # It gets SIGTERM when the task is cancelled or this worker stops or is killed. TASK_ID, TASK_TOKEN
-# and TASK_ATTEMPT are in its environment. Without a command there is a small one for trying it out.
+# and TASK_ATTEMPT are in its environment, and TRACEPARENT if the task belongs to a trace. Without a
+# command there is a small one for trying it out.
 
 set -u
 umask 077
@@ -188,7 +189,9 @@ work() { # work COMMAND...: run it on the task in $dir/popped, and settle
     fi
 
     TASK_ID=$id TASK_TOKEN=$token TASK_ATTEMPT=$(json tasks.0.attempt <"$dir/popped")
-    export TASK_ID TASK_TOKEN TASK_ATTEMPT
+    TRACEPARENT=$(word tasks.0.traceparent <"$dir/popped")
+    export TASK_ID TASK_TOKEN TASK_ATTEMPT TRACEPARENT
+    [ "$TRACEPARENT" != null ] || unset TRACEPARENT
     "$@" <"$dir/payload" >"$dir/result" 2>"$dir/error" &
     command=$!
     keep_lease "$command" $((lease_ms / 3000)) &

@@ -7,7 +7,10 @@ from msgspec import Struct
 from hms_async.api import documents
 from hms_async.api.documents import Instant, instant
 from hms_async.api.problems import Problem
+from hms_async.domain.trace import TraceContext
 from hms_async.runtime import remote
+
+_NO_TRACE = TraceContext()
 
 
 class Accepted(Struct, frozen=True):
@@ -48,10 +51,14 @@ class LeasedTask(Struct, frozen=True, kw_only=True):
     due_at: Instant | None
     waited_ms: int
     lease_ms: int
+    traceparent: str | None
+    tracestate: str | None
+    baggage: str | None
 
     @classmethod
     def of(cls, one: remote.Leased) -> "LeasedTask":
         """Return the document of a task under a lease."""
+        trace = one.trace or _NO_TRACE
         return cls(
             id=one.id,
             queue=one.queue,
@@ -64,6 +71,9 @@ class LeasedTask(Struct, frozen=True, kw_only=True):
             due_at=instant(one.due_ms),
             waited_ms=one.waited_ms,
             lease_ms=one.lease_ms,
+            traceparent=trace.traceparent,
+            tracestate=trace.tracestate,
+            baggage=trace.baggage,
         )
 
 

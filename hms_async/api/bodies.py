@@ -9,6 +9,7 @@ from hms_async.domain.handoff import Handoff
 from hms_async.domain.queue import Priority
 from hms_async.domain.sla import Late
 from hms_async.domain.task import NewTask
+from hms_async.domain.trace import TraceContext
 from hms_async.runtime.remote import MOST_QUEUES
 from hms_async.storage.replies import MOST_A_CALL
 
@@ -39,15 +40,23 @@ class Wanted(_Body, frozen=True, kw_only=True):
     expires_in: Duration | None = None
     max_wait: Duration | None = None
     run_timeout: Duration | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+    baggage: str | None = None
 
-    def to_task(self, idempotency_key: str | None = None) -> NewTask:
+    def to_task(
+        self, idempotency_key: str | None = None, trace: TraceContext | None = None
+    ) -> NewTask:
         """Return it as the client takes it.
 
         Args:
             idempotency_key: Its key if it has none itself.
+            trace: The trace that it belongs to if it says nothing of one itself.
         """
         options = {name: getattr(self, name) for name in NewTask.__struct_fields__}
         options["idempotency_key"] = self.idempotency_key or idempotency_key
+        if trace is not None and self.traceparent is self.tracestate is self.baggage is None:
+            options |= structs.asdict(trace)
         return NewTask(**options)
 
 

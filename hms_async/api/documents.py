@@ -392,6 +392,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     error_type: str
     error: str
     traceback: str
+    traceparent: str | None
 
     @classmethod
     def of(cls, one: task.Attempt) -> "Attempt":
@@ -405,6 +406,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
             error_type=one.error_type,
             error=one.error,
             traceback=one.traceback,
+            traceparent=one.traceparent,
         )
 
 
@@ -434,6 +436,7 @@ class Task(Struct, frozen=True, kw_only=True):
     error: Mapping[str, str] | None
     handoff: Mapping[str, Any] | None
     attempts: list[Attempt]
+    traceparent: str | None
     raw: str | None
     hidden: list[str] = []
 
@@ -464,6 +467,7 @@ class Task(Struct, frozen=True, kw_only=True):
             error=dict(one.error) if one.error else None,
             handoff=msgspec.structs.asdict(one.handoff) if one.handoff else None,
             attempts=[Attempt.of(each) for each in one.attempts],
+            traceparent=one.traceparent,
             raw=None if one.raw is None else one.raw.decode(errors="backslashreplace"),
             hidden=list(one.hidden),
         )

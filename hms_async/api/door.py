@@ -4,6 +4,7 @@ A browser on this machine can be made to send requests here by any page that it 
 those out is the Host, which a rebound name gives away, and the Origin of unsafe requests.
 """
 
+import logging
 import time
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -17,7 +18,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hms_async.api import problems
 from hms_async.errors import HMSError, RequestTooLarge
+from hms_async.telemetry.logs import get_logger, writes
 from hms_async.telemetry.vitals import Vitals
+
+log = get_logger("hms_async.api")
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 OUR_NAME: Final = "hms-act.local"
@@ -69,14 +73,13 @@ class Door:
         if self._prefix:
             scope = self._under_prefix(scope)
         request = Request(scope)
-        begun = False
-        came = time.monotonic()
+        came, status = time.monotonic(), 0
 
         async def sending(message: Message) -> None:
-            nonlocal begun
-            if not begun:
-                self._note(scope, message["status"], time.monotonic() - came)
-            begun = True
+            nonlocal status
+            if not status:
+                status = message["status"]
+                self._note(scope, status, time.monotonic() - came)
             await send(_dressed(message))
 
         try:
@@ -91,8 +94,10 @@ class Door:
                 if isinstance(error, HMSError)
                 else problems.from_bug(request, error)
             )
-            if not begun:
+            if not status:
                 await answer(scope, receive, sending)
+        finally:
+            _tell(scope, status, time.monotonic() - came)
 
     def _under_prefix(self, scope: Scope) -> Scope:
         """Return a request as it was made, whether or not a proxy took the prefix off."""
@@ -147,6 +152,21 @@ class Door:
             return message
 
         return receiving
+
+
+def _tell(scope: Scope, status: int, took_s: float) -> None:
+    level = logging.WARNING if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.DEBUG
+    if not writes(log, level):
+        return
+    (log.debug if level == logging.DEBUG else log.warning)(
+        "http.request",
+        method=scope["method"],
+        # As it was declared: a path that nobody serves may hold anything.
+        route=getattr(scope.get("route"), "path", None),
+        status=status,
+        duration_s=round(took_s, 3),
+        ip=(scope.get("client") or [None])[0],
+    )
 
 
 def is_loopback(address: str) -> bool:

@@ -22,6 +22,7 @@ from hms_async.runtime.remote import RemoteWorkers
 from hms_async.storage.connect import check_url
 from hms_async.storage.store import Store
 from hms_async.telemetry.metrics import QueueMetrics
+from hms_async.telemetry.process_metrics import ProcessMetrics
 from hms_async.telemetry.vitals import Vitals
 
 _BY_A_PROXY = frozenset(
@@ -127,10 +128,15 @@ class House:
         """The leases of workers that are not here."""
         return self._opened().workers
 
-    @property
-    def metrics(self) -> QueueMetrics:
-        """What the queues have to tell."""
-        return self._opened().metrics
+    async def metrics(self) -> bytes:
+        """Return what the queues have to tell, and then this process, as text for Prometheus.
+
+        Raises:
+            ConfigInvalid: If the library that writes it is not installed.
+        """
+        parts = self._opened()
+        process = ProcessMetrics(self.vitals, parts.store.traffic)
+        return await parts.metrics.text() + process.text()
 
     async def admit(self, request: Request) -> Principal:
         """Return who makes a request.

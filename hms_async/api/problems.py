@@ -1,6 +1,7 @@
 """How a request fails: problem details (RFC 9457), with the stable codes of `errors.py`."""
 
 import re
+import traceback
 from http import HTTPStatus
 from math import ceil
 from typing import Any, Final
@@ -139,9 +140,9 @@ def from_error(error: errors.HMSError) -> Response:
 
 def from_bug(request: Request, error: Exception) -> Response:
     """Return the response to an error that nobody foresaw: it is told to the log alone."""
-    log.error(
-        "api.bug", method=request.method, path=request.url.path, exc_info=error, error=repr(error)
-    )
+    # As a text: a renderer of the application's might show the variables of its frames.
+    trace = "".join(traceback.format_exception(error))
+    log.error("api.bug", method=request.method, path=request.url.path, exc=trace, error=repr(error))
     return answer(plain(500, "the server failed; its log says why"))
 
 

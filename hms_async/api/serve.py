@@ -64,6 +64,7 @@ async def serve(
     config = uvicorn.Config(
         app,
         log_config=None,
+        log_level="warning",  # what it does at a start and an end we say ourselves
         access_log=False,
         lifespan="on",
         server_header=False,

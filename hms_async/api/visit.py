@@ -17,7 +17,9 @@ from hms_async.domain.case import Case
 from hms_async.domain.event import Event
 from hms_async.domain.queue import check_name
 from hms_async.domain.task import TaskRecord
+from hms_async.domain.trace import TraceContext, read_trace
 from hms_async.errors import AccessError, Forbidden, HMSError, IdInUse, StoreError, TaskNotFound
+from hms_async.telemetry import otel
 
 if TYPE_CHECKING:
     from hms_async.api.house import House
@@ -185,6 +187,11 @@ class Visit:
     async def _until_stopping(self, scope: CancelScope) -> None:
         await self.stopping.wait()
         scope.cancel()
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The caller's trace, where no span of the request carries it on: FastAPI makes one."""
+        return None if otel.spans(self.oms.url) else read_trace(self.request.headers)
 
     @property
     def actor(self) -> Actor:

@@ -18,6 +18,7 @@ from hms_async.storage.store import Store, name_of
 from hms_async.supervisor import Supervisor
 from hms_async.telemetry import logs
 from hms_async.telemetry.address import Bind, health_bind, metrics_bind
+from hms_async.telemetry.metrics import QueueMetrics
 
 
 @click.command(cls=options.Command)
@@ -80,7 +81,7 @@ def _shown_outside(
     supervisor: Supervisor, store: Store, health: Bind | None, metrics: Bind | None
 ) -> Generator[None]:
     """Answer probes and scrapers while inside, if that is asked for, and say where."""
-    outlook = Outlook(store.traffic)
+    outlook = Outlook(store.traffic, also=QueueMetrics(store).text)
     supervisor.vitals = outlook.vitals
     outlook.health.started = True
     outlook.health.more = lambda: {"queues": list(supervisor.watched)}

@@ -45,6 +45,7 @@ _why = click.option("--reason", default="", help="Why, for the audit.")
 @click.option("--expires-in", type=options.duration, help="Never start it after that.")
 @click.option("--max-wait", type=options.duration, help="Fail it when it waits for longer.")
 @click.option("--run-timeout", type=options.duration, help="How long one attempt may run.")
+@click.option("--traceparent", metavar="W3C", help="The trace that it belongs to.")
 @options.store
 @options.output
 def push(
@@ -61,7 +62,7 @@ def push(
     url: str | None,
     namespace: str,
     output: options.Output,
-    **limits: Any,
+    **further: Any,
 ) -> None:
     """Put a task into a queue and print its id.
 
@@ -84,7 +85,7 @@ def push(
             eta=start,
             idempotency_key=key,
             sla=sla,
-            **limits,
+            **further,
         )
 
     pushed = ask(url, namespace, work)
@@ -182,6 +183,7 @@ def _lines(task: TaskRecord) -> list[tuple[str, show.Cell]]:
         ("stored", show.short(task.raw, 2_000) if task.raw is not None else show.NONE),
         ("result", show.NONE if task.result is None else show.short(task.result, 2_000)),
         ("error", task.reason or show.NONE),
+        ("trace", task.traceparent or show.NONE),
         ("hand-off", show.NONE if task.handoff is None else _handoff(task.handoff)),
     ]
     for attempt in task.attempts:

@@ -30,7 +30,7 @@ def stats(
     """
 
     async def work(oms: AsyncOMSClient) -> None:
-        board = oms.sla.board()
+        board = oms.board()
         while True:
             found = await board.look(queues)
             if watch is not None and output == "table":

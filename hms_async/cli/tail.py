@@ -22,7 +22,8 @@ from hms_async.storage.store import EVENTS_KEPT_MS
 MOST_QUEUES: Final = 100
 """Each that is followed takes a connection."""
 
-_LOOK_AGAIN_S: Final = 5.0
+_LOOK_AGAIN_S: Final = 2.0
+_LOOK_FOR_READER_S: Final = 0.5
 _AT_ONCE: Final = 500
 _ALL_KEPT: Final = "0-0"
 
@@ -99,13 +100,13 @@ class Tail:
         after: str | None,
     ) -> None:
         self._oms = oms
-        self._queues = queues
+        self._queues: tuple[str, ...] = queues
         self._kinds = kinds or None
         self._after = after
         self._followed: set[str] = set()
 
     async def run(self, tell: Callable[[Event], None]) -> None:
-        """Tell of events as they come, until nobody reads any more."""
+        """Tell of events as they come, until nobody reads any more, or there is no queue left."""
         send, receive = anyio.create_memory_object_stream[Event](_AT_ONCE)
         async with send, receive, anyio.create_task_group() as group:
             group.start_soon(self._follow_all, send, name="tail-queues")
@@ -115,12 +116,12 @@ class Tail:
                     tell(event)
                 except BrokenPipeError:
                     _let_go_of_stdout()
-                    group.cancel_scope.cancel()
-                    return
+                    break
+            group.cancel_scope.cancel()
 
     async def _follow_all(self, send: ObjectSendStream[Event]) -> None:
         after = self._after
-        async with anyio.create_task_group() as group:
+        async with send, anyio.create_task_group() as group:
             while True:
                 names = self._queues or await self._all()
                 for name in [name for name in names if name not in self._followed]:
@@ -128,7 +129,7 @@ class Tail:
                         show.warn(
                             f"only {MOST_QUEUES} queues are followed: name those you want, -Q"
                         )
-                        names = self._queues = tuple(self._followed)
+                        self._queues = tuple(self._followed)
                         break
                     self._followed.add(name)
                     group.start_soon(self._follow, name, after, send, name=f"tail-{name}")
@@ -145,10 +146,12 @@ class Tail:
             return ()
 
     async def _follow(self, queue: str, after: str | None, send: ObjectSendStream[Event]) -> None:
-        with suppress(QueueNotFound):  # it was removed
+        try:
             async for event in self._oms.events(queue, after=after, types=self._kinds):
                 if event.type != GAP or event.id != after or self._is_missing(event):
                     await send.send(event)
+        except QueueNotFound:
+            show.say(f"queue {queue} was removed")
         self._followed.discard(queue)
 
     def _is_missing(self, gap: Event) -> bool:
@@ -162,7 +165,7 @@ async def _until_nobody_reads(scope: anyio.CancelScope) -> None:
     with suppress(OSError, ValueError):
         poll.register(sys.stdout.fileno(), 0)
         while not poll.poll(0):  # noqa: ASYNC110  # nothing tells
-            await anyio.sleep(_LOOK_AGAIN_S / 10)
+            await anyio.sleep(_LOOK_FOR_READER_S)
         _let_go_of_stdout()
         scope.cancel()
 

@@ -62,7 +62,7 @@ def top(
     every_s = max(to_ms(interval), 100) / 1_000
 
     async def work(oms: AsyncOMSClient) -> None:
-        await Screen(oms.sla.board(), queues, redact(oms.url)).run(every_s)
+        await Screen(oms.board(), queues, redact(oms.url)).run(every_s)
 
     with until_interrupted(), _single_keys():
         ask(url, namespace, work)

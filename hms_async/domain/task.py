@@ -92,6 +92,9 @@ class NewTask(_Payload, frozen=True, kw_only=True):
         expires_in: The same, counted from now.
         max_wait: How long it may wait in a lane for an attempt; then it fails.
         run_timeout: How long one attempt may run; then it counts as failed.
+        traceparent: The trace that it belongs to, as W3C Trace Context writes it.
+        tracestate: What tracing systems say of that besides.
+        baggage: What is sent along to whoever does the task, as W3C Baggage writes it.
     """
 
     id: str | None = None
@@ -105,6 +108,9 @@ class NewTask(_Payload, frozen=True, kw_only=True):
     expires_in: Duration | None = None
     max_wait: Duration | None = None
     run_timeout: Duration | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+    baggage: str | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +125,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         error: Its message.
         traceback: Where it came from, if anywhere.
         again_ms: When the next attempt might begin, if this one was to be made again.
+        traceparent: The span of the attempt, if its worker made one.
     """
 
     number: int
@@ -129,6 +136,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     error: str
     traceback: str = ""
     again_ms: int | None = None
+    traceparent: str | None = None
 
 
 class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +168,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         handoff: What its handler left to a workflow, when it said so.
         attempts: The last ten attempts that failed; in a list only of those that are to be tried
             again, and only the last.
+        traceparent: The trace that it belongs to, if its producer said so.
         raw: The body as stored, when it cannot be read.
         hidden: Which of these are left out, because whoever looks may not see them: `payload`,
             `result`, `raw`, `handoff.payload`.
@@ -189,6 +198,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     error: Mapping[str, str] | None = None
     handoff: Handoff | None = None
     attempts: tuple[Attempt, ...] = ()
+    traceparent: str | None = None
     raw: bytes | None = None
     hidden: tuple[str, ...] = ()
 

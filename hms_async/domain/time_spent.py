@@ -98,14 +98,15 @@ def _spans(task: TaskRecord, until_ms: int) -> Iterator[_Span]:
 
 def _runs(task: TaskRecord) -> list[_Run]:
     """Return the attempts that are kept, in order."""
-    return sorted(
+    runs = [
         _Run(
             one.started_ms, one.finished_ms, one.number, one.error_type == LEASE_LOST, one.again_ms
         )
         for one in task.attempts
         # Its clock may have been started anew since its first attempts.
         if one.started_ms >= task.arrived_ms
-    )
+    ]
+    return sorted(runs, key=lambda run: run[:2])
 
 
 def _has_run_since(task: TaskRecord, runs: list[_Run]) -> bool:

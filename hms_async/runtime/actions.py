@@ -203,6 +203,7 @@ class Actions:
                 encode_json(asked.payload),
                 correlation_id=asked.correlation_id or task.correlation_id,
                 run_timeout_ms=asked.run_timeout_ms,
+                trace=asked.trace,
             ),
             encode_json({name: value for name, value in options.items() if value is not None}),
         )

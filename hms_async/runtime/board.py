@@ -38,7 +38,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         swept_ms: When a supervisor last looked at its clocks; `None` for never.
         slots: How many tasks the workers that serve it can run at once, whichever queue they take
             them from; `None` when none of them has said so.
-        failed: Tasks that failed in the last hour.
+        failed: Tasks that failed in the last hour, or up to ten minutes less.
         kept: Promises that closed in the last day.
     """
 
@@ -146,9 +146,9 @@ class Board:
         old = [name for name in names if not self._is_fresh(name, now_ms)]
         for first in range(0, len(old), _A_TRIP):
             some = old[first : first + _A_TRIP]
-            _, found = await read_pieces_of(self._store, some, DAY_MS, TEN_MINUTES_MS)
+            found = await read_pieces_of(self._store, some, DAY_MS, TEN_MINUTES_MS)
             for name, pieces in zip(some, found, strict=True):
-                hour = [piece for piece in pieces if piece[0] >= now_ms - HOUR_MS]
+                hour = [piece for piece in pieces if piece[0] > now_ms - HOUR_MS]
                 self._past[name] = now_ms, _sums(hour).get("failed", 0), Kept.of(_sums(pieces))
 
     def _is_fresh(self, name: str, now_ms: int) -> bool:

@@ -23,6 +23,7 @@ from hms_async.errors import (
     QueueNotEmpty,
 )
 from hms_async.runtime import search
+from hms_async.runtime.acting import tell
 from hms_async.runtime.work import carry_on
 from hms_async.storage import operations
 from hms_async.storage.operations import MOST_KEPT
@@ -130,6 +131,8 @@ class Operations:
         made = make_id(time.time_ns() // 1_000_000, os.urandom(ENTROPY_BYTES))
         operation = msgspec.structs.replace(operation, id=made)
         created_ms = await operations.start(self._store, operation)
+        count = operation.matched
+        tell("operation.start", by, does=act.value, queue=queue, op_id=made, count=count)
         return msgspec.structs.replace(operation, created_ms=created_ms)
 
     async def get(self, operation_id: str) -> Operation:
@@ -160,7 +163,8 @@ class Operations:
         check_name(operation_id, what="operation id")
         by = self._acting(by, reason)
         match await operations.stop(self._store, operation_id, by):
-            case "ok" | "already":
+            case "ok" | "already" as word:
+                tell("operation.stop", by, changed=word == "ok", op_id=operation_id)
                 return await self.get(operation_id)
             case "gone":
                 raise OperationNotFound(operation_id)

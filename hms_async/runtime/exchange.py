@@ -213,12 +213,14 @@ def settlement_of(attempt: Attempt, policy: RetryPolicy) -> Settlement:
 
 def to_settle(attempt: Attempt, settlement: Settlement) -> Settle:
     """Return an attempt's settlement as it is sent."""
-    return to_send(attempt.claim.id, attempt.claim.token, settlement)
+    traceparent = attempt.processing.traceparent if attempt.processing else ""
+    return to_send(attempt.claim.id, attempt.claim.token, settlement, traceparent)
 
 
-def to_send(task_id: str, token: str, settlement: Settlement) -> Settle:
-    """Return a settlement as it is sent."""
-    body = settlement.result if settlement.fault is None else encode_fault(settlement.fault)
+def to_send(task_id: str, token: str, settlement: Settlement, traceparent: str = "") -> Settle:
+    """Return a settlement as it is sent; a fault is kept with the span of its attempt."""
+    fault = settlement.fault
+    body = settlement.result if fault is None else encode_fault(fault, traceparent)
     argument: str | bytes | int | float = settlement.about
     match settlement.word:
         case "retry":

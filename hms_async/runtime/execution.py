@@ -4,7 +4,9 @@ import asyncio
 import logging
 import time
 import traceback
-from typing import Any
+from contextlib import suppress
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio import CancelScope, CapacityLimiter
@@ -17,14 +19,22 @@ from hms_async.errors import (
     LeaseLost,
     PayloadInvalid,
     ResultInvalid,
+    StoreError,
 )
 from hms_async.runtime.cancellation import is_cancelled
+from hms_async.runtime.context import run_in
 from hms_async.runtime.handlers import Handler
 from hms_async.runtime.leases import Held
 from hms_async.runtime.task import Attempt, Task
 from hms_async.storage.codec import decode_envelope
-from hms_async.telemetry.logs import get_logger, say_in_all, writes
+from hms_async.storage.reading import read_last_span
+from hms_async.storage.store import Store
+from hms_async.telemetry import otel
+from hms_async.telemetry.logs import get_logger, narrates, say_in, writes
 from hms_async.telemetry.text import as_text
+
+if TYPE_CHECKING:
+    from hms_async.telemetry.tracing import Spans
 
 log = get_logger("hms_async.worker")
 
@@ -37,11 +47,20 @@ class Executor:
         resources: What the worker's `lifespan` gave.
         leases: The leases that this worker holds.
         worker_id: Who runs them, for the log.
+        store: Where the tasks are.
     """
 
     def __init__(
-        self, *, threads: CapacityLimiter, resources: Any, leases: Held, worker_id: str
+        self,
+        *,
+        threads: CapacityLimiter,
+        resources: Any,
+        leases: Held,
+        worker_id: str,
+        store: Store,
     ) -> None:
+        self._store = store
+        self._spans = otel.spans(store.url)
         self._threads = threads
         self._resources = resources
         self._leases = leases
@@ -61,7 +80,9 @@ class Executor:
         attempt.started = time.monotonic()
         try:
             envelope = decode_envelope(attempt.claim.body)
-            attempt.correlation_id = envelope.correlation_id
+            attempt.correlation_id, attempt.trace = envelope.correlation_id, envelope.trace
+            if self._spans is not None:
+                await self._begin_span(self._spans, attempt)
             payload = handler.read(envelope.payload)
         except (EnvelopeInvalid, PayloadInvalid) as error:
             self._log_started(attempt, slot)
@@ -70,17 +91,42 @@ class Executor:
         self._log_started(attempt, slot)
         task = Task(attempt, payload, resources=self._resources, extend=self._leases.check)
         self._leases.watch(attempt, scope, in_thread=not handler.is_async)
-        # What the handler logs says which task it was about; the next task of this slot says so
-        # anew.
-        say_in_all(queue=attempt.queue, task_id=task.id, corr_id=task.correlation_id)
+        context = copy_context()
+        # What the handler logs says which task it was about.
+        say_in(context, attempt.names())
+        if attempt.processing is not None:
+            attempt.processing.enter(context)
         longest_ms = envelope.run_timeout_ms or attempt.run_timeout_ms
         if longest_ms is None or not handler.is_async:
             # A thread cannot be ended: its lease is not renewed for much longer, so that the task
             # does not stay with it.
-            await self._call(attempt, handler, task)
+            await self._call(attempt, handler, task, context)
         else:
-            await self._call_in_time(attempt, handler, task, longest_ms / 1_000)
+            with anyio.move_on_after(longest_ms / 1_000) as in_time:
+                await self._call(attempt, handler, task, context)
+            if in_time.cancel_called and attempt.outcome is None:
+                message = f"the attempt ran for more than {to_text(longest_ms)}"
+                attempt.outcome = Failed(Fault("RunTimeout", message), retryable=True)
         await _absorb_stray_cancellation()
+
+    async def _begin_span(self, spans: "Spans", attempt: Attempt) -> None:
+        claim = attempt.claim
+        previous = None
+        if claim.attempt > 1:
+            with suppress(StoreError):  # it is of use to those who look on only
+                previous = await read_last_span(self._store, attempt.queue, claim.id)
+        attempt.processing = spans.process(
+            attempt.queue,
+            claim.id,
+            worker=self._worker_id,
+            correlation_id=attempt.correlation_id,
+            carried=attempt.trace,
+            previous=previous,
+            attempt=claim.attempt,
+            max_attempts=attempt.max_attempts,
+            wait_s=claim.waited_ms / 1_000,
+            time_left_s=attempt.time_left_s(),
+        )
 
     def close(self, attempt: Attempt) -> None:
         """Let an attempt be cancelled no more; without an outcome it goes back."""
@@ -89,19 +135,11 @@ class Executor:
         if attempt.outcome is None:
             attempt.outcome = HandedBack()
 
-    async def _call_in_time(
-        self, attempt: Attempt, handler: Handler, task: Task[Any], longest_s: float
+    async def _call(
+        self, attempt: Attempt, handler: Handler, task: Task[Any], context: Context
     ) -> None:
-        """End a coroutine that runs for too long."""
-        with anyio.move_on_after(longest_s) as in_time:
-            await self._call(attempt, handler, task)
-        if in_time.cancel_called and attempt.outcome is None:
-            message = f"the attempt ran for more than {to_text(round(longest_s * 1_000))}"
-            attempt.outcome = Failed(Fault("RunTimeout", message), retryable=True)
-
-    async def _call(self, attempt: Attempt, handler: Handler, task: Task[Any]) -> None:
         try:
-            result = await handler.call(task, self._threads)
+            result = await run_in(context, handler.call(task, self._threads))
             if attempt.outcome is None:
                 attempt.complete(result)
         except (ResultInvalid, LeaseLost) as error:
@@ -112,7 +150,7 @@ class Executor:
             if attempt.outcome is None:
                 _record_error(attempt, error)  # it was about another task
                 return
-            log.warning("task.second_outcome", task_id=task.id, queue=task.queue, error=str(error))
+            log.warning("task.second_outcome", **attempt.names(), error=str(error))
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:
@@ -127,14 +165,13 @@ class Executor:
                 _log_unheard(attempt, error)
 
     def _log_started(self, attempt: Attempt, slot: int) -> None:
-        if not writes(log, logging.INFO):
+        # One line an attempt, which its end has; people who look on hear of its beginning, too.
+        loud = narrates()
+        if not writes(log, logging.INFO if loud else logging.DEBUG):
             return
-        log.info(
+        (log.info if loud else log.debug)(
             "task.started",
-            queue=attempt.queue,
-            task_id=attempt.claim.id,
-            corr_id=attempt.correlation_id,
-            attempt=attempt.claim.attempt,
+            **attempt.names(),
             worker_id=self._worker_id,
             slot=slot,
             wait_s=attempt.claim.waited_ms / 1_000,
@@ -163,8 +200,7 @@ async def _absorb_stray_cancellation() -> None:
 def _log_unheard(attempt: Attempt, error: BaseException) -> None:
     log.warning(
         "task.error_after_outcome",
-        task_id=attempt.claim.id,
-        queue=attempt.queue,
+        **attempt.names(),
         error=f"{type(error).__name__}: {as_text(error)}",
     )
 

@@ -90,9 +90,7 @@ class Held:
             attempt.lost = True
             log.warning(
                 "task.lease_lost",
-                task_id=attempt.claim.id,
-                queue=attempt.queue,
-                corr_id=attempt.correlation_id,
+                **attempt.names(),
                 held_s=round(time.monotonic() - attempt.claimed, 3),
             )
             self._cancel(token)
@@ -103,12 +101,7 @@ class Held:
             if attempt.cancel_asked:
                 continue
             attempt.cancel_asked = True
-            log.info(
-                "task.cancelling",
-                task_id=attempt.claim.id,
-                queue=attempt.queue,
-                corr_id=attempt.correlation_id,
-            )
+            log.info("task.cancelling", **attempt.names())
             if token not in self._threads:
                 self._cancel(token)
 

@@ -314,10 +314,11 @@ class ExchangeLoop:
         try:
             with CancelScope() as self._lent:
                 try:
+                    began = time.monotonic()
                     reply = await lane.claim_at_bell(lent, wait_s)
                     self._heard(reply)
                     self._note_pop(reply)
-                    self._take(again, reply)
+                    self._take(again, reply, began)
                 except (HMSError, asyncio.CancelledError):
                     # Given up or broken, it may have claimed: its number has the answer (R2).
                     await self._ask_again(again)
@@ -391,7 +392,7 @@ class ExchangeLoop:
         except QueueNotFound as error:
             if not feed.gone:
                 self._reporter.queue_gone(feed.name, error)
-            self._close(feed, batch, settlements, [Settled("gone", "")] * len(batch))
+            self._close(feed, batch, settlements, [Settled("gone", "")] * len(batch), began)
             feed.rest(_FAULT_REST_S, gone=True)
             return
         except StoreProtocol as error:
@@ -402,10 +403,10 @@ class ExchangeLoop:
         feed.pace.tripped(time.monotonic() - began)
         if runs := [attempt.ran_s() for attempt in batch if attempt.ended]:
             feed.pace.ran(sum(runs) / len(runs))
-        self._close(feed, batch, settlements, reply.settled)
+        self._close(feed, batch, settlements, reply.settled, began)
         if call.claims:
             self._note_pop(reply)
-        self._take(call, reply)
+        self._take(call, reply, began)
         if reply.version != feed.queue.version:
             await self._reload(feed)
 
@@ -450,7 +451,7 @@ class ExchangeLoop:
         feed = call.feed
         alone = _Call(feed, call.lane, [], 0, 0, suspects=False, rings=feed.rings)
         for attempt, settlement, settle in zip(call.batch, settlements, settles, strict=True):
-            settled = Settled("gone", "")
+            settled, began = Settled("gone", ""), time.monotonic()
             for attempted in (settle, Settle(settle.id, settle.token, "release")):
                 try:
                     reply = await self._exchange(alone, [attempted])
@@ -459,7 +460,7 @@ class ExchangeLoop:
                 else:
                     settled = reply.settled[0]
                     break
-            self._close(feed, [attempt], [settlement], [settled])
+            self._close(feed, [attempt], [settlement], [settled], began)
 
     def _close(
         self,
@@ -467,12 +468,13 @@ class ExchangeLoop:
         batch: list[Attempt],
         settlements: list[Settlement],
         settled: list[Settled],
+        began: float,
     ) -> None:
         """Let go of attempts whose end the store knows."""
         feed.engaged -= len(batch)
-        self._reporter.closed(self._held.drop(*batch), batch, settlements, settled)
+        self._reporter.closed(self._held.drop(*batch), batch, settlements, settled, began)
 
-    def _take(self, call: "_Call", reply: Exchanged) -> None:
+    def _take(self, call: "_Call", reply: Exchanged, began: float) -> None:
         """Start what was claimed, and what was claimed ahead by the lane's call before this."""
         feed, lane = call.feed, call.lane
         settings = feed.queue.settings
@@ -482,11 +484,13 @@ class ExchangeLoop:
                 feed.name,
                 server_ms=reply.now_ms,
                 max_result_bytes=settings.max_payload_bytes,
+                max_attempts=settings.retry.max_attempts,
                 run_timeout_ms=settings.run_timeout_ms,
             )
             for claim in reply.claims
         ]
         self._held.add(*attempts)
+        self._reporter.popped(feed.name, reply.claims, began)
         if reply.suspect is not None:
             self._held.suspect(reply.suspect)
         to_start = len(attempts) - reply.ahead

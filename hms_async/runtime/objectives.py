@@ -8,8 +8,9 @@ from hms_async.domain.series import DAY_MS, HOUR_MS, MINUTE_MS, TEN_MINUTES_MS, 
 from hms_async.domain.task import TaskRecord
 from hms_async.domain.time_spent import TimeSpent, time_spent
 from hms_async.storage.reading import read_tasks
-from hms_async.storage.series import Miss, read_misses, read_pieces
+from hms_async.storage.series import read_pieces
 from hms_async.storage.store import Store
+from hms_async.storage.watching import Miss, read_misses
 
 BURNS = (
     (HOUR_MS, 5 * MINUTE_MS, 14.4),
@@ -17,8 +18,6 @@ BURNS = (
 )
 """Spans over which a budget may burn too fast, and how fast that is: the long one shows that it is
 worth a word, the short one that it still goes on. 14.4 uses up 28 days in two, 6 in five."""
-
-_PAGE = 50
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -146,8 +145,9 @@ def _kept(pieces: list[Piece], after_ms: int) -> Kept:
 async def _worst(store: Store, queue: str, now_ms: int, span_ms: int, number: int) -> list[Missed]:
     found: list[Missed] = []
     misses = await read_misses(store, queue, now_ms - span_ms)
-    for first in range(0, len(misses), _PAGE):
-        page = misses[first : first + _PAGE]
+    # No more at once than are wanted: each comes with its payload.
+    for first in range(0, len(misses), number):
+        page = misses[first : first + number]
         tasks = {
             task.id: task for task in await read_tasks(store, [(queue, one.id) for one in page])
         }

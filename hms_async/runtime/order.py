@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from hms_async.domain.duration import Duration, instant_to_ms, to_ms
 from hms_async.domain.queue import PRIORITIES, check_name
 from hms_async.domain.task import ENTROPY_BYTES, NewTask, make_id
+from hms_async.domain.trace import TraceContext, check_trace
 from hms_async.errors import ConfigInvalid, NameInvalid
 from hms_async.storage.codec import encode_envelope, encode_json
 from hms_async.storage.replies import Enqueue
@@ -46,13 +47,17 @@ _NO_OPTIONS = _Options()
 _encode_options = msgspec.json.Encoder().encode
 
 
-def to_order(queue: str, task: NewTask) -> Order:
+Tracing = Callable[[str, str | None], TraceContext | None]
+"""Gives the context that a task carries which names none itself, by its id and its case."""
+
+
+def to_order(queue: str, task: NewTask, tracing: Tracing | None = None) -> Order:
     """Check a new task and make it ready to be sent."""
     check_name(queue, what="queue name")
-    return _to_order(queue, task, make_id(_now_ms(), os.urandom(ENTROPY_BYTES)))
+    return _to_order(queue, task, make_id(_now_ms(), os.urandom(ENTROPY_BYTES)), tracing)
 
 
-def to_orders(queue: str, items: Sequence[Any]) -> list[Order]:
+def to_orders(queue: str, items: Sequence[Any], tracing: Tracing | None = None) -> list[Order]:
     """Check new tasks, and payloads of such without options, and make them ready to be sent."""
     check_name(queue, what="queue name")
     now_ms = _now_ms()
@@ -61,8 +66,8 @@ def to_orders(queue: str, items: Sequence[Any]) -> list[Order]:
     starts = range(0, len(entropy), ENTROPY_BYTES)
     ids = [make_id(now_ms, entropy[start : start + ENTROPY_BYTES]) for start in starts]
     return [
-        _to_order(queue, item, made_id)
-        if isinstance(item, NewTask)
+        _to_order(queue, item if isinstance(item, NewTask) else NewTask(item), made_id, tracing)
+        if tracing is not None or isinstance(item, NewTask)
         else Order(made_id, encode_envelope(made_id, queue, encode_json(item)), own_id=True)
         for item, made_id in zip(items, ids, strict=True)
     ]
@@ -72,16 +77,22 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _to_order(queue: str, task: NewTask, made_id: str) -> Order:
+def _to_order(queue: str, task: NewTask, made_id: str, tracing: Tracing | None) -> Order:
     task_id = made_id if task.id is None else check_name(task.id, what="task id")
     options = _options(task)
+    trace = check_trace(task.traceparent, task.tracestate, task.baggage)
+    payload = encode_json(task.payload)
+    if tracing is not None and (trace is None or trace.traceparent is None):
+        found = tracing(task_id, options.corr)
+        trace = found if trace is None else trace.within(found)
     body = encode_envelope(
         task_id,
         queue,
-        encode_json(task.payload),
+        payload,
         correlation_id=options.corr,
         eta_ms=options.eta,
         run_timeout_ms=options.run_timeout,
+        trace=trace,
     )
     sent = b"" if options == _NO_OPTIONS else _encode_options(options)
     return Order(task_id, body, sent, own_id=task.id is None)

@@ -20,9 +20,10 @@ from hms_async.runtime.claims import Claims, Wish
 from hms_async.runtime.doorbell import Doorbell
 from hms_async.runtime.exchange import settlement_of, to_settle
 from hms_async.runtime.task import Attempt, Task
-from hms_async.storage.codec import decode_envelope
+from hms_async.storage.codec import decode_envelope, decode_trace
 from hms_async.storage.replies import Exchanged
 from hms_async.storage.store import Store
+from hms_async.telemetry import otel
 
 if TYPE_CHECKING:
     from hms_async.domain.queue import Queue
@@ -42,6 +43,7 @@ class Popper:
 
     def __init__(self, store: Store, name: str, group: TaskGroup, doorbell: Doorbell) -> None:
         self._store = store
+        self._name = name
         self._group = group
         self._doorbell = doorbell
         self._claims = Claims(store, name, group)
@@ -59,12 +61,16 @@ class Popper:
 
     async def pop(self, queue: str, timeout_s: float) -> Task[Any] | None:
         """Return a task under a lease, or `None` when none came in time."""
-        until = time.monotonic() + timeout_s
+        began = time.monotonic()
+        until = began + timeout_s
         self._check_open()
         while True:
             reply = await self._claim(queue)
             if reply.claims:
                 if (task := await self._read(queue, reply)) is not None:
+                    if spans := otel.spans(self._store.url):
+                        carried = [decode_trace(one.body) for one in reply.claims]
+                        spans.popped(queue, began, self._name, [task.id], carried)
                     return task
             elif (left := until - time.monotonic()) <= 0:
                 return None
@@ -103,7 +109,7 @@ class Popper:
             attempt.outcome = Failed(Fault("EnvelopeInvalid", str(error)), retryable=False)
             await self._settle(attempt)
             return None
-        attempt.correlation_id = envelope.correlation_id
+        attempt.correlation_id, attempt.trace = envelope.correlation_id, envelope.trace
         return Task(attempt, envelope.payload, extend=self._extend, settle=self._settle)
 
     def _attempt(self, queue: str, reply: Exchanged) -> Attempt:
@@ -150,9 +156,14 @@ class Popper:
         """
         self._check_open()
         queue = self._queues[attempt.queue]
+        began = time.monotonic()
         settle = to_settle(attempt, settlement_of(attempt, queue.settings.retry))
         (settled,) = await self._claims.settle(attempt.queue, [settle])
-        if settled.answer in ("stale", "gone"):
+        lost = settled.answer in ("stale", "gone")
+        if spans := otel.spans(self._store.url):
+            ended = (attempt.queue, settle.id, settle.word, not lost, None)
+            spans.settled(began, self._name, [ended])
+        if lost:
             attempt.lost = True
             raise LeaseLost(attempt.claim.id)
 

@@ -1,7 +1,7 @@
 """How the queues' promises stand, and what people do about them: `oms.sla`."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
@@ -20,15 +20,13 @@ from hms_async.errors import (
     TaskNotFound,
     WrongState,
 )
+from hms_async.runtime.acting import tell
 from hms_async.runtime.actions import Escalation, to_escalation
 from hms_async.runtime.objectives import PromiseReport, report_of
 from hms_async.storage import outbox, reading, watching
 from hms_async.storage.outbox import Action
 from hms_async.storage.standings import Standing, read_standings
 from hms_async.storage.store import Store
-
-if TYPE_CHECKING:
-    from hms_async.runtime.board import Board
 
 ClockWord = Literal["breached", "at_risk", "paused", "on_track", "none"]
 
@@ -120,12 +118,6 @@ class Promises:
             incidents=await watching.read_incidents(self._store, queue),
         )
 
-    def board(self) -> "Board":
-        """Return what looks at all queues again and again, the one nearest to harm first."""
-        from hms_async.runtime.board import Board  # noqa: PLC0415  # it is made of this
-
-        return Board(self._store, self)
-
     async def ls(self, queues: Sequence[str] = ()) -> list[Promise]:
         """Return a look at each queue, or at all of them, the worst first."""
         names = [check_name(name, what="queue name") for name in queues]
@@ -207,10 +199,11 @@ class Promises:
         if kind not in KINDS:
             raise ConfigInvalid(f"{kind!r} is no kind of incident: one of {', '.join(KINDS)}")
         actor = Actor(by, self._by.via) if isinstance(by, str) else by or self._by
-        word = await watching.acknowledge(self._store, queue, kind, by=actor.saying(reason))
+        actor = actor.saying(reason)
+        word = await watching.acknowledge(self._store, queue, kind, by=actor)
         if word == "none":
             raise IncidentNotFound(queue, kind)
-        return word == "ok"
+        return tell("acknowledge", actor, changed=word == "ok", queue=queue, target=kind)
 
     async def waive(self, task_id: str, *, reason: str, by: Actor | None = None) -> bool:
         """Let an open task off its promise; it goes on without a clock.
@@ -234,7 +227,8 @@ class Promises:
             word = await self._store.waive(queue, task_id, reason, by=actor)
         match word:
             case "ok" | "already":
-                return word == "ok"
+                acting = actor.saying(reason)
+                return tell("waive", acting, changed=word == "ok", queue=queue, task_id=task_id)
             case "gone":
                 raise TaskNotFound(task_id)
             case "no_promise":
@@ -259,7 +253,8 @@ class Promises:
         """
         check_name(queue, what="queue name")
         actor = (by or self._by).saying(reason)
-        return await self._store.pause(queue, paused=True, stop_clock=True, by=actor)
+        paused = await self._store.pause(queue, paused=True, stop_clock=True, by=actor)
+        return tell("pause", actor, changed=paused, queue=queue)
 
     async def undelivered(self, queue: str, *, limit: int = 100) -> list[Undelivered]:
         """Return messages that were given up, the last first."""
@@ -277,7 +272,8 @@ class Promises:
         """Let go of a message that was given up; False when it is none of those."""
         check_name(queue, what="queue name")
         actor = (by or self._by).saying(reason)
-        return await outbox.drop(self._store, queue, action_id, by=actor)
+        dropped = await outbox.drop(self._store, queue, action_id, by=actor)
+        return tell("drop", actor, changed=dropped, queue=queue, target=action_id)
 
     async def send_again(
         self, queue: str, action_id: str, *, reason: str = "", by: Actor | None = None
@@ -285,7 +281,8 @@ class Promises:
         """Try a message again that was given up; False when it is none of those."""
         check_name(queue, what="queue name")
         actor = (by or self._by).saying(reason)
-        return await outbox.send_again(self._store, queue, action_id, by=actor)
+        sent = await outbox.send_again(self._store, queue, action_id, by=actor)
+        return tell("send_again", actor, changed=sent, queue=queue, target=action_id)
 
 
 def _least_left(one: PromiseReport) -> tuple[bool, float, str]:

@@ -16,6 +16,7 @@ from hms_async.domain.count import check_count
 from hms_async.domain.outcome import Failed, Fault
 from hms_async.domain.queue import DAY_MS, SHORTEST_LEASE_MS, check_name
 from hms_async.domain.settle import decide_unknowing
+from hms_async.domain.trace import TraceContext
 from hms_async.errors import ConfigInvalid, EnvelopeInvalid
 from hms_async.runtime.calls import LONGEST_WAIT_S, Call, Walk
 from hms_async.runtime.claims import Claims, Wish
@@ -26,6 +27,7 @@ from hms_async.runtime.verdicts import Answer, May, RemoteOutcome, RemoteSettled
 from hms_async.storage.codec import decode_envelope
 from hms_async.storage.replies import MOST_A_CALL, Claim, Exchanged, Settle
 from hms_async.storage.store import Store
+from hms_async.telemetry import otel
 
 MOST_QUEUES = 64
 """How many queues one call may name."""
@@ -40,6 +42,7 @@ class Leased(msgspec.Struct, frozen=True, kw_only=True):
         token: What proves that one holds it.
         payload: What was asked.
         correlation_id: The case it belongs to, if any.
+        trace: Which trace it belongs to, if any.
         attempt: Number of this attempt, from 1.
         crashes: Leases lost so far.
         arrived_ms: When its SLA clock started.
@@ -53,6 +56,7 @@ class Leased(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     payload: Any
     correlation_id: str | None
+    trace: TraceContext | None
     attempt: int
     crashes: int
     arrived_ms: int
@@ -192,15 +196,21 @@ class RemoteWorkers:
             raise ConfigInvalid(
                 f"wait_s={wait_s} is too long: a numbered call waits for up to 30 s"
             )
-        until = time.monotonic() + wait_s
+        began = time.monotonic()
+        until = began + wait_s
         self._guests.seen(worker, names)
         if call is None:
             first = next(self._turn) % len(names)
             rounds = _Rounds(self._claims, names[first:] + names[:first], wish)
-            return await self._pop(rounds, names, wish, until)
-        walk = Walk(self._store, call, names, wish)
-        with self._latest(walk):
-            return await self._pop(walk, names, wish, until)
+            popped = await self._pop(rounds, names, wish, until)
+        else:
+            walk = Walk(self._store, call, names, wish)
+            with self._latest(walk):
+                popped = await self._pop(walk, names, wish, until)
+        if popped.tasks and (spans := otel.spans(self._store.url)):
+            ids, carried = [one.id for one in popped.tasks], [one.trace for one in popped.tasks]
+            spans.popped(popped.tasks[0].queue, began, worker, ids, carried)
+        return popped
 
     async def settle(
         self, outcomes: Sequence[RemoteOutcome], *, may: May = lambda _: True
@@ -217,7 +227,16 @@ class RemoteWorkers:
             ConfigInvalid: If there are too many.
             StoreError: If the server does not say whose tasks they are: nothing was settled.
         """
-        return await self._verdicts.settle(outcomes, may)
+        began = time.monotonic()
+        settled = await self._verdicts.settle(outcomes, may)
+        if spans := otel.spans(self._store.url):
+            told = [
+                (one.queue, one.id, outcome.word, one.answer in ("ok", "already"), None)
+                for outcome, one in zip(outcomes, settled, strict=True)
+                if one.queue
+            ]
+            spans.settled(began, None, told)
+        return settled
 
     async def heartbeat(
         self,
@@ -343,6 +362,7 @@ def _leased(claim: Claim, queue: str, lease_ms: int) -> Leased:
         token=claim.token,
         payload=envelope.payload,
         correlation_id=envelope.correlation_id,
+        trace=envelope.trace,
         attempt=claim.attempt,
         crashes=claim.crashes,
         arrived_ms=claim.arrived_ms,

@@ -2,16 +2,21 @@
 
 import logging
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from hms_async.domain.outcome import Completed, Fault
 from hms_async.domain.settle import Settlement
 from hms_async.domain.sla import clock_word
 from hms_async.errors import HMSError, StoreError
 from hms_async.runtime.task import Attempt
-from hms_async.storage.replies import Settled
+from hms_async.storage.codec import decode_trace
+from hms_async.storage.replies import Claim, Settled
+from hms_async.telemetry import otel
 from hms_async.telemetry.logs import get_logger, writes
+
+if TYPE_CHECKING:
+    from hms_async.telemetry.tracing import Processing, Spans
 
 log = get_logger("hms_async.worker")
 
@@ -26,7 +31,9 @@ _BY_WORD = {"done": "ok", "fail": "failed", "retry": "retry", "release": "releas
 _LEVELS = {"ok": logging.INFO, "cancelled": logging.INFO, "failed": logging.ERROR}
 
 
+_LONGEST_RESULT = 500
 _DONE = Settled("ok", "done")
+_Closed = tuple[bool, Attempt, Settlement, Settled]
 
 
 class Reporter:
@@ -34,9 +41,11 @@ class Reporter:
 
     Args:
         worker_id: The worker's id.
+        url: The store that it works on, for its spans.
     """
 
-    def __init__(self, worker_id: str) -> None:
+    def __init__(self, worker_id: str, url: str) -> None:
+        self._spans = otel.spans(url)
         self.handed_back = 0
         self._worker_id = worker_id
         self._down_since: float | None = None
@@ -48,12 +57,46 @@ class Reporter:
         attempts: Iterable[Attempt],
         settlements: Iterable[Settlement],
         settled: Iterable[Settled],
+        began: float,
     ) -> None:
         """Say what became of attempts; of those that were not held any more it has been said."""
         silent = not writes(log, logging.INFO)
-        for one in zip(held, attempts, settlements, settled, strict=True):
+        closed = list(zip(held, attempts, settlements, settled, strict=True))
+        for one in closed:
             if one[0] and not (silent and one[3] == _DONE):
                 self.finished(*one[1:])
+        if self._spans is not None:
+            self._end_spans(self._spans, closed, began)
+
+    def popped(self, queue: str, claims: Sequence[Claim], began: float) -> None:
+        """Say what was claimed, to those who follow traces."""
+        if self._spans is not None and claims:
+            ids = [claim.id for claim in claims]
+            carried = (decode_trace(claim.body) for claim in claims)
+            self._spans.popped(queue, began, self._worker_id, ids, carried)
+
+    def _end_spans(self, spans: "Spans", closed: Iterable[_Closed], began: float) -> None:
+        told: list[tuple[str, str, str, bool, Processing | None]] = []
+        for held, attempt, settlement, settled in closed:
+            outcome = _outcome(settlement, settled) if held else "lost"
+            if attempt.processing is not None:
+                spans.processed(
+                    attempt.processing,
+                    outcome,
+                    attempt.ended or time.monotonic(),
+                    clock=_clock(attempt),
+                    fault=settlement.fault,
+                )
+            told.append(
+                (
+                    attempt.queue,
+                    attempt.claim.id,
+                    settlement.word,
+                    outcome != "lost",
+                    attempt.processing,
+                )
+            )
+        spans.settled(began, self._worker_id, told)
 
     def finished(self, attempt: Attempt, settlement: Settlement, settled: Settled) -> None:
         """Say what became of an attempt."""
@@ -65,22 +108,17 @@ class Reporter:
             return
         fields: dict[str, Any] = {
             "outcome": outcome,
-            "queue": attempt.queue,
-            "task_id": attempt.claim.id,
-            "corr_id": attempt.correlation_id,
-            "attempt": attempt.claim.attempt,
+            **attempt.names(),
             "worker_id": self._worker_id,
             "wait_s": attempt.claim.waited_ms / 1_000,
             "run_s": round(attempt.ran_s(), 3),
             "bytes_in": len(attempt.claim.body),
         }
         if attempt.claim.due_ms is not None:
-            now_ms = attempt.now_ms()
-            fields["time_left_s"] = (attempt.claim.due_ms - now_ms) / 1_000
-            fields["clock"] = clock_word(attempt.claim.arrived_ms, attempt.claim.due_ms, now_ms)
+            fields["time_left_s"] = attempt.time_left_s()
+            fields["clock"] = _clock(attempt)
         if outcome == "ok":
-            done = isinstance(attempt.outcome, Completed)
-            fields["result"] = attempt.result if done else None
+            fields["result"] = _result(attempt, settlement)
             fields["bytes_out"] = len(settlement.result)
         if outcome in ("failed", "retry") and settlement.fault is not None:
             fields |= _fault_fields(settlement.fault, with_traceback=outcome == "failed")
@@ -126,6 +164,13 @@ class Reporter:
             self._down_since, self._failures = None, 0
 
 
+def _clock(attempt: Attempt) -> str | None:
+    claim = attempt.claim
+    if claim.due_ms is None:
+        return None
+    return clock_word(claim.arrived_ms, claim.due_ms, attempt.now_ms())
+
+
 def _outcome(settlement: Settlement, settled: Settled) -> str:
     match settled.answer:
         case "ok":
@@ -135,6 +180,18 @@ def _outcome(settlement: Settlement, settled: Settled) -> str:
             return _BY_WORD[settlement.word]
         case _:
             return "lost"
+
+
+def _result(attempt: Attempt, settlement: Settlement) -> str | None:
+    """Return a result as its line has it: what it says itself, or the beginning of its JSON."""
+    if not isinstance(attempt.outcome, Completed) or attempt.result is None:
+        return None
+    said: object = attempt.result
+    if isinstance(said, dict):
+        said = cast("dict[str, object]", said).get("note")
+    if isinstance(said, str) and said:
+        return said[:_LONGEST_RESULT]
+    return settlement.result[:_LONGEST_RESULT].decode(errors="replace")
 
 
 def _fault_fields(fault: Fault, *, with_traceback: bool) -> dict[str, Any]:

@@ -155,6 +155,7 @@ class LastAct:
         settles = [
             to_settle(attempt, one) for attempt, one in zip(attempts, settlements, strict=True)
         ]
+        began = time.monotonic()
         try:
             reply = await feed.last_lane.exchange(
                 settles, unanswered=self._unanswered, shielded=False
@@ -166,7 +167,8 @@ class LastAct:
             for attempt in attempts:
                 await self._settle(feed, [attempt])
             return
-        self._reporter.closed(self._held.drop(*attempts), attempts, settlements, reply.settled)
+        held = self._held.drop(*attempts)
+        self._reporter.closed(held, attempts, settlements, reply.settled, began)
 
     def _unanswered(self, error: StoreError) -> int:
         self._reporter.store_down(error)

@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from hms_async.domain.duration import Duration, ms_to_instant, to_ms
 from hms_async.domain.handoff import Handoff, read_handoff
@@ -13,6 +13,10 @@ from hms_async.errors import AlreadySettled, LeaseLost, PayloadInvalid, ResultIn
 from hms_async.storage.about import encode_about, encode_handoff
 from hms_async.storage.codec import encode_json
 from hms_async.storage.replies import Claim
+
+if TYPE_CHECKING:
+    from hms_async.domain.trace import TraceContext
+    from hms_async.telemetry.tracing import Processing
 
 P = TypeVar("P")
 
@@ -24,8 +28,11 @@ class Attempt:
         claim: What the store handed over.
         queue: The queue it came from.
         max_result_bytes: The largest result that the queue takes.
+        max_attempts: How many the queue allows.
         run_timeout_ms: How long it may run, if the queue says so.
         correlation_id: The case of its task, once the envelope has been read.
+        trace: Which trace its task belongs to, if any; once the envelope has been read.
+        processing: Its span, where spans are made.
         outcome: What it came to; the first one recorded stands.
         result: The result as a Python value, for the log.
         lost: Whether the lease is known to be lost.
@@ -44,12 +51,15 @@ class Attempt:
         "correlation_id",
         "ended",
         "lost",
+        "max_attempts",
         "max_result_bytes",
         "outcome",
+        "processing",
         "queue",
         "result",
         "run_timeout_ms",
         "started",
+        "trace",
     )
 
     def __init__(
@@ -59,13 +69,17 @@ class Attempt:
         *,
         server_ms: int,
         max_result_bytes: int,
+        max_attempts: int = 1,
         run_timeout_ms: int | None = None,
     ) -> None:
         self.claim = claim
         self.queue = queue
         self.max_result_bytes = max_result_bytes
+        self.max_attempts = max_attempts
         self.run_timeout_ms = run_timeout_ms
         self.correlation_id: str | None = None
+        self.trace: TraceContext | None = None
+        self.processing: Processing | None = None
         self.outcome: Outcome | None = None
         self.result: Any = None
         self.lost = False
@@ -86,6 +100,20 @@ class Attempt:
         """Return the seconds until the promise is broken; `None` without one."""
         due_ms = self.claim.due_ms
         return None if due_ms is None else (due_ms - self.now_ms()) / 1_000
+
+    def names(self) -> dict[str, object]:
+        """Return what a log line says of which attempt it is about."""
+        named: dict[str, object] = {
+            "queue": self.queue,
+            "task_id": self.claim.id,
+            "corr_id": self.correlation_id,
+            "attempt": self.claim.attempt,
+        }
+        if self.processing is not None:
+            named |= self.processing.ids
+        elif self.trace is not None and self.trace.traceparent is not None:
+            named["trace_id"] = self.trace.trace_id
+        return named
 
     def record(self, outcome: Outcome) -> None:
         """Keep an outcome.
@@ -177,6 +205,8 @@ class Task(Generic[P]):
         attempt: Number of this attempt, from 1.
         arrived_at: When its SLA clock started.
         due_at: When its promise is broken, if it has one.
+        traceparent: The trace that it belongs to, if its producer said so; `tracestate` and
+            `baggage` came with it.
         resources: What the worker's `lifespan` gave.
     """
 
@@ -230,6 +260,24 @@ class Task(Generic[P]):
         """When its promise is broken; `None` when it has none."""
         due_ms = self._attempt.claim.due_ms
         return None if due_ms is None else ms_to_instant(due_ms)
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace that it belongs to, as W3C Trace Context writes it."""
+        trace = self._attempt.trace
+        return None if trace is None else trace.traceparent
+
+    @property
+    def tracestate(self) -> str | None:
+        """What tracing systems say of its trace besides."""
+        trace = self._attempt.trace
+        return None if trace is None else trace.tracestate
+
+    @property
+    def baggage(self) -> str | None:
+        """What its producer sent along, as W3C Baggage writes it."""
+        trace = self._attempt.trace
+        return None if trace is None else trace.baggage
 
     @property
     def cancel_asked(self) -> bool:

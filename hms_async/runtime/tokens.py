@@ -17,6 +17,7 @@ from hms_async.domain.token import (
     make_text,
 )
 from hms_async.errors import ConfigInvalid, TokenNotFound
+from hms_async.runtime.acting import tell
 from hms_async.storage import tokens
 from hms_async.storage.store import Store
 
@@ -85,6 +86,7 @@ class Tokens:
         )
         if await tokens.keep(self._store, token, actor) == "full":
             raise ConfigInvalid("there are 1,000 tokens: revoke some first")
+        tell("token.create", actor, target=token_id)
         return token, text
 
     async def list(self) -> list[Token]:
@@ -100,5 +102,7 @@ class Tokens:
             NameInvalid: If that is no token's id.
         """
         checked = check_token_id(token_id)
-        if await tokens.forget(self._store, checked, self._acting(by, reason)) == "gone":
+        actor = self._acting(by, reason)
+        if await tokens.forget(self._store, checked, actor) == "gone":
             raise TokenNotFound(checked)
+        tell("token.revoke", actor, target=checked)

@@ -10,6 +10,7 @@ from hms_async.domain.duration import LONGEST_MS, ms_to_rfc3339
 from hms_async.domain.handoff import Handoff
 from hms_async.domain.outcome import Fault
 from hms_async.domain.task import Attempt, TaskRecord, TaskState
+from hms_async.domain.trace import TraceContext, read_trace
 from hms_async.errors import EnvelopeInvalid, PayloadInvalid, StoreProtocol
 
 DEEPEST = 200
@@ -129,6 +130,7 @@ def encode_envelope(
     correlation_id: str | None = None,
     eta_ms: int | None = None,
     run_timeout_ms: int | None = None,
+    trace: TraceContext | None = None,
 ) -> bytes:
     """Return what is stored of a request; written once, never changed.
 
@@ -142,17 +144,27 @@ def encode_envelope(
         extra += f'"eta":"{ms_to_rfc3339(eta_ms)}",'
     if run_timeout_ms is not None:
         extra += f'"run_timeout_ms":{run_timeout_ms},'
+    if trace is not None:
+        fields = msgspec.structs.asdict(trace).items()
+        extra += "".join(f'"{name}":{_encode(text).decode()},' for name, text in fields if text)
     head = f'{{"v":1,"id":"{task_id}","queue":"{queue}",{extra}"payload":'
     return b"".join((head.encode(), payload, b"}"))
 
 
-class _Envelope(msgspec.Struct, frozen=True):
+class _Carried(msgspec.Struct, frozen=True):
+    traceparent: Any = None
+    tracestate: Any = None
+    baggage: Any = None
+
+
+class _Envelope(_Carried, frozen=True):
     v: Any = 1
     payload: Any = msgspec.UNSET
     correlation_id: Any = None
     run_timeout_ms: Any = None
 
 
+_carried_decoder = msgspec.json.Decoder(_Carried)
 _envelope_decoder = msgspec.json.Decoder(_Envelope)
 
 
@@ -163,11 +175,13 @@ class Envelope(msgspec.Struct, frozen=True):
         payload: Any JSON value.
         correlation_id: The case it belongs to, if any.
         run_timeout_ms: How long one attempt may run, if that is its own.
+        trace: The context of the trace that it belongs to, if any.
     """
 
     payload: Any
     correlation_id: str | None
     run_timeout_ms: int | None = None
+    trace: TraceContext | None = None
 
 
 def decode_envelope(body: bytes) -> Envelope:
@@ -194,11 +208,19 @@ def decode_envelope(body: bytes) -> Envelope:
         read.payload,
         correlation if isinstance(correlation, str) else None,
         longest if type(longest) is int and 0 < longest <= LONGEST_MS else None,
+        None
+        if read.traceparent is None and read.baggage is None
+        else read_trace(msgspec.structs.asdict(read)),
     )
 
 
-def encode_fault(fault: Fault) -> bytes:
-    """Return why an attempt failed, as the JSON that is kept of it; long texts are cut."""
+def encode_fault(fault: Fault, traceparent: str = "") -> bytes:
+    """Return why an attempt failed, as the JSON that is kept of it; long texts are cut.
+
+    Args:
+        fault: Why.
+        traceparent: The span of the attempt, where spans are made.
+    """
     fields = {
         "type": _clean(fault.type, _MESSAGE_LIMIT),
         "message": _clean(fault.message, _MESSAGE_LIMIT),
@@ -206,6 +228,8 @@ def encode_fault(fault: Fault) -> bytes:
     if fault.traceback:
         # The end of a traceback says what happened, its beginning only how it got there.
         fields["traceback"] = _clean(fault.traceback[-_TRACEBACK_LIMIT:], _TRACEBACK_LIMIT)
+    if traceparent:
+        fields["traceparent"] = traceparent
     return _encode(fields)
 
 
@@ -259,6 +283,7 @@ def decode_record(
         StoreProtocol: If the record has a state that this release does not know.
     """
     raw, payload, correlation = body, None, _text(run.get(b"corr"))
+    traceparent = None
     if body is not None:
         try:
             envelope = decode_envelope(body)
@@ -266,6 +291,7 @@ def decode_record(
             pass
         else:
             raw, payload = None, envelope.payload
+            traceparent = None if envelope.trace is None else envelope.trace.traceparent
             # The scripts go by the record, a producer may have named the case to them alone.
             correlation = correlation or envelope.correlation_id
     error = run.get(b"error")
@@ -295,6 +321,7 @@ def decode_record(
         error=None if error is None else decode_fault(error),
         handoff=decode_handoff(run.get(b"handoff")),
         attempts=tuple(_attempt(entry) for entry in attempts),
+        traceparent=traceparent,
         raw=raw,
     )
 
@@ -341,7 +368,22 @@ def _attempt(entry: bytes) -> Attempt:
         error=fault.get("message", ""),
         traceback=fault.get("traceback", ""),
         again_ms=read.again_ms,
+        traceparent=fault.get("traceparent"),
     )
+
+
+def decode_trace(body: bytes) -> TraceContext | None:
+    """Return the context of a trace in an envelope; `None` without one."""
+    try:
+        return read_trace(msgspec.structs.asdict(_carried_decoder.decode(body)))
+    except UNREADABLE:
+        return None
+
+
+def decode_last_span(entry: bytes | None) -> str | None:
+    """Return the span of an attempt, as it is kept; `None` if nobody made one."""
+    trace = None if entry is None else read_trace({"traceparent": _attempt(entry).traceparent})
+    return None if trace is None else trace.traceparent
 
 
 def _text(value: bytes | None) -> str | None:

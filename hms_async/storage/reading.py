@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hms_async.domain.task import TaskPage, TaskRecord, TaskState
+from hms_async.domain.trace import TraceContext
 from hms_async.errors import ConfigInvalid
 from hms_async.storage import codec
 from hms_async.storage.server import Server
@@ -24,6 +25,18 @@ _LONGEST_OFFSET = 15
 async def read_task(server: Server, queue: str, task_id: str) -> TaskRecord | None:
     """Return a task with its last attempts; `None` when no such task is stored."""
     return next(iter(await read_tasks(server, [(queue, task_id)])), None)
+
+
+async def read_context(server: Server, queue: str, task_id: str) -> TraceContext | None:
+    """Return the context of the trace that a task belongs to, if any."""
+    body = await server.ask("GET", server.keys.body(queue, task_id))
+    return None if body is None else codec.decode_trace(body)
+
+
+async def read_last_span(server: Server, queue: str, task_id: str) -> str | None:
+    """Return the span of a task's last attempt that failed, as a traceparent, if it had one."""
+    entry = await server.ask("LINDEX", server.keys.attempts(queue, task_id), -1)
+    return codec.decode_last_span(entry)
 
 
 async def read_tasks(server: Server, places: Sequence[tuple[str, str]]) -> list[TaskRecord]:

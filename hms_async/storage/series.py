@@ -1,15 +1,14 @@
-"""A queue over time: rolling up its counters, and reading them; which promises it broke lately.
+"""A queue over time: rolling up its counters, and reading them.
 
 The scripts count into one hash a minute. Those are kept for two days, ten minutes for two weeks,
 hours for 400 days; what was not rolled up yet is read from what it will be made of.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from hms_async.domain.queue import ALPHABET
 from hms_async.domain.series import (
     DAY_MS,
     HOUR_MS,
@@ -24,8 +23,7 @@ from hms_async.storage import codec
 from hms_async.storage.server import Server
 
 _TENS_A_CALL = 36
-_MOST_MISSES = 1_000
-_PARTS = {TEN_MINUTES_MS: "stats10m", HOUR_MS: "stats1h"}
+_PARTS = {HOUR_MS: "stats1h", TEN_MINUTES_MS: "stats10m"}
 _counted = msgspec.json.Decoder(dict[str, float])
 
 
@@ -63,106 +61,112 @@ async def read_pieces(
 
     Returns:
         The server's clock, and the pieces in which something was counted.
+
+    Raises:
+        QueueNotFound: If nobody created the queue.
     """
-    now_ms, (pieces,) = await read_pieces_of(server, [queue], span_ms, step_ms)
-    return now_ms, pieces
+    reply = await server.run("counted", queue, *_asked(span_ms, step_ms))
+    looks = [_Look(queue, reply, span_ms, step_ms)]
+    return looks[0].now_ms, (await _read_days(server, looks))[0]
 
 
 async def read_pieces_of(
     server: Server, queues: Sequence[str], span_ms: int, step_ms: int
-) -> tuple[int, list[list[Piece]]]:
-    """Return the same of several queues, in two round trips for all of them."""
-    async with server.pipeline() as pipe:
-        pipe.time()
-        for queue in queues:
-            pipe.get(server.keys.part(queue, "rolled"))
-        time, *marks = await pipe.execute(raise_on_error=False)
-    now_ms = server.now_ms(time)
-    plans = [_Plan(now_ms, span_ms, step_ms, mark) for mark in marks]
-    async with server.pipeline() as pipe:
-        for queue, plan in zip(queues, plans, strict=True):
-            for name in plan.names():
-                pipe.hgetall(server.keys.part(queue, name))
-        replies = iter(await pipe.execute(raise_on_error=False))
-    return now_ms, [plan.pieces(replies) for plan in plans]
+) -> list[list[Piece]]:
+    """Return the pieces of several queues, in two round trips for all of them.
+
+    A queue that was removed, or that a foreign hand has broken, has none.
+    """
+    asked = _asked(span_ms, step_ms)
+    replies = await server.run_each(("counted", queue, asked) for queue in queues)
+    looks = [
+        _Look(queue, reply if isinstance(reply, list) else (0, 0), span_ms, step_ms)
+        for queue, reply in zip(queues, replies, strict=True)
+    ]
+    return await _read_days(server, looks)
 
 
-class _Plan:
-    """Which keys hold what was counted, each read in what it was rolled up into."""
+def _asked(span_ms: int, step_ms: int) -> tuple[int, int, int]:
+    return span_ms, step_ms, resolution_ms(step_ms)
 
-    def __init__(self, now_ms: int, span_ms: int, step_ms: int, mark: Any) -> None:
-        tens = None if isinstance(mark, Exception) else codec.decode_number(mark)
-        # From where on nothing of that length has been rolled up.
-        rolled_ms = min((tens or 0) * TEN_MINUTES_MS, now_ms)
-        begin_ms = (now_ms - span_ms) // step_ms * step_ms
-        self._rolled: list[tuple[int, int, int]] = []
-        for length_ms in (HOUR_MS, TEN_MINUTES_MS):
-            end_ms = rolled_ms // length_ms * length_ms
-            if length_ms <= resolution_ms(step_ms) and begin_ms < end_ms:
-                self._rolled.append((length_ms, begin_ms, end_ms))
-                begin_ms = end_ms
-        self._minutes = _numbers(max(begin_ms, now_ms - KEPT_MS[MINUTE_MS]), now_ms, MINUTE_MS)
 
-    def names(self) -> Iterator[str]:
-        for length_ms, first_ms, last_ms in self._rolled:
-            for day in _numbers(first_ms, last_ms - 1, DAY_MS):
-                yield f"{_PARTS[length_ms]}:{day}"
-        for minute in self._minutes:
-            yield f"stats:{minute}"
+class _Look:
+    """What the script counted of a queue, and which days have to be read beside."""
+
+    def __init__(self, queue: str, reply: Sequence[Any], span_ms: int, step_ms: int) -> None:
+        self.now_ms, rolled_ms, *self._minutes = reply
+        from_ms = (self.now_ms - span_ms) // step_ms * step_ms
+        self.queue = queue
+        self.days = list(_days(from_ms, rolled_ms, resolution_ms(step_ms)))
 
     def pieces(self, replies: Iterator[Any]) -> list[Piece]:
+        """Return the pieces, given what the days hold."""
         found: list[Piece] = []
-        for length_ms, first_ms, last_ms in self._rolled:
-            for day in _numbers(first_ms, last_ms - 1, DAY_MS):
-                of_day = _of_day(next(replies), day * DAY_MS, length_ms)
-                found += [piece for piece in of_day if first_ms <= piece[0] < last_ms]
-        found += [(minute * MINUTE_MS, _of_minute(next(replies))) for minute in self._minutes]
-        return [piece for piece in found if piece[1]]
+        for day in self.days:
+            # A foreign hand may have made something else of it.
+            if not isinstance(reply := next(replies), Exception):
+                found += day.pieces(reply)
+        minutes = zip(self._minutes[::2], self._minutes[1::2], strict=True)
+        return found + [(minute * MINUTE_MS, _of_fields(flat)) for minute, flat in minutes]
 
 
-class Miss(NamedTuple):
-    """A task that broke its promise, as its end noted it.
+async def _read_days(server: Server, looks: Sequence[_Look]) -> list[list[Piece]]:
+    replies: list[Any] = []
+    if any(look.days for look in looks):
+        async with server.pipeline() as pipe:
+            for look in looks:
+                for day in look.days:
+                    pipe.hgetall(server.keys.part(look.queue, day.part))
+            replies = await pipe.execute(raise_on_error=False)
+    in_order = iter(replies)
+    return [look.pieces(in_order) for look in looks]
+
+
+class _Day(NamedTuple):
+    """The counters of a day's periods, all in one hash.
 
     Attributes:
-        id: The task.
-        late_ms: By how much; 0 for one that expired before it was due.
-        ended_ms: When.
+        part: Which of the queue's keys.
+        length_ms: How long each period is.
+        at_ms: When the day began.
+        first_ms: Of those from here on.
+        last_ms: Until here, exclusive.
     """
 
-    id: str
-    late_ms: int
-    ended_ms: int
+    part: str
+    length_ms: int
+    at_ms: int
+    first_ms: int
+    last_ms: int
+
+    def pieces(self, fields: Mapping[bytes, bytes]) -> Iterator[Piece]:
+        """Yield the counters of each period."""
+        for field, text in fields.items():
+            at_ms = self.at_ms + (codec.decode_number(field) or 0) * self.length_ms
+            if field.isdigit() and self.first_ms <= at_ms < self.last_ms:
+                yield at_ms, _of_text(text)
 
 
-async def read_misses(server: Server, queue: str, since_ms: int) -> list[Miss]:
-    """Return those of the latest 1,000 misses of a queue that are no older, the worst first."""
-    key = server.keys.part(queue, "missed")
-    async with server.pipeline() as pipe:
-        pipe.zrangebyscore(key, since_ms, "+inf", start=0, num=_MOST_MISSES, withscores=True)
-        (found,) = await pipe.execute(raise_on_error=False)
-    if isinstance(found, Exception):  # a foreign hand has made something else of it
-        return []
-    entries: list[tuple[bytes, float]] = found
-    misses: list[Miss] = []
-    for member, ended_ms in entries:
-        late, _, task_id = member.decode(errors="replace").partition(":")
-        if late.isdecimal() and ALPHABET.fullmatch(task_id):
-            misses.append(Miss(task_id, int(late), int(ended_ms)))
-    return sorted(misses, key=lambda miss: miss.late_ms, reverse=True)
+def _days(from_ms: int, rolled_ms: int, longest_ms: int) -> Iterator[_Day]:
+    """Yield where the counters of a span are that are rolled up, as coarse as they may be.
+
+    Args:
+        from_ms: The first instant.
+        rolled_ms: From when on nothing is rolled up yet.
+        longest_ms: How long a period may be.
+    """
+    begin_ms = from_ms
+    for length_ms, part in _PARTS.items():
+        end_ms = rolled_ms // length_ms * length_ms
+        if length_ms <= longest_ms and begin_ms < end_ms:
+            for day in _numbers(begin_ms, end_ms - 1, DAY_MS):
+                yield _Day(f"{part}:{day}", length_ms, day * DAY_MS, begin_ms, end_ms)
+            begin_ms = end_ms
 
 
 def _numbers(first_ms: int, last_ms: int, length_ms: int) -> range:
     """Return the numbers of the periods in which two instants lie, and of all between."""
     return range(first_ms // length_ms, last_ms // length_ms + 1)
-
-
-def _of_day(reply: Any, day_ms: int, length_ms: int) -> Iterable[Piece]:
-    if isinstance(reply, Exception):  # a foreign hand has made something else of it
-        return
-    for field, text in reply.items():
-        number = codec.decode_number(field)
-        if number is not None:
-            yield day_ms + number * length_ms, _of_text(text)
 
 
 def _of_text(text: bytes) -> Counts:
@@ -173,11 +177,6 @@ def _of_text(text: bytes) -> Counts:
     return {name: int(value) for name, value in counted.items()}
 
 
-def _of_minute(reply: Any) -> Counts:
-    if isinstance(reply, Exception):
-        return {}
-    counted: Mapping[bytes, bytes] = reply
-    numbers = {name: codec.decode_number(value) for name, value in counted.items()}
-    return {
-        name.decode(errors="replace"): value for name, value in numbers.items() if value is not None
-    }
+def _of_fields(flat: Sequence[bytes]) -> Counts:
+    numbers = zip(flat[::2], map(codec.decode_number, flat[1::2]), strict=True)
+    return {name.decode(errors="replace"): n for name, n in numbers if n is not None}

@@ -1,18 +1,20 @@
-"""How a queue's promise stands: its incidents, and what a forecast is made from."""
+"""How a queue's promise stands: its incidents, its misses, and what a forecast is made from."""
 
 from contextlib import suppress
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from hms_async.domain.audit import Actor
 from hms_async.domain.forecast import Forecast, is_news, predict
 from hms_async.domain.incident import KINDS, Incident, Kind
+from hms_async.domain.queue import ALPHABET
 from hms_async.storage.audit import as_args
 from hms_async.storage.server import Server
 
 SAMPLE = 17
+_MOST_MISSES = 1_000
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -121,6 +123,37 @@ def read_incident(queue: str, record: Any) -> Incident | None:
     with suppress(LookupError, ValueError):
         return Incident.read(queue, fields)
     return None  # the next raise writes it anew
+
+
+class Miss(NamedTuple):
+    """A task that broke its promise, as its end noted it.
+
+    Attributes:
+        id: The task.
+        late_ms: By how much; 0 for one that expired before it was due.
+        ended_ms: When.
+    """
+
+    id: str
+    late_ms: int
+    ended_ms: int
+
+
+async def read_misses(server: Server, queue: str, since_ms: int) -> list[Miss]:
+    """Return those of the latest 1,000 misses of a queue that are no older, the worst first."""
+    key = server.keys.part(queue, "missed")
+    async with server.pipeline() as pipe:
+        pipe.zrangebyscore(key, since_ms, "+inf", start=0, num=_MOST_MISSES, withscores=True)
+        (found,) = await pipe.execute(raise_on_error=False)
+    if isinstance(found, Exception):  # a foreign hand has made something else of it
+        return []
+    entries: list[tuple[bytes, float]] = found
+    misses: list[Miss] = []
+    for member, ended_ms in entries:
+        late, _, task_id = member.decode(errors="replace").partition(":")
+        if late.isdecimal() and ALPHABET.fullmatch(task_id):
+            misses.append(Miss(task_id, int(late), int(ended_ms)))
+    return sorted(misses, key=lambda miss: miss.late_ms, reverse=True)
 
 
 async def acknowledge(server: Server, queue: str, kind: Kind, *, by: Actor) -> str:

@@ -1,7 +1,9 @@
 """Logging: structlog events with constant dotted names, as JSON or as lines for people.
 
 Modules take a logger with `get_logger`; only the command line and `run_forever()` call
-`configure`, because a library that configures logging takes it away from its application.
+`configure`, because a library that configures logging takes it away from its application. Without
+it our events go to structlog where the application has configured that, else to `logging`, which
+drops or writes them as the application says.
 
 structlog is imported with the first line that is written, or at `configure`: with its development
 tools it takes longer than all of this package, and a service that only enqueues writes none.
@@ -12,24 +14,39 @@ import logging
 import os
 import sys
 import threading
-import traceback
-from collections.abc import Mapping, MutableMapping
-from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, MutableMapping
+from contextvars import Context
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast, get_args
 
 from hms_async.errors import ConfigInvalid
-from hms_async.telemetry import text
+from hms_async.telemetry import lines, stdlib, text
+from hms_async.telemetry.hiding import hide
+from hms_async.telemetry.lines import package_version
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
+
+__all__ = [
+    "LEVELS",
+    "Format",
+    "configure",
+    "from_env",
+    "get_logger",
+    "is_configured",
+    "narrates",
+    "package_version",
+    "say_in",
+    "unconfigure",
+    "writes",
+]
 
 Format = Literal["auto", "text", "json"]
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
-_LONGEST_ERROR: Final = 2_000
+_LEVEL_OF: Final = {word: logging.getLevelNamesMapping()[word.upper()] for word in LEVELS}
+_NAMES: Final = ("queue", "task_id", "corr_id", "attempt", "trace_id", "span_id")
 _loggers: dict[str, "_Logger"] = {}
 
 
@@ -38,13 +55,21 @@ class _Ours:
 
     wrapper: Any = None
     level = logging.NOTSET
+    text = False
+    records: logging.Handler | None = None
+    root_level = logging.WARNING
+
+    def hold(self) -> bool:
+        """Return whether structlog is as `configure` has left it."""
+        structlog = sys.modules.get("structlog")
+        return structlog is not None and structlog.get_config()["wrapper_class"] is self.wrapper
 
 
 _ours = _Ours()
 
 
 def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
-    """Configure logging for this process.
+    """Configure logging for this process: structlog, and the root of the standard library's.
 
     Args:
         fmt: `auto` is text on a terminal, else JSON.
@@ -59,25 +84,52 @@ def configure(*, fmt: Format, level: str, stream: TextIO | None = None) -> None:
     fmt, level = _checked(fmt, level, "log format", "log level")
     if fmt == "auto":
         fmt = "text" if _is_terminal(stream or sys.stdout) else "json"
-    renderer = _as_json if fmt == "json" else functools.partial(_as_text, level == "debug")
+    as_text = functools.partial(lines.as_text, level == "debug")
     # Re-entrant, because a finaliser may log while this very thread is writing.
     lock = threading.RLock()
     _ours.wrapper = structlog.make_filtering_bound_logger(level)
-    _ours.level = logging.getLevelNamesMapping()[level.upper()]
+    _ours.level = _LEVEL_OF[level]
+    _ours.text = fmt == "text"
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, renderer],
+        processors=[_merge, lines.as_json if fmt == "json" else as_text],
         wrapper_class=_ours.wrapper,
         context_class=dict,
-        logger_factory=lambda *args: _Writer(stream, lock, *args[:1]),
+        logger_factory=lambda *args: lines.Writer(stream, lock, *args[:1]),
         cache_logger_on_first_use=True,
     )
     _forget_first_use()
+
+    def write(name: str, word: str, fields: dict[str, Any]) -> None:
+        writer = lines.Writer(stream, lock, name)
+        writer.msg(
+            lines.as_json(writer, word, fields)
+            if fmt == "json"
+            else text.message(name, word, lines.prepare(fields), fields)
+        )
+
+    _take_records(stdlib.Records(write, _said_in_all))
+
+
+def _take_records(records: logging.Handler) -> None:
+    root = logging.getLogger()
+    _leave_records()
+    _ours.records, _ours.root_level = records, root.level
+    root.addHandler(records)
+    root.setLevel(_ours.level)
+
+
+def _leave_records() -> None:
+    if _ours.records is not None:
+        logging.getLogger().removeHandler(_ours.records)
+        logging.getLogger().setLevel(_ours.root_level)
+        _ours.records = None
 
 
 def unconfigure() -> None:
     """Take a configuration back, for tests that share a process with others."""
     if structlog := sys.modules.get("structlog"):
         structlog.reset_defaults()
+    _leave_records()
     _forget_first_use()
 
 
@@ -93,12 +145,16 @@ def writes(logger: "FilteringBoundLogger", level: int) -> bool:
 
     An application's own structlog configuration may have a logger that cannot tell.
     """
-    structlog = sys.modules.get("structlog")
-    if structlog is not None and structlog.get_config()["wrapper_class"] is _ours.wrapper:
+    if _ours.hold():
         return level >= _ours.level  # without a logger being made: a worker asks at each task
     tells = getattr(logger, "is_enabled_for", None)
     # structlog's generic wrapper has whatever it is asked for, and would write a line.
     return not isinstance(tells, MethodType) or bool(tells(level))
+
+
+def narrates() -> bool:
+    """Return whether lines are for people who look on: they hear of each beginning, too."""
+    return _ours.text and _ours.hold()
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> tuple[Format, str]:
@@ -134,30 +190,75 @@ def get_logger(name: str) -> "FilteringBoundLogger":
 
 
 class _Logger:
-    """A logger of structlog's, made when a line is to be written."""
+    """A logger that finds out where its lines go when there is one."""
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._bridge = stdlib.Bridge(name)
+        self._bound: Any = None
 
     def __getattr__(self, word: str) -> Any:
-        return getattr(self._wrapped, word)
+        return getattr(self._structlogs() or self._bridge, word)
 
-    @functools.cached_property
-    def _wrapped(self) -> Any:
-        import structlog  # noqa: PLC0415  # slow, see above
+    def _structlogs(self) -> Any:
+        """Return structlog's logger; `None` if the application has not configured that."""
+        structlog = sys.modules.get("structlog")
+        if structlog is None or not structlog.is_configured():
+            return None
+        if self._bound is None:
+            self._bound = structlog.get_logger(self._name)
+        return self._bound
 
-        return structlog.get_logger(self._name)
+    def _tell(self, word: str, event: str, **fields: Any) -> None:
+        if _ours.hold():
+            getattr(self._structlogs(), word)(event, **fields)  # our renderer hides what it must
+            return
+        level = _LEVEL_OF[word]
+        if not writes(cast("FilteringBoundLogger", self), level):
+            return
+        shown = hide(fields)
+        if bound := self._structlogs():
+            getattr(bound, word)(event, **shown)
+        else:
+            self._bridge.tell(level, event, shown)
+
+    debug = functools.partialmethod(_tell, "debug")
+    info = functools.partialmethod(_tell, "info")
+    warning = functools.partialmethod(_tell, "warning")
+    error = functools.partialmethod(_tell, "error")
+    critical = functools.partialmethod(_tell, "critical")
 
     def forget_first_use(self) -> None:
         """Look at the configuration again."""
-        vars(self).pop("_wrapped", None)
+        self._bound = None
 
 
-def say_in_all(**fields: object) -> None:
-    """Add these fields to all lines that are written in this context from now on."""
+def _said_in_all() -> dict[str, Any]:
+    """Return what all lines of this context say, what names an attempt first."""
+    from structlog.contextvars import get_contextvars  # noqa: PLC0415  # slow, see above
+
+    said = get_contextvars()
+    return {name: said[name] for name in (*_NAMES, *said) if name in said}
+
+
+def _merge(
+    _writer: object, _level: str, fields: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    for name, value in _said_in_all().items():
+        fields.setdefault(name, value)
+    return fields
+
+
+def say_in(context: Context, fields: Mapping[str, object]) -> None:
+    """Add these fields to all lines that are written in that context from now on."""
+    context.run(_bind(), **fields)
+
+
+@functools.cache
+def _bind() -> Callable[..., object]:
     from structlog.contextvars import bind_contextvars  # noqa: PLC0415  # slow, see above
 
-    bind_contextvars(**fields)
+    return bind_contextvars
 
 
 def _checked(fmt: str, level: str, fmt_name: str, level_name: str) -> tuple[Format, str]:
@@ -173,96 +274,3 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return stream is not None and stream.isatty()
     except ValueError:  # closed
         return False
-
-
-class _Writer:
-    """The end of the chain: writes whole lines, and never raises.
-
-    A worker outlives the reader of its log: a closed pipe or a full disk costs the line only.
-    """
-
-    def __init__(
-        self, stream: TextIO | None, lock: AbstractContextManager[bool], name: str | None = None
-    ) -> None:
-        self._stream = stream
-        self._lock = lock
-        self.name = name
-
-    def msg(self, line: str) -> None:
-        stream = self._stream or sys.stdout
-        with self._lock:
-            try:
-                self._write(stream, line + "\n")
-            except (OSError, ValueError, RuntimeError, AttributeError):
-                return
-
-    debug = info = warning = error = critical = msg
-
-    @staticmethod
-    def _write(stream: TextIO, line: str) -> None:
-        try:
-            stream.write(line)
-        except UnicodeEncodeError as error:
-            stream.write(line.encode(error.encoding, "backslashreplace").decode(error.encoding))
-        stream.flush()
-
-
-def _as_json(writer: object, level: str, fields: MutableMapping[str, Any]) -> str:
-    event = _prepare(fields)
-    if "result" in fields:
-        # Its short form: of one type for whoever indexes it, and never a megabyte.
-        fields["result"] = text.summary(fields["result"])
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    head = {
-        "ts": now.removesuffix("+00:00") + "Z",
-        "level": level,
-        "event": event,
-        "logger": getattr(writer, "name", None),
-        "hms": package_version(),
-    }
-    # Twice: first for the order, last so that a field cannot pass for one of these.
-    return text.to_json(head | dict(fields) | head)
-
-
-def _as_text(
-    verbose: bool,  # noqa: FBT001  # bound by `partial`
-    _writer: object,
-    level: str,
-    fields: MutableMapping[str, Any],
-) -> str:
-    return text.render(_prepare(fields), level, fields, verbose=verbose)
-
-
-def _prepare(fields: MutableMapping[str, Any]) -> str:
-    """Take the event out of the fields, and bring these into their final form."""
-    event = text.as_text(fields.pop("event", ""))
-    # A payload belongs to the service that sent it, whoever tries to log it.
-    fields.pop("payload", None)
-    if fields.get("error") is not None:
-        fields["error"] = text.as_text(fields["error"])[:_LONGEST_ERROR]
-    trace = _traceback(fields.pop("exc_info", None))
-    if trace:
-        fields["exc"] = trace
-    return event
-
-
-def _traceback(exc_info: object) -> str | None:
-    """Return the traceback of what `exc_info` takes: `True`, an exception, or a triple."""
-    if isinstance(exc_info, tuple):
-        exc_info = cast("tuple[object, ...]", exc_info)[1]
-    error = exc_info if isinstance(exc_info, BaseException) else None
-    if error is None and exc_info:
-        error = sys.exception()
-    return None if error is None else "".join(traceback.format_exception(error)).rstrip()
-
-
-@functools.cache
-def package_version() -> str:
-    """Return the version of this package, 0 when it is not installed."""
-    # Here, because this import costs more than all of logging, and text needs none of it.
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
-
-    try:
-        return version("hms-async")
-    except PackageNotFoundError:
-        return "0"

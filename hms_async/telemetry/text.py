@@ -16,7 +16,8 @@ _LONGEST_NOTE: Final = 80
 _LONGEST_PAIR: Final = 500
 _IN_SENTENCE = frozenset({"error", "result"})
 _NEEDS_QUOTES = frozenset(' "=')
-_OWN_LINES = frozenset({"exc", "stack"})
+_BLOCKS = ("exc", "stack")
+_OWN_LINES = frozenset(_BLOCKS)
 _MINUTE_S: Final = 60
 _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 _ONE_UNIT_FROM = 10
@@ -44,10 +45,35 @@ def render(event: str, level: str, fields: Fields, *, verbose: bool) -> str:
     else:
         lines.append(f"[{tag}] {words}")
     if verbose or level in {"error", "critical"}:
-        # Indented, so that no line of a traceback can pass for a log line.
-        blocks = (as_text(fields[name]) for name in ("exc", "stack") if fields.get(name))
-        lines.extend(f"  {line}" for block in blocks for line in block.splitlines())
+        lines.extend(_blocks(fields))
     return "\n".join(map(clean, lines))
+
+
+def message(logger: str, level: str, words: str, fields: Fields) -> str:
+    """Return what an application says through `logging` as one or more lines.
+
+    Args:
+        logger: Who says it.
+        level: How loud.
+        words: What.
+        fields: What goes with it, the task that it is about among them.
+    """
+    loud = "" if level in {"debug", "info"} else f"{level.upper()}: "
+    lines = [" ".join((f"[{logger}] {loud}{words}", *_pairs(fields, _OWN_LINES)))]
+    return "\n".join(map(clean, (*lines, *_blocks(fields))))
+
+
+def plain(event: str, fields: Fields) -> str:
+    """Return an event with its name and all of its fields, whatever writes it."""
+    lines = [" ".join((event, *_pairs(fields, _OWN_LINES))), *_blocks(fields)]
+    return "\n".join(map(clean, lines))
+
+
+def _blocks(fields: Fields) -> Iterator[str]:
+    """What has lines of its own, indented so that none of them can pass for a log line."""
+    for name in _BLOCKS:
+        if fields.get(name):
+            yield from (f"  {line}" for line in as_text(fields[name]).splitlines())
 
 
 def clean(text: str) -> str:
@@ -311,6 +337,14 @@ def _cancelled(fields: Fields) -> str:
     return f"{_task(fields)} marked CANCELLED ({_took(fields)})"
 
 
+def _action(fields: Fields) -> str:
+    queue, task = fields.get("queue"), fields.get("task_id")
+    target = " of ".join(str(one) for one in (task, queue) if one) or fields.get("target")
+    words = " ".join(str(one) for one in (fields["action"], target or fields.get("op_id")) if one)
+    reason = fields.get("reason")
+    return f"{words} by {fields['actor']} ({fields['via']})" + (f": {reason}" if reason else "")
+
+
 _OUTCOMES: dict[str, Callable[[Fields], str]] = {
     "ok": _complete,
     "failed": _failed,
@@ -321,6 +355,7 @@ _OUTCOMES: dict[str, Callable[[Fields], str]] = {
 }
 
 _SENTENCES: dict[str, Callable[[Fields], str]] = {
+    "action": _action,
     "task.started": _started,
     "task.finished": _finished,
     "task.cancelling": _cancelling,

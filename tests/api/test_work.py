@@ -178,3 +178,45 @@ async def test_a_result_that_is_too_large_fails_its_task(
 
     record = await oms.get_task(task_id)
     assert (record.state, record.reason.partition(":")[0]) == ("failed", "ResultInvalid")
+
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+OTHER = "00-11111111111111111111111111111111-2222222222222222-00"
+
+
+async def test_the_callers_trace_goes_with_the_task_to_its_worker(
+    http: httpx.AsyncClient, queue: str
+) -> None:
+    sent = {"traceparent": PARENT, "tracestate": "a=b", "baggage": "case=1"}
+    one = {"queue": queue, "payload": 1, "id": "t1"}
+    many = {"queue": queue, "tasks": [{"payload": 2}, {"payload": 3, "traceparent": OTHER}]}
+    assert (await http.post("/oms/enqueue", json=one, headers=sent)).status_code == 201
+    assert (await http.post("/oms/enqueue", json=many, headers=sent)).status_code == 200
+    lines = await http.post(
+        f"/oms/enqueue?queue={queue}",
+        content=b'{"payload": 4}\n',
+        headers=sent | {"content-type": "application/x-ndjson"},
+    )
+    assert lines.status_code == 200
+
+    popped = (await http.post("/oms/pop", json={"queue": queue, "max": 9})).json()["tasks"]
+    got = {task["payload"]: {name: task[name] for name in sent} for task in popped}
+    assert got == {
+        1: sent,
+        2: sent,
+        3: {"traceparent": OTHER, "tracestate": None, "baggage": None},
+        4: sent,
+    }
+    assert (await http.get("/oms/tasks/t1")).json()["traceparent"] == PARENT
+
+
+async def test_a_header_that_is_none_is_ignored_and_a_field_is_refused(
+    http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str
+) -> None:
+    body = {"queue": queue, "payload": 1, "id": "t1"}
+    wrong = {"traceparent": "00-nonsense", "tracestate": "a=b"}
+    assert (await http.post("/oms/enqueue", json=body, headers=wrong)).status_code == 201
+    assert (await oms.get_task("t1")).traceparent is None
+
+    refused = await http.post("/oms/enqueue", json=body | {"id": "t2", "traceparent": "nonsense"})
+    assert "traceparent='nonsense'" in is_problem(refused, 422, "HMS-E001")["detail"]

@@ -51,6 +51,8 @@ def test_push_with_every_option(hms: Hms) -> None:
     found = task(hms, first)
     assert (first, found["state"], found["priority"]) == ("mine", "scheduled", "high")
     assert found["starts_at"] == found["arrived_at"]
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    assert task(hms, pushed(hms, "--traceparent", parent))["traceparent"] == parent
     again = hms("job", "push", "kyc", "--data", "1", "--key", "k", "-o", "json")
     assert json.loads(again.stdout) == {
         "schema": "hms.job.push/v1",

@@ -50,7 +50,7 @@ def test_stats_puts_the_queue_nearest_to_harm_first(hms: Hms, url: str) -> None:
         line.split("  ")[0]: [cell.strip() for cell in line.split("  ") if cell] for line in lines
     }
     assert list(rows) == ["passport.photo", "calm", "reports"]
-    assert rows["passport.photo"][1:7] == ["on track", "1h", "1", "0", "0", "0"]
+    assert rows["passport.photo"][1:7] == ["# breached", "1h", "1", "0", "0", "0"]
     assert rows["calm"][1:7] == ["on track", "1h", "1", "0", "1", "2"]
     assert rows["calm"][-1] == "50.00%"
     assert rows["reports"][1:] == ["|| paused", "-", *("0",) * 4, *("-",) * 4]
@@ -92,7 +92,7 @@ def test_keys_sort_and_hold(url: str) -> None:
         assert "Traceback" not in terminal.text
 
 
-def test_a_server_that_goes_away_and_comes_back_is_told_of(
+def test_a_server_that_goes_away_is_told_of_and_what_was_known_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(tmp_path) as server:

@@ -282,7 +282,8 @@ async def test_a_rerouted_task_is_done_elsewhere(
 ) -> None:
     await oms.create_queue("q", sla="1m", ladder=["100% breach,reroute:desk"])
     await oms.create_queue("desk")
-    task = await oms.enqueue("q", {"name": "Sam"}, correlation_id="REQ-1")
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    task = await oms.enqueue("q", {"name": "Sam"}, correlation_id="REQ-1", traceparent=parent)
     clock.advance("1m")
     await _round(store)
 
@@ -290,6 +291,7 @@ async def test_a_rerouted_task_is_done_elsewhere(
     assert (record.state, record.moved_to) == (TaskState.CANCELLED, "desk")
     (moved,) = (await oms.list_tasks("desk", TaskState.WAITING)).tasks
     assert (moved.payload, moved.correlation_id) == ({"name": "Sam"}, "REQ-1")
+    assert moved.traceparent == parent
 
 
 async def test_a_task_of_the_longest_id_can_be_rerouted_again_and_again(

@@ -21,16 +21,14 @@ def standing(
     name: str, due_ms: int | None = None, *, misses: int = 0, first_ms: int = 0, **numbers: Any
 ) -> Standing:
     """A queue at the instant 0 of the server's clock."""
-    nothing = dict.fromkeys(("sla_ms", "oldest_arrived_ms", "next_due_ms", "next_rung_ms"))
+    numbers_of_none: dict[str, Any] = dict.fromkeys(
+        ("sla_ms", "oldest_arrived_ms", "next_due_ms", "next_rung_ms")
+    )
     counts = dict.fromkeys(
         ("waiting", "in_progress", "scheduled", "retrying", "done", "failed", "cancelled"), 0
     )
-    stats = QueueStats(
-        **{**nothing, **counts, "expired": 0, "paused": False, **numbers},
-        name=name,
-        totals={},
-        now_ms=0,
-    )
+    fields: dict[str, Any] = numbers_of_none | counts | {"expired": 0, "paused": False} | numbers
+    stats = QueueStats(**fields, name=name, totals={}, now_ms=0)
     forecast = Forecast(at_ms=0, confidence="known", misses=misses, first_miss_ms=first_ms)
     queue = Queue(name=name, settings=QueueSettings(sla_ms=1), version=1)
     promise = Promise(queue=queue, stats=stats, forecast=forecast, incidents=[])
@@ -76,7 +74,7 @@ async def test_a_look_tells_what_is_asked_for_and_reads_the_past_when_it_is_news
             return await read_pieces_of(store, queues, span_ms, step_ms)
 
         monkeypatch.setattr(board, "read_pieces_of", noted)
-        looking = oms.sla.board()
+        looking = oms.board()
 
         (first,) = await looking.look()
         assert (first.name, first.slots, first.due_ms) == ("q", 6, clock() + 3_600_000)
@@ -97,7 +95,7 @@ async def test_a_look_tells_what_is_asked_for_and_reads_the_past_when_it_is_news
         assert (found.promise.clock, found.due_ms) == ("at_risk", clock() + 600_000)
         clock.advance("9s")
         await looking.look(["q"])
-        assert reads == ["q"]  # once for both looks
+        assert reads == ["q"]  # for both looks
 
         with pytest.raises(QueueNotFound):
             await looking.look(["nowhere"])

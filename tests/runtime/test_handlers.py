@@ -1,10 +1,15 @@
 import functools
 import threading
+from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.lowlevel
 import msgspec
 import pytest
+import structlog
 
 from hms_async import (
     AsyncOMSClient,
@@ -12,6 +17,7 @@ from hms_async import (
     ConfigInvalid,
     HandlerInvalid,
     NameInvalid,
+    NewTask,
     Task,
     TaskState,
     handler,
@@ -141,6 +147,58 @@ async def test_what_a_handler_sees_of_its_task(oms: AsyncOMSClient) -> None:
     assert left is not None
     assert 7_100 < left.total_seconds() <= 7_200
     assert repr(task) == f"<Task {task.id} of q, attempt 1>"
+
+
+async def test_a_task_brings_the_context_of_its_trace(oms: AsyncOMSClient) -> None:
+    seen: list[Task[Any]] = []
+
+    async def handle(task: Task[Any]) -> None:
+        seen.append(task)
+
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await oms.create_queue("q")
+    first = await oms.enqueue("q", 1, traceparent=parent, tracestate="a=b", baggage="c=d")
+    await oms.enqueue_many("q", [NewTask(2, baggage="c=d"), 3])
+    await burst(oms.url, handle)
+
+    got = {task.payload: (task.traceparent, task.tracestate, task.baggage) for task in seen}
+    assert got == {1: (parent, "a=b", "c=d"), 2: (None, None, "c=d"), 3: (None, None, None)}
+    assert (await oms.get_task(first.id)).traceparent == parent
+    with pytest.raises(ConfigInvalid, match="traceparent='x'"):
+        await oms.enqueue("q", 4, traceparent="x")
+
+
+CASE: ContextVar[str] = ContextVar("case", default="none")
+
+
+async def sets_asynchronously(task: Task[str]) -> list[str]:
+    before = CASE.get()
+    CASE.set(task.payload)
+    await anyio.lowlevel.checkpoint()
+    structlog.contextvars.bind_contextvars(case=task.payload)
+    async with anyio.create_task_group() as group:
+        group.start_soon(anyio.sleep, 0)
+    return [before, CASE.get()]
+
+
+def sets_in_a_thread(task: Task[str]) -> list[str]:
+    before = CASE.get()
+    CASE.set(task.payload)
+    return [before, CASE.get()]
+
+
+@pytest.mark.parametrize("handle", [sets_asynchronously, sets_in_a_thread])
+async def test_what_a_handler_sets_in_its_context_is_gone_with_the_attempt(
+    oms: AsyncOMSClient, handle: Callable[[Task[str]], Any]
+) -> None:
+    await oms.create_queue("q")
+    ids = [one.id for one in await oms.enqueue_many("q", ["a", "b", "c"])]
+    await burst(oms.url, handle, concurrency=1)
+
+    results = [await oms.result(one, timeout=0) for one in ids]
+    assert results == [["none", "a"], ["none", "b"], ["none", "c"]]
+    assert CASE.get() == "none"
+    assert structlog.contextvars.get_contextvars() == {}
 
 
 async def not_marked(_task: Task[Any]) -> None: ...

@@ -22,11 +22,15 @@ async def _queue(oms: AsyncOMSClient) -> None:
 
 
 async def lines_of(
-    oms: AsyncOMSClient, handler: Callable[[Task[Any]], Any], event: str, **options: Any
+    oms: AsyncOMSClient,
+    handler: Callable[[Task[Any]], Any],
+    event: str,
+    level: str = "info",
+    **options: Any,
 ) -> Lines:
     """Let a handler do a task, and return the lines of one event."""
     stream = io.StringIO()
-    logs.configure(fmt="json", level="info", stream=stream)
+    logs.configure(fmt="json", level=level, stream=stream)
     await oms.enqueue("q", 1, id="t1", correlation_id="REQ-1", **options)
     await burst(oms.url, handler)
     lines: Lines = [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -42,7 +46,7 @@ async def raise_error(_task: Task[Any]) -> None:
 
 
 async def test_a_started_task_says_how_long_it_waited_and_has_left(oms: AsyncOMSClient) -> None:
-    (started,) = await lines_of(oms, succeed, "task.started")
+    (started,) = await lines_of(oms, succeed, "task.started", "debug")
 
     assert (started["task_id"], started["corr_id"], started["attempt"]) == ("t1", "REQ-1", 1)
     assert 0 <= started["wait_s"] < 60
@@ -51,7 +55,7 @@ async def test_a_started_task_says_how_long_it_waited_and_has_left(oms: AsyncOMS
 
 async def test_a_task_without_a_promise_has_no_time_left(oms: AsyncOMSClient) -> None:
     await oms.create_queue("q")
-    (started,) = await lines_of(oms, succeed, "task.started")
+    (started,) = await lines_of(oms, succeed, "task.started", "debug")
 
     assert started["time_left_s"] is None
 

@@ -347,7 +347,7 @@ def test_json_writes_any_value() -> None:
     line = record("x.y", cycle=cycle, lone="\ud800", keys={(1, 2): 3}, attempt=1)
     assert line["cycle"] == "[[...]]"
     assert line["lone"] == "\\ud800"
-    assert line["keys"] == "{(1, 2): 3}"
+    assert line["keys"] == "{'(1, 2)': 3}"
     assert line["attempt"] == 1
 
 

@@ -11,6 +11,7 @@ from hms_async import (
     AsyncOMSClient,
     ClientClosed,
     LeaseLost,
+    NewTask,
     ResultInvalid,
     RetryPolicy,
     Task,
@@ -37,8 +38,11 @@ async def state(oms: AsyncOMSClient, task_id: str) -> TaskState:
 
 
 async def test_a_popped_task_is_settled_by_awaiting(oms: AsyncOMSClient) -> None:
-    ids = [one.id for one in await oms.enqueue_many("q", ["a", "b", "c"])]
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    given = [NewTask("a", traceparent=parent), "b", "c"]
+    ids = [one.id for one in await oms.enqueue_many("q", given)]
     first, second, third = await pop(oms), await pop(oms), await pop(oms)
+    assert (first.traceparent, second.traceparent) == (parent, None)
     settling = first.complete({"n": 1})
     assert await state(oms, first.id) is TaskState.IN_PROGRESS
 

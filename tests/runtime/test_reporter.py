@@ -34,7 +34,7 @@ FAULT = Fault("ValueError", "no")
 def test_an_outcome_that_was_settled_by_an_earlier_send_is_told_by_its_word(
     settlement: Settlement, settled: Settled, outcome: str, level: str
 ) -> None:
-    reporter = Reporter("w")
+    reporter = Reporter("w", "memory://")
     claim = Claim("t1", "token", 1, 0, 0, None, 0, b"{}")
     attempt = Attempt(claim, "q", server_ms=0, max_result_bytes=100)
     with capture_logs() as told:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hms_async.domain.outcome import Fault
 from hms_async.domain.task import Attempt, TaskState
+from hms_async.domain.trace import TraceContext
 from hms_async.errors import EnvelopeInvalid, PayloadInvalid, StoreProtocol
 from hms_async.storage.codec import (
     DEEPEST,
@@ -202,6 +203,21 @@ def test_an_envelope_is_what_the_protocol_says() -> None:
         b'{"v":1,"id":"t1","queue":"mail","correlation_id":"a\\"b",'
         b'"eta":"2026-11-23T10:00:00.250Z","payload":[1]}'
     )
+
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_the_context_of_a_trace_comes_back_and_what_is_none_is_left_out() -> None:
+    trace = TraceContext(PARENT, 'vendor="a\\b"', "case=1")
+    body = encode_envelope("t1", "mail", b"[1]", trace=trace)
+    assert decode_envelope(body).trace == trace
+    assert b'"payload":[1]}' in body
+
+    assert decode_envelope(b'{"payload":1,"tracestate":"a=b"}').trace is None
+    assert decode_envelope(b'{"payload":1,"traceparent":7,"baggage":["x"]}').trace is None
+    foreign = b'{"traceparent":"' + PARENT.encode() + b'","tracestate":[],"payload":1}'
+    assert decode_envelope(foreign).trace == TraceContext(PARENT)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hms_async.errors import ConfigInvalid, QueueNotFound
 from hms_async.runtime.objectives import PromiseReport
 from hms_async.storage import series
 from hms_async.storage.replies import Settle
-from hms_async.storage.series import Miss
+from hms_async.storage.watching import Miss, read_misses
 from hms_async.testing import ManualClock
 from tests.storage.driver import FAULT, Driver
 
@@ -124,7 +124,7 @@ async def test_i8_the_latest_thousand_misses_are_known_and_kept_promises_leave_n
     for number in range(6):
         await _end(driver, clock, f"{60 + number}s", *[f"t{number}-{n}" for n in range(200)])
 
-    misses = await series.read_misses(driver.store, "q", 0)
+    misses = await read_misses(driver.store, "q", 0)
 
     assert len(misses) == len(driver.zset("missed")) == 1_000
     assert misses[0].late_ms == 5_000
@@ -138,7 +138,7 @@ async def test_what_expires_in_time_is_missed_by_nothing(
     await driver.push("a", expires=clock() + MINUTE)
     clock.advance("2m")
     assert await driver.claim() == []
-    assert await series.read_misses(driver.store, "q", 0) == [Miss("a", 0, clock())]
+    assert await read_misses(driver.store, "q", 0) == [Miss("a", 0, clock())]
 
 
 async def test_a_foreign_hand_in_the_index_of_misses_stops_nothing(

@@ -114,7 +114,7 @@ class Standings:
 
     def _looking(self, oms: AsyncOMSClient) -> Board:
         if self._board is None:
-            self._board = oms.sla.board()
+            self._board = oms.board()
         return self._board
 
     async def _read(self, oms: AsyncOMSClient) -> Look:

@@ -60,7 +60,8 @@ async def enqueue(
 
     One task is answered with 201, or with 200 when its id or idempotency key stood for a task
     already. Many are answered in order, with 207 where some were refused. Lines
-    (`application/x-ndjson`) are answered with lines while they come.
+    (`application/x-ndjson`) are answered with lines while they come. The headers `traceparent`,
+    `tracestate` and `baggage` hold for all tasks that say nothing of a trace themselves.
     """
     if is_unbounded(request.headers):
         if key is not None:
@@ -70,17 +71,9 @@ async def enqueue(
         return _Stream(visit, queue)
     data = await request.body()
     if contract.has_many(data):
-        many = contract.decode(data, bodies.EnqueueMany)
-        if key is not None:
-            raise RequestInvalid("many tasks take a key each: idempotency_key")
-        results = await _accept(visit, many.queue, [one.to_task() for one in many.tasks])
-        refused = sum(one.error is not None for one in results)
-        told = answers.AcceptedMany(
-            accepted=len(results) - refused, refused=refused, results=results
-        )
-        return answer(told, 207 if refused else 200)
+        return await _enqueue_many(visit, data, key)
     one = contract.decode(data, bodies.Enqueue)
-    options = msgspec.structs.asdict(one.to_task(key))
+    options = msgspec.structs.asdict(one.to_task(key, visit.trace))
     payload = options.pop("payload")
     try:
         accepted = await visit.oms.enqueue(visit.queue(one.queue), payload, **options)
@@ -88,6 +81,18 @@ async def enqueue(
         raise visit.tell(error) from error
     document = answers.Accepted(accepted.id, accepted.created)
     return answer(document, 201 if accepted.created else 200)
+
+
+async def _enqueue_many(visit: Visit, data: bytes, key: str | None) -> Response:
+    many = contract.decode(data, bodies.EnqueueMany)
+    if key is not None:
+        raise RequestInvalid("many tasks take a key each: idempotency_key")
+    trace = visit.trace
+    tasks = [one.to_task(trace=trace) for one in many.tasks]
+    results = await _accept(visit, many.queue, tasks)
+    refused = sum(one.error is not None for one in results)
+    told = answers.AcceptedMany(accepted=len(results) - refused, refused=refused, results=results)
+    return answer(told, 207 if refused else 200)
 
 
 async def _accept(visit: Visit, queue: str, tasks: list[NewTask]) -> list[answers.Entered]:
@@ -120,6 +125,7 @@ class _Stream(Response):
         self._number = 0
         self._batch: list[tuple[int, NewTask]] = []
         self._batch_queue = ""
+        self._trace = visit.trace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answers, as they come."""
@@ -163,7 +169,7 @@ class _Stream(Response):
             queue = one.queue or self._queue
             if queue is None:
                 raise RequestInvalid("the line names no queue, and the query neither", path="$")
-            task = one.to_task()
+            task = one.to_task(trace=self._trace)
         except HMSError as error:
             yield self._tell(self._number, error)
             return

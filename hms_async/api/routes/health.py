@@ -42,18 +42,18 @@ async def ready(request: Request) -> Response:
 
 @router.get(
     "/metrics",
-    summary="The metrics of all queues, for Prometheus",
+    summary="The metrics of all queues, and of this process, for Prometheus",
     responses={**gives(), 200: {"description": "", "content": {"text/plain": _TEXT}}},
 )
 async def metrics(visit: Viewing) -> Response:
     """Return them in Prometheus' text format, no older than a second.
 
-    They are kept in the store, so any one process is to be scraped, and tells the same as others.
-    While the store does not answer `hms_store_up` is 0, and nothing else is told.
+    Those of queues are kept in the store, so any one process is to be scraped for them, and tells
+    the same as others. While the store does not answer `hms_store_up` is 0, and none is told.
     """
     visit.caller.require_everywhere(visit.permission)
     try:
-        text = await visit.house.metrics.text()
+        text = await visit.house.metrics()
     except ConfigInvalid as error:  # an extra is not installed: it is not the caller's fault
         return problems.answer(problems.plain(HTTPStatus.NOT_IMPLEMENTED, str(error)))
     return Response(text, media_type=CONTENT_TYPE)

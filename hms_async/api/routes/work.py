@@ -44,7 +44,8 @@ async def pop(request: Request, visit: Working) -> Response:
     """Take up to `max` tasks from one queue of those named, waiting for the first if need be.
 
     Each is the caller's until its lease ends: settle it with its `token`, and renew the lease with
-    `POST /oms/heartbeat` meanwhile. No task in time gives an empty list.
+    `POST /oms/heartbeat` meanwhile. No task in time gives an empty list. A `traceparent` is
+    the trace that a task belongs to: send it along with what you ask of others.
     """
     body = await read(request, bodies.Pop)
     queues = _queues(body)
