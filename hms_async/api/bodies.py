@@ -212,6 +212,7 @@ class Where(_Body, frozen=True, kw_only=True, omit_defaults=True):
     correlation_id: str | None = None
     error_type: str | None = None
     error: str | None = None
+    fingerprint: str | None = None
     arrived_before: Moment | None = None
     ended_before: Moment | None = None
 

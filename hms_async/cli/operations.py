@@ -26,6 +26,7 @@ _NAMES = {
     "corr": "correlation_id",
     "type": "error_type",
     "error": "error",
+    "fingerprint": "fingerprint",
     "arrived-before": "arrived_before",
     "ended-before": "ended_before",
 }

@@ -1,12 +1,10 @@
 """What an attempt came to."""
 
-import hashlib
-import re
 from typing import Literal
 
 import msgspec
 
-_FIGURES = re.compile(r"0x[0-9a-fA-F]+|\d+")
+from hms_async.domain.fingerprint import fingerprint
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -24,9 +22,8 @@ class Fault(msgspec.Struct, frozen=True):
 
     @property
     def fingerprint(self) -> str:
-        """What faults of one kind have in common: their type, and their words without figures."""
-        words = _FIGURES.sub("#", self.message.partition("\n")[0])
-        return hashlib.sha256(f"{self.type}:{words}".encode(errors="replace")).hexdigest()[:8]
+        """What faults of one kind have in common; see `domain/fingerprint.py`."""
+        return fingerprint(self.type, self.message)
 
     def __str__(self) -> str:
         if self.type == "Failed":

@@ -15,7 +15,7 @@ from hms_async.domain.event import Event
 from hms_async.domain.handoff import Handoff
 from hms_async.domain.scrub import REDACTED, scrub
 from hms_async.domain.task import Attempt, TaskRecord, TaskState
-from hms_async.errors import ConfigInvalid
+from hms_async.errors import ConfigInvalid, PayloadInvalid
 
 DEEPEST: Final = 100
 """Levels of lists and objects that are looked into; what lies deeper is left out."""
@@ -71,6 +71,21 @@ class Redactor:
                 return REDACTED
             return [self._copy(item, levels - 1) for item in cast("list[Any]", value)]
         return value
+
+    def restore(self, changed: Any, original: Any) -> Any:
+        """Return a value that somebody has changed, with the secrets that they were not shown.
+
+        Args:
+            changed: What they made of `redact(original)`.
+            original: What it was, secrets included.
+
+        Raises:
+            PayloadInvalid: If something was left out where the original has nothing to put.
+        """
+        try:
+            return _restored(changed, self.redact(original), original, "$")
+        except RecursionError:
+            raise PayloadInvalid("it is nested too deep") from None
 
     def redact_text(self, text: str) -> str:
         """Return a text for people, such as a traceback, without the secrets that can be told.
@@ -149,6 +164,38 @@ class Redactor:
 
     def _texts(self, texts: Any) -> dict[str, str]:
         return {name: self.redact_text(text) for name, text in texts.items()}
+
+
+def _restored(changed: Any, shown: Any, original: Any, path: str) -> Any:
+    if changed == REDACTED:
+        if shown != REDACTED:
+            raise PayloadInvalid(f"{REDACTED} stands for nothing here: write what it is", path=path)
+        return original
+    if isinstance(changed, dict):
+        named, had = _named(shown), _named(original)
+        return {
+            key: _restored(item, named.get(key), had.get(key), f"{path}.{key}")
+            for key, item in cast("dict[str, Any]", changed).items()
+        }
+    if isinstance(changed, list | tuple):
+        items = cast("list[Any]", changed)
+        was, of = _numbered(shown, len(items)), _numbered(original, len(items))
+        return [
+            _restored(item, was.get(n), of.get(n), f"{path}[{n}]") for n, item in enumerate(items)
+        ]
+    return changed
+
+
+def _named(value: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _numbered(value: Any, length: int) -> dict[int, Any]:
+    """Return the items of a list of that length; of another nobody knows which is which."""
+    if not isinstance(value, list | tuple):
+        return {}
+    items = cast("list[Any]", value)
+    return dict(enumerate(items)) if len(items) == length else {}
 
 
 def _in_words(key: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 
 from hms_async.domain.duration import instant_to_ms, ms_to_rfc3339
+from hms_async.domain.fingerprint import check_fingerprint, fingerprint
 from hms_async.domain.queue import check_name
 from hms_async.domain.task import TaskState
 from hms_async.errors import ConfigInvalid, HMSError
@@ -44,6 +45,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     cancel_asked: bool = False
     promised: bool = False
 
+    @property
+    def fingerprint(self) -> str:
+        """What its last fault has in common with others of its kind; empty without a fault."""
+        return fingerprint(self.error_type, self.error) if self.error_type or self.error else ""
+
 
 class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What must hold of a task for it to be meant; each that is given must.
@@ -54,6 +60,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         correlation_id: The case that it belongs to.
         error_type: What its last fault is called, such as `Timeout`.
         error: A text that the message of that fault contains, in any case.
+        fingerprint: What that fault has in common with others of its kind.
         arrived_before_ms: It arrived before this instant.
         ended_before_ms: It ended before this instant.
     """
@@ -63,6 +70,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     correlation_id: str | None = None
     error_type: str | None = None
     error: str | None = None
+    fingerprint: str | None = None
     arrived_before_ms: int | None = None
     ended_before_ms: int | None = None
 
@@ -75,6 +83,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         correlation_id: str | None = None,
         error_type: str | None = None,
         error: str | None = None,
+        fingerprint: str | None = None,
         arrived_before: datetime | str | None = None,
         ended_before: datetime | str | None = None,
     ) -> "Where":
@@ -94,6 +103,9 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             correlation_id=_text(correlation_id, "where.correlation_id"),
             error_type=_text(error_type, "where.error_type"),
             error=_text(error, "where.error"),
+            fingerprint=None
+            if fingerprint is None
+            else check_fingerprint(fingerprint, name="where.fingerprint"),
             arrived_before_ms=_instant(arrived_before, "where.arrived_before"),
             ended_before_ms=_instant(ended_before, "where.ended_before"),
         )
@@ -126,6 +138,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             and (self.correlation_id is None or task.correlation_id == self.correlation_id)
             and (self.error_type is None or task.error_type == self.error_type)
             and (self.error is None or self.error.casefold() in task.error.casefold())
+            and (self.fingerprint is None or task.fingerprint == self.fingerprint)
             and (self.arrived_before_ms is None or task.arrived_ms < self.arrived_before_ms)
             and (
                 self.ended_before_ms is None
@@ -134,9 +147,22 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     @property
+    def of_faults(self) -> bool:
+        """Whether a task's last fault says whether it is meant, so that it must be known."""
+        return not (self.error_type is None and self.error is None and self.fingerprint is None)
+
+    @property
     def by_state_only(self) -> bool:
         """Whether the state alone says who is meant, so that nobody needs to be looked at."""
         return self == Where(states=self.states)
+
+    def given(self) -> dict[str, Any]:
+        """Return what `create` makes it of, as JSON has it: nothing of what was not given."""
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        for name in ("arrived_before", "ended_before"):
+            if ms := fields.pop(f"{name}_ms", None):
+                fields[name] = ms_to_rfc3339(ms)
+        return fields
 
     def __str__(self) -> str:
         """Return it as the command line takes it; empty where every task is meant."""
@@ -146,6 +172,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             ("corr", self.correlation_id),
             ("type", self.error_type),
             ("error", self.error),
+            ("fingerprint", self.fingerprint),
         ):
             parts += [] if text is None else [f"{name}={text}"]
         for name, ms in (
@@ -162,6 +189,7 @@ NAMES = (
     "correlation_id",
     "error_type",
     "error",
+    "fingerprint",
     "arrived_before",
     "ended_before",
 )

@@ -148,7 +148,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         state: Where it is.
         payload: What was asked; `None` when the body cannot be read (see `raw`).
         correlation_id: The case it belongs to.
-        priority: Its lane.
+        priority: What its producer asked for.
+        goes_first: Whether it waits, and will be taken before those that wait in line.
         attempt: Claims so far, those that were handed back taken off.
         crashes: Leases lost so far.
         arrived_ms: When its SLA clock started; for a scheduled task, when it is due.
@@ -165,7 +166,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         result: What it came to.
         error: Why it failed, or why its last attempt did.
         handoff: What its handler left to a workflow, when it said so.
-        attempts: The last ten attempts that failed.
+        attempts: The last ten attempts that failed; in a list only of those that are to be tried
+            again, and only the last.
         traceparent: The trace that it belongs to, if its producer said so.
         raw: The body as stored, when it cannot be read.
         hidden: Which of these are left out, because whoever looks may not see them: `payload`,
@@ -178,6 +180,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     payload: Any = None
     correlation_id: str | None = None
     priority: Priority = "normal"
+    goes_first: bool = False
     attempt: int = 0
     crashes: int = 0
     arrived_ms: int = 0

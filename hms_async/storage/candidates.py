@@ -65,7 +65,6 @@ async def read_page(
         limit: How many entries.
     """
     (kind, part), where = source, operation.where
-    faults = where.error_type is not None or where.error is not None
     tail: list[str | int]
     match kind:
         case "front" | "back":
@@ -77,7 +76,7 @@ async def read_page(
         case "ids":
             tail = [*where.ids[place.passed : place.passed + limit]]
     more, length, rows = await server.run(
-        "candidates", operation.queue, kind, part, limit, int(faults), *tail
+        "candidates", operation.queue, kind, part, limit, int(where.of_faults), *tail
     )
     following: list[tuple[Candidate | None, Place]] = []
     for n, row in enumerate(rows, 1):
@@ -92,7 +91,7 @@ async def read_page(
 
 async def look_at(server: Server, operation: Operation, ids: Sequence[str]) -> list[Candidate]:
     """Return what is to be known of some tasks; those that are gone are missing."""
-    faults = operation.where.error_type is not None or operation.where.error is not None
+    faults = operation.where.of_faults
     _, _, rows = await server.run(
         "candidates", operation.queue, "ids", "", len(ids), int(faults), *ids
     )

@@ -303,6 +303,7 @@ def decode_record(
         payload=payload,
         correlation_id=correlation,
         priority="high" if run.get(b"prio") == b"high" else "normal",
+        goes_first=run.get(b"state") == b"waiting" and run.get(b"lane", b"normal") != b"normal",
         attempt=decode_number(run.get(b"attempt")) or 0,
         crashes=decode_number(run.get(b"crashes")) or 0,
         arrived_ms=decode_number(run.get(b"arrived")) or 0,

@@ -147,7 +147,10 @@ async def _records(
     entries: list[tuple[bytes, float | None]],
     state: TaskState | None = None,
 ) -> list[tuple[TaskRecord, dict[bytes, bytes]]]:
-    """Return the tasks of some entries, each with its raw record, where they have one."""
+    """Return the tasks of some entries, each with its raw record, where they have one.
+
+    Those that are to be tried again come with their last attempt, which says why.
+    """
     ids = [entry.decode(errors="replace") for entry, _ in entries]
     if not ids:
         return []
@@ -155,9 +158,12 @@ async def _records(
         for task_id in ids:
             pipe.hgetall(server.keys.run(queue, task_id))
             pipe.get(server.keys.body(queue, task_id))
+        for task_id in ids if state is TaskState.RETRYING else ():
+            pipe.lrange(server.keys.attempts(queue, task_id), -1, -1)
         _ask_for_drift(pipe, server, queue)
         *replies, clock, now = await pipe.execute(raise_on_error=False)
     drift_ms = _drift_ms(server, clock, now)
+    attempts = replies[2 * len(ids) :] or [()] * len(ids)
     waits = state in (TaskState.SCHEDULED, TaskState.RETRYING)
     leased = state is TaskState.IN_PROGRESS
     return [
@@ -166,15 +172,15 @@ async def _records(
                 task_id,
                 run,
                 _or_none(body),
+                attempts=_or_none(tried) or (),
                 starts_ms=_instant(score) if waits else None,
                 lease_expires_ms=_instant(score) if leased else None,
                 drift_ms=drift_ms,
             ),
             run,
         )
-        for task_id, (_, score), run, body in zip(
-            ids, entries, replies[::2], replies[1::2], strict=True
-        )
+        for n, (task_id, (_, score), tried) in enumerate(zip(ids, entries, attempts, strict=True))
+        for run, body in [replies[2 * n : 2 * n + 2]]
         if not isinstance(run, Exception) and b"state" in run
     ]
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hms_async.domain.audit import Actor
+from hms_async.domain.fingerprint import fingerprint
 from hms_async.domain.operation import (
     MOST_A_STEP,
     Act,
@@ -38,7 +39,7 @@ CANDIDATES = st.builds(
     finished_ms=st.none() | st.integers(NOW_MS - 2, NOW_MS + 2),
     correlation_id=st.none() | st.sampled_from(["x", "y"]),
     error_type=st.sampled_from(["", "Timeout"]),
-    error=st.sampled_from(["", "No Answer"]),
+    error=st.sampled_from(["", "No Answer", "No Answer in 7 s"]),
     goes_first=st.booleans(),
     cancel_asked=st.booleans(),
     promised=st.booleans(),
@@ -50,6 +51,7 @@ WHERES = st.builds(
     correlation_id=st.none() | st.sampled_from(["x", "y"]),
     error_type=st.none() | st.just("Timeout"),
     error=st.none() | st.just("answer"),
+    fingerprint=st.none() | st.just(fingerprint("Timeout", "No Answer in 12 s")),
     arrived_before_ms=st.none() | st.integers(NOW_MS - 2, NOW_MS + 2),
     ended_before_ms=st.none() | st.integers(NOW_MS - 2, NOW_MS + 2),
 )
@@ -64,6 +66,7 @@ def test_each_condition_takes_tasks_away_and_none_adds_any(task: Candidate, wher
         Where(correlation_id=where.correlation_id),
         Where(error_type=where.error_type),
         Where(error=where.error),
+        Where(fingerprint=where.fingerprint),
         Where(arrived_before_ms=where.arrived_before_ms),
         Where(ended_before_ms=where.ended_before_ms),
     ]
@@ -106,14 +109,15 @@ def test_a_selection_is_made_of_words_and_says_them_again() -> None:
             "states": "failed",
             "ids": ["a", "b", "a"],
             "error_type": "Timeout",
+            "fingerprint": "0badcafe",
             "ended_before": "2026-12-01T08:00:00Z",
             "arrived_before": datetime(2026, 12, 1, tzinfo=UTC),
         }
     )
     assert where.ids == ("a", "b")
     assert str(where) == (
-        "state=failed,id=a,id=b,type=Timeout,arrived-before=2026-12-01T00:00:00.000Z,"
-        "ended-before=2026-12-01T08:00:00.000Z"
+        "state=failed,id=a,id=b,type=Timeout,fingerprint=0badcafe,"
+        "arrived-before=2026-12-01T00:00:00.000Z,ended-before=2026-12-01T08:00:00.000Z"
     )
     assert Where.read(where) is where
     assert Where.read(None) == Where()
@@ -132,6 +136,8 @@ def test_a_selection_is_made_of_words_and_says_them_again() -> None:
         ({"correlation_id": ""}, "where.correlation_id: '' is not a text"),
         ({"error_type": 7}, "where.error_type: 7 is not a text"),
         ({"error": "x" * 513}, "is not a text of 1 to 512"),
+        ({"fingerprint": "7c1e"}, "where.fingerprint: '7c1e' is not a fingerprint"),
+        ({"fingerprint": 7}, "where.fingerprint: 7 is not a fingerprint"),
         ({"arrived_before": "soon"}, "where.arrived_before: 'soon' is not an instant"),
         ({"ended_before": "2026-12-01T08:00:00"}, "where.ended_before="),
         ({"ended_before": 7}, "where.ended_before=7 is not a datetime"),

@@ -1,6 +1,6 @@
 import json
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -14,7 +14,7 @@ from hms_async.domain.redaction import DEEPEST, NAMES, Redactor
 from hms_async.domain.scrub import REDACTED
 from hms_async.domain.task import Attempt, TaskRecord, TaskState
 from hms_async.domain.token import make_text
-from hms_async.errors import ConfigInvalid
+from hms_async.errors import ConfigInvalid, PayloadInvalid
 
 PLAIN = Redactor()
 CANARY = "c4n4ry-Qx7"
@@ -284,3 +284,45 @@ def test_an_event_says_no_more_than_its_task() -> None:
     )
     failed = Event(id="1-0", type="failed", queue="q", message=f"token={CANARY}", fields={})
     assert PLAIN.visible_event(failed, payload=False).message == f"token={REDACTED}"
+
+
+class TestRestore:
+    """What somebody changed of a value whose secrets they were not shown."""
+
+    ORIGINAL: ClassVar[dict[str, Any]] = {
+        "api_key": "hush",
+        "people": [{"name": "Ann", "iban": "LV80"}, {"name": "Bob", "iban": "LV81"}],
+        "n": 2**70,
+    }
+
+    @given(value=JSON)
+    def test_what_nobody_changed_is_what_it_was(self, value: Any) -> None:
+        redactor = Redactor()
+        assert redactor.restore(redactor.redact(value), value) == value
+
+    def test_secrets_stay_where_they_were_and_changes_are_taken(self) -> None:
+        redactor = Redactor()
+        changed = redactor.redact(self.ORIGINAL)
+        assert "hush" not in str(changed)
+        changed["people"][1]["name"] = "Bert"
+        changed["api_key"] = "new"
+
+        assert redactor.restore(changed, self.ORIGINAL) == {
+            "api_key": "new",
+            "people": [{"name": "Ann", "iban": "LV80"}, {"name": "Bert", "iban": "LV81"}],
+            "n": 2**70,
+        }
+
+    @pytest.mark.parametrize(
+        ("changed", "path"),
+        [
+            ({"note": REDACTED}, "$.note"),
+            ({"people": [{"name": "Bob", "iban": REDACTED}]}, "$.people[0].iban"),
+            ([{"api_key": REDACTED}], "$[0].api_key"),
+            (REDACTED, "$"),
+        ],
+    )
+    def test_nobody_guesses_which_secret_is_meant(self, changed: Any, path: str) -> None:
+        with pytest.raises(PayloadInvalid) as caught:
+            Redactor().restore(changed, self.ORIGINAL)
+        assert caught.value.path == path

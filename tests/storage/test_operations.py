@@ -7,6 +7,7 @@ import pytest
 
 from hms_async import AsyncOMSClient, TaskState
 from hms_async.domain.audit import Actor
+from hms_async.domain.fingerprint import fingerprint
 from hms_async.domain.operation import Operation, OperationState
 from hms_async.domain.selection import Where
 from hms_async.errors import (
@@ -91,7 +92,11 @@ async def test_only_those_that_are_meant_are_acted_on(driver: Driver, oms: Async
             for claim, said in zip(claims, faults, strict=True)
         ]
     )
-    where = {"correlation_id": "REQ-1", "error_type": "Timeout", "error": "gateway"}
+    where = {
+        "correlation_id": "REQ-1",
+        "error": "gateway",
+        "fingerprint": fingerprint("Timeout", "No answer from GATEWAY 12"),
+    }
     operation = await oms.operations.start("requeue", "q", where=where)
     assert (operation.matched, operation.exact) == (2, True)
     done = await work_off(driver.store, operation)

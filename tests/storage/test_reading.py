@@ -101,6 +101,22 @@ async def test_other_tasks_are_listed_by_the_instant_of_their_set(
     assert [task.id for task in rest.tasks] == ["first"]
 
 
+async def test_a_list_says_why_tasks_are_tried_again_and_which_go_first(driver: Driver) -> None:
+    await driver.push("a", "b", "c")
+    for _ in range(2):
+        await driver.settle(await driver.claim_one(), "retry", 9_000, FAULT)
+    await driver.store.bump("q", "c")
+
+    retrying = (await driver.store.tasks("q", TaskState.RETRYING)).tasks
+    (waiting,) = (await driver.store.tasks("q", TaskState.WAITING)).tasks
+
+    assert [(one.id, one.attempts[0].error, one.goes_first) for one in retrying] == [
+        ("a", "no", False),
+        ("b", "no", False),
+    ]
+    assert (waiting.priority, waiting.goes_first) == ("normal", True)
+
+
 async def test_a_task_is_told_with_all_that_is_known_of_it(
     driver: Driver, clock: ManualClock
 ) -> None:

@@ -13,6 +13,7 @@ from hms_async.api.visit import NEEDS, Visit
 from hms_async.domain.access import Permission
 from hms_async.domain.audit import Actor
 from hms_async.domain.series import Series
+from hms_async.domain.task import TaskPage, TaskState
 from hms_async.domain.worker import WorkerCard
 from hms_async.errors import Forbidden, FormStale
 from hms_async.runtime.board import Standing
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SIGNED_IN: Final = "hms_signed_in"
 FORM_KEY: Final = "hms_form_key"
+_MOST_PAGES: Final = 25
 _SESSION_S: Final = 12 * 3600
 
 
@@ -91,6 +93,25 @@ class Look(Visit):
         standings: Standings = self.request.app.state.standings
         return standings
 
+    async def tasks(
+        self, queue: str, state: TaskState, cursor: str | None = None, *, limit: int
+    ) -> TaskPage:
+        """Return a page of tasks as they may be seen, with at least one in it if there are any.
+
+        What was cancelled leaves entries in its lane until a worker comes by; a page of the store
+        may consist of those alone.
+
+        Raises:
+            ConfigInvalid: If the cursor is not valid.
+            QueueNotFound: If nobody created the queue.
+        """
+        page = TaskPage([], cursor)
+        for _ in range(_MOST_PAGES):
+            page = await self.oms.list_tasks(queue, state, page.cursor, limit=limit)
+            if page.tasks or page.cursor is None:
+                break
+        return TaskPage([self.visible(task) for task in page.tasks], page.cursor)
+
     def done(self, *topics: str) -> None:
         """Say that something was done about some topics: whoever comes next is to see it."""
         hub: Hub = self.request.app.state.hub
@@ -123,6 +144,7 @@ def looks(permission: Permission) -> object:
 
 
 Looking = Annotated[Look, looks(Permission.VIEW)]
+Administering = Annotated[Look, looks(Permission.ADMINISTER)]
 Acting = Annotated[Look, looks(Permission.OPERATE)]
 Enqueuing = Annotated[Look, looks(Permission.ENQUEUE)]
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from hms_async.api.dashboard import words
+from hms_async.api.dashboard.flash import flash
 from hms_async.domain.duration import ms_to_rfc3339
 
 POLICY: Final = (
@@ -26,6 +27,7 @@ _ASSETS: Final = (
     "style.css",
     "live.js",
     "keys.js",
+    "acts.js",
     "icon.svg",
     "icon-trouble.svg",
     "vendor/idiomorph-0.8.0.min.js",
@@ -111,6 +113,7 @@ def framed(
             theme=_chosen(request, "hms_theme", THEMES),
             density=_chosen(request, "hms_density", DENSITIES),
             path=request.url.path.removeprefix(base),
+            flash=flash(request.query_params),
             **({"caller": None, "topics": (), "search": "", "wall": False} | about),
         )
     )
@@ -119,7 +122,12 @@ def framed(
 
 def html(page: str, status: int = 200) -> Response:
     """Return HTML as a response, with the policy that lets nothing else in."""
-    return Response(page, status, {"Content-Security-Policy": POLICY}, "text/html")
+    headers = {
+        "Content-Security-Policy": POLICY,
+        # Without a referrer a browser hides the origin of forms, too, which the door asks for.
+        "Referrer-Policy": "same-origin",
+    }
+    return Response(page, status, headers, "text/html")
 
 
 def _chosen(request: Request, cookie: str, allowed: tuple[str, ...]) -> str:

@@ -81,7 +81,7 @@ def _note(task: TaskRecord, now_ms: int, max_attempts: int) -> str:
             due = words.span(max((task.starts_ms or now_ms) - now_ms, 0))
             return f"retry in {due}, {tries} tries, {error_of(task)}"
         case TaskState.WAITING:
-            first = "goes first" if task.priority == "high" else ""
+            first = "goes first" if task.goes_first else ""
             again = f"{tries} tries" if task.attempt else ""
             return ", ".join(part for part in (first, again) if part)
         case TaskState.IN_PROGRESS:

@@ -2,8 +2,14 @@
 
 from hms_async.api.dashboard.pages import (
     about,
+    acts,
+    again,
     case,
+    failed,
     live,
+    many,
+    messages,
+    operations,
     overview,
     queue,
     report,
@@ -22,6 +28,13 @@ ROUTERS = (
     case.router,
     workers.router,
     report.router,
+    # The first that fits is taken: those with a word where others have any come first.
+    again.router,
+    many.router,
+    acts.router,
+    failed.router,
+    operations.router,
+    messages.router,
     search.router,
     signin.router,
     about.router,

@@ -92,8 +92,7 @@ async def _columns(look: Look, promise: Promise) -> list[Column]:
     max_attempts = promise.queue.settings.retry.max_attempts
 
     async def rows(state: TaskState, limit: int) -> list[Row]:
-        page = await look.oms.list_tasks(stats.name, state, limit=limit)
-        found = [look.visible(task) for task in page.tasks]
+        found = (await look.tasks(stats.name, state, limit=limit)).tasks
         if state is TaskState.IN_PROGRESS:
             found.sort(key=_by_due)
         made = [row(task, now_ms, max_attempts=max_attempts) for task in found]

@@ -9,7 +9,9 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from hms_async.api.dashboard import words
+from hms_async.api.dashboard.acts import on_task
 from hms_async.api.dashboard.entry import Look, Looking
+from hms_async.api.dashboard.pages.failed import fingerprint_of
 from hms_async.api.dashboard.pages.queue import why_not_running
 from hms_async.api.dashboard.parts import Part, show
 from hms_async.api.dashboard.rows import clock_of, error_of
@@ -29,7 +31,8 @@ async def task(task_id: str, look: Looking) -> Response:
     """Show a task."""
 
     async def build() -> Part:
-        record = look.visible(await look.task(task_id))
+        stored = await look.task(task_id)
+        record = look.visible(stored)
         settings, now_ms, why = await _about_queue(look, record)
         moments = life(record, settings, now_ms)
         clock, used = clock_of(record, now_ms)
@@ -46,9 +49,11 @@ async def task(task_id: str, look: Looking) -> Response:
             spent=_spent(record, now_ms),
             payload=_shown(record, "payload"),
             result=_shown(record, "result"),
+            # Of what is stored: an act on many finds its tasks so.
+            kind=fingerprint_of(stored) if record.state is TaskState.FAILED else "",
             max_attempts=settings.retry.max_attempts,
             rest_url=look.rest_url,
-            acts=[],
+            acts=on_task(look, record),
         )
 
     return await show(look, [f"task:{task_id}"], build)

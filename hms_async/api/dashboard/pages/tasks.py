@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from hms_async.api import documents
+from hms_async.api.dashboard.acts import on_state
 from hms_async.api.dashboard.entry import Looking
 from hms_async.api.dashboard.export import Export, exported
 from hms_async.api.dashboard.parts import Part, show
@@ -33,8 +34,7 @@ async def tasks(
     name = look.queue(queue)
 
     async def page() -> TaskPage:
-        found = await look.oms.list_tasks(name, state, cursor, limit=_A_PAGE)
-        return TaskPage([look.visible(task) for task in found.tasks], found.cursor)
+        return await look.tasks(name, state, cursor, limit=_A_PAGE)
 
     if export is not None:
         found = [_flat(task) for task in (await page()).tasks]
@@ -57,7 +57,7 @@ async def tasks(
             rows=[row(task, stats.now_ms, max_attempts=max_attempts) for task in found.tasks],
             first=cursor is None,
             cursor=found.cursor,
-            can_operate=look.can_operate,
+            acts=on_state(look, name, state),
         )
 
     return await show(look, [f"queue:{name}"], build)
