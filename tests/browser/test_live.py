@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PATIENCE_MS, Opens, System
+from tests.process.support import eventually
 
 pytestmark = [pytest.mark.chromium, pytest.mark.process, pytest.mark.timeout(120)]
 
@@ -108,3 +109,53 @@ def test_it_works_without_scripts(desk: System, opens: Opens) -> None:
 
     expect(page.get_by_text("truncated at byte 77").first).to_be_visible()
     expect(page.locator("time").first).to_contain_text("UTC")
+
+
+def test_a_queue_is_paused_and_goes_on(desk: System, opens: Opens) -> None:
+    page = opens("/q/photo")
+
+    page.get_by_role("link", name="Pause", exact=True).click()
+    asked = page.get_by_role("dialog")
+    asked.get_by_label("Why").fill("the scanner is broken")
+    asked.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("link", name="Resume", exact=True)).to_be_visible()
+    desk.push("photo", {}, correlation_id="HELD")
+    expect(page.get_by_role("main")).to_contain_text("The queue is paused: the scanner is broken")
+
+    page.get_by_role("link", name="Resume", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("region", name="Done")).to_contain_text("HELD")
+    (entry,) = [
+        one
+        for one in desk.http.get("/oms/audit", params={"queue": "photo"}).json()["entries"]
+        if one["act"] == "pause"
+    ]
+    assert (entry["via"], entry["reason"]) == ("dashboard", "the scanner is broken")
+
+
+def test_a_group_of_failed_tasks_is_retried_one_of_them_first(desk: System, opens: Opens) -> None:
+    desk.create("scan", retry={"max_attempts": 1})
+    desk.work("scan")
+    tasks = [desk.push("scan", {"fail": f"page {n} is blank"}) for n in range(3)]
+    for task in tasks:
+        desk.until(task, "failed")
+    page = opens("/failed?queue=scan")
+    group = page.get_by_role("row", name="page # is blank")
+    expect(group).to_contain_text("3")
+
+    group.get_by_role("link", name="Retry 1 first").click()
+    page.get_by_role("dialog").get_by_role("button").first.click()
+    page.wait_for_url("**/t/*")
+    page.goto(f"{desk.url}/failed?queue=scan")
+    group.get_by_role("link", name="Retry all").click()
+    page.get_by_role("dialog").get_by_role("button").first.click()
+
+    page.wait_for_url("**/operations/*")
+    operation = page.url.rpartition("/")[2].partition("?")[0]
+    eventually(
+        lambda: desk.http.get(f"/oms/operations/{operation}").json()["state"] == "done",
+        "the operation is done",
+    )
+    done = desk.http.get(f"/oms/operations/{operation}").json()
+    assert (done["act"], done["done"]) == ("requeue", 3)
+    expect(page.get_by_role("main")).to_contain_text("done")
