@@ -78,7 +78,9 @@ async def read_pieces_of(
     A queue that was removed, or that a foreign hand has broken, has none.
     """
     asked = _asked(span_ms, step_ms)
-    replies = await server.run_each(("counted", queue, asked) for queue in queues)
+    replies: list[list[Any] | bytes | Exception] = await server.run_each(
+        ("counted", queue, asked) for queue in queues
+    )
     looks = [
         _Look(queue, reply if isinstance(reply, list) else (0, 0), span_ms, step_ms)
         for queue, reply in zip(queues, replies, strict=True)

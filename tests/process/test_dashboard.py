@@ -62,6 +62,7 @@ async def cost(oms: AsyncOMSClient, http: httpx.AsyncClient, url: str, viewers: 
     """Return how many commands a change of the page costs the server."""
     looking = [Viewer(http) for _ in range(viewers)]
     raw = Raw(url)
+    found = 0
     async with anyio.create_task_group() as group:
         for viewer in looking:
             group.start_soon(viewer.look)
@@ -100,6 +101,7 @@ async def test_a_stop_takes_leave_of_fifty_who_look(
 ) -> None:
     await oms.create_queue("q")
     looking = [Viewer(http) for _ in range(50)]
+    asked = 0
     async with anyio.create_task_group() as group:
         for viewer in looking:
             group.start_soon(viewer.look)

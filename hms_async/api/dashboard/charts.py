@@ -63,24 +63,31 @@ def in_and_out(series: Series) -> Chart:
     """Return how many tasks came in, and how many ended."""
     per_s = 1_000 / series.step_ms
 
+    def arrived(point: Point) -> float:
+        return point.arrived * per_s
+
     def ended(point: Point) -> float:
         return (point.done + point.failed + point.cancelled + point.expired) * per_s
 
-    wanted = [
-        _Wanted("in", "in", lambda point: point.arrived * per_s),
-        _Wanted("out", "out", ended),
-    ]
+    wanted = [_Wanted("in", "in", arrived), _Wanted("out", "out", ended)]
     return _chart("In and out", series, wanted, words.rate)
 
 
 def wait(series: Series, promise_ms: int | None) -> Chart:
     """Return how long attempts had waited, beside the promise."""
-    wanted = [
-        _Wanted("p95", "in", lambda point: point.wait.p95_ms if point.wait else None),
-        _Wanted("p50", "out", lambda point: point.wait.p50_ms if point.wait else None),
-    ]
+
+    def p95(point: Point) -> float | None:
+        return point.wait.p95_ms if point.wait else None
+
+    def p50(point: Point) -> float | None:
+        return point.wait.p50_ms if point.wait else None
+
+    def promise(_: Point) -> float | None:
+        return promise_ms
+
+    wanted = [_Wanted("p95", "in", p95), _Wanted("p50", "out", p50)]
     if promise_ms is not None:
-        wanted.append(_Wanted("promise", "promise", lambda _: float(promise_ms)))
+        wanted.append(_Wanted("promise", "promise", promise))
     return _chart("Wait against the promise", series, wanted, words.exact_span)
 
 

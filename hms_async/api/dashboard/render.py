@@ -56,7 +56,8 @@ def environment() -> Environment:
         "iso": ms_to_rfc3339,
     }
     made.filters.update(filters)
-    made.globals.update(CLOCKS=words.CLOCKS, NOTHING=words.NOTHING)
+    said: dict[str, Any] = {"CLOCKS": words.CLOCKS, "NOTHING": words.NOTHING}
+    made.globals.update(said)
     return made
 
 

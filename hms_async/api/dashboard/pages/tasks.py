@@ -1,6 +1,6 @@
 """A queue's tasks in one state, page by page, to be looked through, ticked and exported."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -63,6 +63,6 @@ async def tasks(
     return await show(look, [f"queue:{name}"], build)
 
 
-def _flat(task: TaskRecord) -> dict[str, object]:
+def _flat(task: TaskRecord) -> dict[str, Any]:
     shown = documents.Task.of(task)
     return {name: getattr(shown, name) for name in _COLUMNS} | {"error": error_of(task)}
