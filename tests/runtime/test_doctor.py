@@ -31,6 +31,9 @@ def own_url(request: pytest.FixtureRequest) -> Generator[str]:
     if request.param == "redis":
         with machines_redis() as url:
             yield url
+            raw = Raw(url)
+            raw("CONFIG", "SET", "appendonly", "no")  # it does not end while it writes a first one
+            raw.close()
     else:
         with running_server() as server:
             yield server.url
