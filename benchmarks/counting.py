@@ -34,7 +34,7 @@ _LOOKS = 30
 WITHOUT = {
     "local function observe(into, value)\n": "local function observe() do return end\n",
     "  if not instant then return 0 end\n": "  do return instant and NOW - instant or 0 end\n",
-    "ipairs({ COUNTS, STATS }) do\n    local counted": "ipairs({ COUNTS }) do\n    local counted",
+    "add_to(STATS, n, fields, amounts)\n": "\n",
     "minute_is_new = redis.call('HLEN', STATS) == 0\n": "\n",
     "redis.call('HINCRBY', STATS, 'accepted', accepted)\n": "\n",
     "kept.missed = kept.missed + 1\n": "\n",

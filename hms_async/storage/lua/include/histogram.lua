@@ -48,13 +48,15 @@ local function observe_since(into, instant)
   return into.value
 end
 
--- Sums are whole ms; that of the shares of promises is in thousandths.
+-- Sums are whole ms; that of the shares of promises is in thousandths. Nobody asks for them by the
+-- minute, nor for those shares.
 local function count_observed()
   for name, one in pairs({ wait = WAITED, run = RAN, total = TOTAL, used = USED }) do
     change_value(one)
-    for bucket, n in pairs(one.seen) do count(name .. ':' .. bucket, n) end
+    local count_it = one == USED and count_in_total or count
+    for bucket, n in pairs(one.seen) do count_it(name .. ':' .. bucket, n) end
     local unit, sum = ':sum_ms', one.sum
     if one == USED then unit, sum = ':sum_milli', 1000 * sum end
-    if sum >= 1 and sum < math.huge then count(name .. unit, math.floor(sum)) end
+    if sum >= 1 and sum < math.huge then count_in_total(name .. unit, math.floor(sum)) end
   end
 end
