@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from hms_async.domain.token import Token
     from hms_async.runtime.actions import Escalation
     from hms_async.runtime.handlers import handler
+    from hms_async.runtime.objectives import PromiseReport
     from hms_async.runtime.promises import Promise
     from hms_async.runtime.task import Task
     from hms_async.runtime.webhook import verify_webhook
@@ -128,6 +129,7 @@ __all__ = [
     "PayloadTooLarge",
     "Point",
     "Promise",
+    "PromiseReport",
     "Queue",
     "QueueClosing",
     "QueueFull",
@@ -186,6 +188,7 @@ _HOMES = {
     "Incident": "hms_async.domain.incident",
     "Point": "hms_async.domain.series",
     "Promise": "hms_async.runtime.promises",
+    "PromiseReport": "hms_async.runtime.objectives",
     "Role": "hms_async.domain.access",
     "Series": "hms_async.domain.series",
     "Spread": "hms_async.domain.series",

@@ -32,6 +32,15 @@ local function keep(front, a_day, number, sum, days)
   redis.pcall('PEXPIRE', key, days * 86400000)
 end
 
+-- Whether there is any minute to be read: of a new queue there is none, two days back.
+local function some_counted(first, last)
+  local keys = {}
+  for minute = first * MINUTES, last * MINUTES - 1 do
+    keys[#keys + 1] = NORMAL .. ':stats:' .. minute
+  end
+  return redis.call('EXISTS', unpack(keys)) > 0
+end
+
 local function roll_minutes(ten)
   local sum = {}
   for minute = ten * MINUTES, ten * MINUTES + MINUTES - 1 do
@@ -58,8 +67,9 @@ end
 local first = math.max(following or 0, open - KEPT)
 if following and following < first then roll_hour(math.floor(following / TENS)) end
 local last = math.min(first + tonumber(ARGV[3]), open)
+local counted = some_counted(first, last)
 for ten = first, last - 1 do
-  roll_minutes(ten)
+  if counted then roll_minutes(ten) end
   if ten % TENS == TENS - 1 then roll_hour(math.floor(ten / TENS)) end
 end
 redis.call('SET', ROLLED, last)
