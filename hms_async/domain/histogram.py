@@ -3,16 +3,12 @@
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-WAIT_MS = (
-    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000,
-    1_800_000, 3_600_000, 7_200_000, 14_400_000, 28_800_000, 86_400_000,
-)  # fmt: skip
-"""Upper bounds of the buckets of `wait` and `total`, in ms; as in `lua/include/histogram.lua`."""
+from hms_async.domain.counters import RUN_S, WAIT_S
 
-RUN_MS = (
-    5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000,
-    600_000, 1_800_000, 3_600_000,
-)  # fmt: skip
+WAIT_MS = tuple(1_000 * bound for bound in WAIT_S)
+"""Upper bounds of the buckets of `wait` and `total`, in ms."""
+
+RUN_MS = tuple(1_000 * bound for bound in RUN_S)
 """Those of `run`."""
 
 
