@@ -10,7 +10,7 @@ from hms_async.domain.diagnosis.finding import Finding, Level, tell_refused
 from hms_async.domain.queue import QueueStats
 from hms_async.domain.worker import WorkerCard
 from hms_async.errors import QueueNotFound, StoreProtocol, StoreRefused
-from hms_async.storage import examining
+from hms_async.storage import examining, weighing
 from hms_async.storage.rights import read_rights
 from hms_async.storage.store import Store, name_of
 from hms_async.telemetry.logs import package_version
@@ -157,7 +157,7 @@ class _Doctor:
         return findings + await _tried("size", lambda: self._size(name, stats))
 
     async def _size(self, name: str, stats: QueueStats) -> list[Finding]:
-        return [queues.tell_size(name, await examining.measure(self._store, name, stats))]
+        return [queues.tell_size(name, await weighing.size_of(self._store, name, stats))]
 
     async def orphans(self) -> list[Finding]:
         if not self._scan:

@@ -7,21 +7,13 @@ from contextlib import suppress
 from typing import Any
 
 from hms_async.domain.audit import Actor
-from hms_async.domain.diagnosis.queues import Size
-from hms_async.domain.queue import ALPHABET, QueueStats
+from hms_async.domain.queue import ALPHABET
 from hms_async.errors import QueueNotFound, StoreProtocol, StoreRefused
 from hms_async.storage.audit import as_args
 from hms_async.storage.rights import as_map
 from hms_async.storage.server import Server
 
 _SETTINGS = ("save", "appendfsync", "protected-mode", "bind")
-_PARTS = (
-    *("", "express", "suspects", "scheduled", "retry", "inflight", "sla", "at_risk", "actions"),
-    *("done", "failed", "cancelled", "expired", "counts", "config", "events", "audit"),
-)
-_SAMPLES = 20
-_MINUTES_KEPT = 2_880
-_EVERY_MINUTES = 48
 _PAGE = 1_000
 _A_CALL = 50
 _IN_ENVELOPE = re.compile(rb'"queue":"([^"\\]+)"')
@@ -81,53 +73,6 @@ async def lanes(server: Server, queue: str) -> tuple[int, int]:
         pipe.hget(keys.part(queue, "counts"), "stale")
         *lengths, stale = await pipe.execute()
     return sum(lengths), int(stale or 0)
-
-
-async def measure(server: Server, queue: str, stats: QueueStats) -> Size:
-    """Reckon how large a queue is, from a few of its tasks and counters."""
-    keys = server.keys
-    own = [keys.queue(queue)] + [keys.part(queue, part) for part in _PARTS if part]
-    minute = stats.now_ms // 60_000
-    counters = [
-        keys.part(queue, f"stats:{minute - n}") for n in range(0, _MINUTES_KEPT, _EVERY_MINUTES)
-    ]
-    tasks = sum((stats.open, stats.done, stats.failed, stats.cancelled, stats.expired))
-    ids = await _some_ids(server, queue)
-    async with server.pipeline() as pipe:
-        for key in (*own, *counters):
-            pipe.execute_command("MEMORY", "USAGE", key)
-        for task_id in ids:
-            for key in (keys.body(queue, task_id), keys.run(queue, task_id)):
-                pipe.execute_command("MEMORY", "USAGE", key)
-        replies = await pipe.execute(raise_on_error=False)
-    if refused := next((one for one in replies if isinstance(one, Exception)), None):
-        raise StoreRefused(f"MEMORY USAGE: {refused}")
-    sizes = [int(one or 0) for one in replies]
-    others, by_minute = sizes[: len(own)], sizes[len(own) : len(own) + len(counters)]
-    sampled = sum(sizes[len(own) + len(counters) :])
-    return Size(
-        tasks=tasks,
-        task_bytes=sampled * tasks // len(ids) if ids else 0,
-        counter_bytes=sum(by_minute) * _EVERY_MINUTES,
-        other_bytes=sum(others),
-        oldest_ms=None
-        if not stats.oldest_arrived_ms
-        else max(stats.now_ms - stats.oldest_arrived_ms, 0),
-    )
-
-
-async def _some_ids(server: Server, queue: str) -> list[str]:
-    """Return the ids of a few tasks from each of a queue's places."""
-    keys = server.keys
-    async with server.pipeline() as pipe:
-        for key in (keys.queue(queue), keys.part(queue, "express")):
-            pipe.lrange(key, 0, _SAMPLES - 1)
-        for part in ("scheduled", "retry", "inflight", "done", "failed"):
-            pipe.zrange(keys.part(queue, part), 0, _SAMPLES - 1)
-        replies = await pipe.execute(raise_on_error=False)
-    places = [_texts(found) for found in replies]
-    mixed = [place[n] for n in range(_SAMPLES) for place in places if n < len(place)]
-    return [one for one in dict.fromkeys(mixed) if ALPHABET.fullmatch(one)][:_SAMPLES]
 
 
 async def listed_ids(server: Server, queue: str, most: int) -> list[str]:

@@ -103,7 +103,7 @@ class Size(msgspec.Struct, frozen=True):
     Attributes:
         tasks: How many it has, those that have ended included.
         task_bytes: What they take, reckoned from some of them.
-        counter_bytes: What its counters by the minute take, reckoned from some of them.
+        counter_bytes: What its counters over time take, reckoned from some of them.
         other_bytes: What its indexes, events and all else take.
         oldest_ms: How old the task is that goes next, if one waits.
     """
