@@ -70,7 +70,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def unwatched(self) -> bool:
         """Whether it has a promise to keep, and no supervisor has looked at it for a while."""
-        if self.due_ms is None:
+        if self.due_ms is None or self.stats.clock_stopped_ms is not None:
             return False
         return self.swept_ms is None or self.stats.now_ms - self.swept_ms > UNWATCHED_MS
 

@@ -99,8 +99,8 @@ def trouble(standing: Standing, *, workers: int) -> str:
         found.append("tasks are late")
     if forecast.misses:
         first_ms = (forecast.first_miss_ms or stats.now_ms) - stats.now_ms
-        when = f"from {words.span(first_ms)} on" if first_ms > 0 else "from now on"
-        found.append(f"{words.several(forecast.misses, 'task')} will be late {when}")
+        when = f" from {words.span(first_ms)} on" if first_ms > 0 else ""
+        found.append(f"{words.several(forecast.misses, 'task')} will be late{when}")
     elif stats.at_risk:
         found.append(f"{words.several(stats.at_risk, 'task')} at risk")
     if not workers and stats.open and not stats.paused:

@@ -132,10 +132,11 @@ def _if_any(state: TaskState, count: int) -> list[tuple[TaskState, int]]:
 def _in_line(one: Row, place: int, promise: Promise) -> Row:
     """Return a waiting row with its turn, if the present pace tells when that comes."""
     drain_ms, stats = promise.forecast.drain_ms, promise.stats
-    if one.state is not TaskState.WAITING or one.note or not drain_ms or isinf(drain_ms):
+    if one.state is not TaskState.WAITING or not drain_ms or isinf(drain_ms):
         return one
     turn_ms = drain_ms * (stats.in_progress + place + 1) / (stats.in_progress + stats.waiting)
-    return one._replace(note=f"its turn in about {words.span(turn_ms)}")
+    turn = f"its turn in about {words.span(turn_ms)}"
+    return one._replace(note=f"{one.note}, {turn}" if one.note else turn)
 
 
 def _by_due(task: TaskRecord) -> float:
