@@ -33,8 +33,8 @@ __all__ = [
     "configure",
     "from_env",
     "get_logger",
+    "how_to_narrate",
     "is_configured",
-    "narrates",
     "package_version",
     "say_in",
     "unconfigure",
@@ -152,9 +152,17 @@ def writes(logger: "FilteringBoundLogger", level: int) -> bool:
     return not isinstance(tells, MethodType) or bool(tells(level))
 
 
-def narrates() -> bool:
-    """Return whether lines are for people who look on: they hear of each beginning, too."""
-    return _ours.text and _ours.hold()
+def how_to_narrate(logger: "FilteringBoundLogger") -> Callable[..., Any] | None:
+    """Return what tells of a beginning whose end has a line of its own; `None` if nobody listens.
+
+    People who look on hear of it at info, all others at debug.
+    """
+    if _ours.hold():
+        least = logging.INFO if _ours.text else logging.DEBUG
+        if least < _ours.level:
+            return None
+        return logger.info if _ours.text else logger.debug
+    return logger.debug if writes(logger, logging.DEBUG) else None
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> tuple[Format, str]:
