@@ -408,7 +408,7 @@ class Broken(SpanProcessor):
     def on_start(self, *_: Any, **__: Any) -> None:
         self._fail()
 
-    def on_end(self, *_: Any) -> None:
+    def on_end(self, *_: Any, **__: Any) -> None:
         self._fail()
 
     def _fail(self) -> None:
