@@ -206,7 +206,8 @@ class _Logger:
         self._bound: Any = None
 
     def __getattr__(self, word: str) -> Any:
-        return getattr(self._structlogs() or self._bridge, word)
+        bound = self._structlogs()
+        return getattr(self._bridge if bound is None else bound, word)
 
     def _structlogs(self) -> Any:
         """Return structlog's logger; `None` if the application has not configured that."""
@@ -217,7 +218,7 @@ class _Logger:
             self._bound = structlog.get_logger(self._name)
         return self._bound
 
-    def _tell(self, word: str, event: str, **fields: Any) -> None:
+    def _tell(self, word: str, event: str, /, **fields: Any) -> None:
         if _ours.hold():
             getattr(self._structlogs(), word)(event, **fields)  # our renderer hides what it must
             return
@@ -225,10 +226,11 @@ class _Logger:
         if not writes(cast("FilteringBoundLogger", self), level):
             return
         shown = hide(fields)
-        if bound := self._structlogs():
-            getattr(bound, word)(event, **shown)
-        else:
+        bound = self._structlogs()
+        if bound is None:
             self._bridge.tell(level, event, shown)
+        else:
+            getattr(bound, word)(event, **shown)
 
     debug = functools.partialmethod(_tell, "debug")
     info = functools.partialmethod(_tell, "info")
