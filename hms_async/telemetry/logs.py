@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
-from contextvars import Context
+from contextvars import Context, ContextVar
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast, get_args
 
@@ -260,15 +260,24 @@ def _merge(
 
 
 def say_in(context: Context, fields: Mapping[str, object]) -> None:
-    """Add these fields to all lines that are written in that context from now on."""
-    context.run(_bind(), **fields)
+    """Add these fields, which name an attempt, to all lines written in that context from now on."""
+    context.run(_set, fields)
+
+
+def _set(fields: Mapping[str, object]) -> None:
+    variables = _variables()
+    for name, value in fields.items():
+        variables[name].set(value)
 
 
 @functools.cache
-def _bind() -> Callable[..., object]:
+def _variables() -> dict[str, ContextVar[object]]:
+    """Return structlog's own variables of these names: setting them is five times as fast."""
     from structlog.contextvars import bind_contextvars  # noqa: PLC0415  # slow, see above
 
-    return bind_contextvars
+    empty = Context()
+    empty.run(bind_contextvars, **dict.fromkeys(_NAMES))
+    return {name: one for name in _NAMES for one in empty if one.name.endswith(f"_{name}")}
 
 
 def _checked(fmt: str, level: str, fmt_name: str, level_name: str) -> tuple[Format, str]:
