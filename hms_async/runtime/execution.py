@@ -1,7 +1,6 @@
 """One attempt: from its claim to its outcome. The only place that catches everything."""
 
 import asyncio
-import logging
 import time
 import traceback
 from contextlib import suppress
@@ -30,7 +29,7 @@ from hms_async.storage.codec import decode_envelope
 from hms_async.storage.reading import read_last_span
 from hms_async.storage.store import Store
 from hms_async.telemetry import otel
-from hms_async.telemetry.logs import get_logger, narrates, say_in, writes
+from hms_async.telemetry.logs import get_logger, how_to_narrate, say_in
 from hms_async.telemetry.text import as_text
 
 if TYPE_CHECKING:
@@ -165,11 +164,10 @@ class Executor:
                 _log_unheard(attempt, error)
 
     def _log_started(self, attempt: Attempt, slot: int) -> None:
-        # One line an attempt, which its end has; people who look on hear of its beginning, too.
-        loud = narrates()
-        if not writes(log, logging.INFO if loud else logging.DEBUG):
+        tell = how_to_narrate(log)
+        if tell is None:
             return
-        (log.info if loud else log.debug)(
+        tell(
             "task.started",
             **attempt.names(),
             worker_id=self._worker_id,

@@ -65,19 +65,26 @@ def to_orders(queue: str, items: Sequence[Any], tracing: Tracing | None = None) 
     entropy = os.urandom(ENTROPY_BYTES * len(items))
     starts = range(0, len(entropy), ENTROPY_BYTES)
     ids = [make_id(now_ms, entropy[start : start + ENTROPY_BYTES]) for start in starts]
+    made = zip(items, ids, strict=True)
+    if tracing is not None:
+        return [_to_order(queue, _as_task(item), made_id, tracing) for item, made_id in made]
     return [
-        _to_order(queue, item if isinstance(item, NewTask) else NewTask(item), made_id, tracing)
-        if tracing is not None or isinstance(item, NewTask)
+        _to_order(queue, item, made_id)
+        if isinstance(item, NewTask)
         else Order(made_id, encode_envelope(made_id, queue, encode_json(item)), own_id=True)
-        for item, made_id in zip(items, ids, strict=True)
+        for item, made_id in made
     ]
+
+
+def _as_task(item: Any) -> NewTask:
+    return item if isinstance(item, NewTask) else NewTask(item)
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _to_order(queue: str, task: NewTask, made_id: str, tracing: Tracing | None) -> Order:
+def _to_order(queue: str, task: NewTask, made_id: str, tracing: Tracing | None = None) -> Order:
     task_id = made_id if task.id is None else check_name(task.id, what="task id")
     options = _options(task)
     trace = check_trace(task.traceparent, task.tracestate, task.baggage)

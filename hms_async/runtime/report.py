@@ -33,7 +33,7 @@ _LEVELS = {"ok": logging.INFO, "cancelled": logging.INFO, "failed": logging.ERRO
 
 _LONGEST_RESULT = 500
 _DONE = Settled("ok", "done")
-_Closed = tuple[bool, Attempt, Settlement, Settled]
+_Closed = tuple[Attempt, Settlement, Settled]
 
 
 class Reporter:
@@ -62,11 +62,11 @@ class Reporter:
         """Say what became of attempts; of those that were not held any more it has been said."""
         silent = not writes(log, logging.INFO)
         closed = list(zip(held, attempts, settlements, settled, strict=True))
+        if self._spans is not None:
+            self._end_spans(self._spans, [one[1:] for one in closed if one[0]], began)
         for one in closed:
             if one[0] and not (silent and one[3] == _DONE):
                 self.finished(*one[1:])
-        if self._spans is not None:
-            self._end_spans(self._spans, closed, began)
 
     def popped(self, queue: str, claims: Sequence[Claim], began: float) -> None:
         """Say what was claimed, to those who follow traces."""
@@ -77,25 +77,14 @@ class Reporter:
 
     def _end_spans(self, spans: "Spans", closed: Iterable[_Closed], began: float) -> None:
         told: list[tuple[str, str, str, bool, Processing | None]] = []
-        for held, attempt, settlement, settled in closed:
-            outcome = _outcome(settlement, settled) if held else "lost"
-            if attempt.processing is not None:
-                spans.processed(
-                    attempt.processing,
-                    outcome,
-                    attempt.ended or time.monotonic(),
-                    clock=_clock(attempt),
-                    fault=settlement.fault,
-                )
-            told.append(
-                (
-                    attempt.queue,
-                    attempt.claim.id,
-                    settlement.word,
-                    outcome != "lost",
-                    attempt.processing,
-                )
-            )
+        for attempt, settlement, settled in closed:
+            outcome, processing = _outcome(settlement, settled), attempt.processing
+            if processing is not None:
+                ended = attempt.ended or time.monotonic()
+                fault, clock = settlement.fault, _clock(attempt)
+                spans.processed(processing, outcome, ended, clock=clock, fault=fault)
+            taken = outcome != "lost"
+            told.append((attempt.queue, attempt.claim.id, settlement.word, taken, processing))
         spans.settled(began, self._worker_id, told)
 
     def finished(self, attempt: Attempt, settlement: Settlement, settled: Settled) -> None:

@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
-from contextvars import Context
+from contextvars import Context, ContextVar
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast, get_args
 
@@ -33,8 +33,8 @@ __all__ = [
     "configure",
     "from_env",
     "get_logger",
+    "how_to_narrate",
     "is_configured",
-    "narrates",
     "package_version",
     "say_in",
     "unconfigure",
@@ -152,9 +152,17 @@ def writes(logger: "FilteringBoundLogger", level: int) -> bool:
     return not isinstance(tells, MethodType) or bool(tells(level))
 
 
-def narrates() -> bool:
-    """Return whether lines are for people who look on: they hear of each beginning, too."""
-    return _ours.text and _ours.hold()
+def how_to_narrate(logger: "FilteringBoundLogger") -> Callable[..., Any] | None:
+    """Return what tells of a beginning whose end has a line of its own; `None` if nobody listens.
+
+    People who look on hear of it at info, all others at debug.
+    """
+    if _ours.hold():
+        least = logging.INFO if _ours.text else logging.DEBUG
+        if least < _ours.level:
+            return None
+        return logger.info if _ours.text else logger.debug
+    return logger.debug if writes(logger, logging.DEBUG) else None
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> tuple[Format, str]:
@@ -198,7 +206,8 @@ class _Logger:
         self._bound: Any = None
 
     def __getattr__(self, word: str) -> Any:
-        return getattr(self._structlogs() or self._bridge, word)
+        bound = self._structlogs()
+        return getattr(self._bridge if bound is None else bound, word)
 
     def _structlogs(self) -> Any:
         """Return structlog's logger; `None` if the application has not configured that."""
@@ -209,7 +218,7 @@ class _Logger:
             self._bound = structlog.get_logger(self._name)
         return self._bound
 
-    def _tell(self, word: str, event: str, **fields: Any) -> None:
+    def _tell(self, word: str, event: str, /, **fields: Any) -> None:
         if _ours.hold():
             getattr(self._structlogs(), word)(event, **fields)  # our renderer hides what it must
             return
@@ -217,10 +226,11 @@ class _Logger:
         if not writes(cast("FilteringBoundLogger", self), level):
             return
         shown = hide(fields)
-        if bound := self._structlogs():
-            getattr(bound, word)(event, **shown)
-        else:
+        bound = self._structlogs()
+        if bound is None:
             self._bridge.tell(level, event, shown)
+        else:
+            getattr(bound, word)(event, **shown)
 
     debug = functools.partialmethod(_tell, "debug")
     info = functools.partialmethod(_tell, "info")
@@ -250,15 +260,24 @@ def _merge(
 
 
 def say_in(context: Context, fields: Mapping[str, object]) -> None:
-    """Add these fields to all lines that are written in that context from now on."""
-    context.run(_bind(), **fields)
+    """Add these fields, which name an attempt, to all lines written in that context from now on."""
+    context.run(_set, fields)
+
+
+def _set(fields: Mapping[str, object]) -> None:
+    variables = _variables()
+    for name, value in fields.items():
+        variables[name].set(value)
 
 
 @functools.cache
-def _bind() -> Callable[..., object]:
+def _variables() -> dict[str, ContextVar[object]]:
+    """Return structlog's own variables of these names: setting them is five times as fast."""
     from structlog.contextvars import bind_contextvars  # noqa: PLC0415  # slow, see above
 
-    return bind_contextvars
+    empty = Context()
+    empty.run(bind_contextvars, **dict.fromkeys(_NAMES))
+    return {name: one for name in _NAMES for one in empty if one.name.endswith(f"_{name}")}
 
 
 def _checked(fmt: str, level: str, fmt_name: str, level_name: str) -> tuple[Format, str]:

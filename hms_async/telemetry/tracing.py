@@ -401,7 +401,7 @@ def _end(span: Span, at_ns: int | None = None) -> None:
 
 
 def _complain(error: Exception) -> None:
-    """Say once of each kind of error that spans are lost."""
+    """Say that spans are lost, once of each kind of error."""
     kind = type(error).__name__
     if kind not in _complained:
         _complained.add(kind)

@@ -49,7 +49,8 @@ def to_logging() -> Written:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(Everything())
     logger = logging.getLogger("hms_async")
-    logger.handlers, logger.level, logger.propagate = [handler], logging.DEBUG, False
+    logger.setLevel(logging.DEBUG)  # not by its attribute: loggers remember what is enabled
+    logger.handlers, logger.propagate = [handler], False
     return stream.getvalue
 
 
@@ -75,7 +76,8 @@ def written(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     yield request.param()
     logs.unconfigure()
     ours = logging.getLogger("hms_async")
-    ours.handlers, ours.level, ours.propagate = [], logging.NOTSET, True
+    ours.setLevel(logging.NOTSET)
+    ours.handlers, ours.propagate = [], True
 
 
 @dataclass

@@ -87,7 +87,8 @@ class Crew:
         """Start another worker."""
         name = f"clerk-{len(self.clerks) + 1}"
         command = [sys.executable, "-m", "hms_async", "run", _TARGET]
-        command += ["-Q", QUEUE, "-c", str(SLOTS), "-n", name, "-l", "info", "--log-format", "json"]
+        command += ["-Q", QUEUE, "-c", str(SLOTS), "-n", name]
+        command += ["-l", "debug", "--log-format", "json"]  # data tell of a beginning at debug only
         log = self._folder / f"{name}.log"
         # Shielded, as a process that is started must be known; and in a session of its own, as
         # Ctrl-C on the terminal is for us, who then stop it.
