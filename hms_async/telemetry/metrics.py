@@ -6,6 +6,7 @@ in any language are counted alike, and a restart loses nothing.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -21,6 +22,7 @@ from hms_async.telemetry.logs import get_logger
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
+    from hms_async.storage.measure import Measurement
     from hms_async.storage.store import Store
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -73,16 +75,21 @@ class QueueMetrics:
         try:
             with anyio.fail_after(_PATIENCE_S):
                 found = await read(self._store)
-                if self._clock() - self._weighed_at >= _WEIGHTS_FRESH_S:
-                    self._weights = await weigh(self._store, [one.stats for one in found.queues])
-                    self._weighed_at = self._clock()
         except (StoreError, TimeoutError) as error:
             if self._is_up:
                 log.warning("metrics.store_away", error=str(error) or "no answer in time")
             self._is_up = False
             return away()
         self._is_up = True
+        if self._clock() - self._weighed_at >= _WEIGHTS_FRESH_S:
+            await self._weigh(found)
         return families(found, self._weights)
+
+    async def _weigh(self, found: "Measurement") -> None:
+        """Weigh the queues, or keep the weights that are known: they are the least of it."""
+        self._weighed_at = self._clock()
+        with suppress(StoreError), anyio.move_on_after(_PATIENCE_S):
+            self._weights = await weigh(self._store, [one.stats for one in found.queues])
 
 
 def exposition(found: Iterable[Family]) -> bytes:

@@ -192,6 +192,9 @@ async def test_a_receiver_that_never_takes_it_makes_an_incident_and_nothing_is_l
     (again,) = await _take(driver)
     assert (again.id, again.tries) == (dead.id, 1)
     await outbox.end(driver.store, again, "done")
+    told = {name: n for name, n in driver.counts().items() if name.startswith("delivery.")}
+    kind = action.kind
+    assert told == {f"delivery.{kind}.{word}": 1 for word in ("retry", "dead", "done")}
     for _ in range(2):
         await driver.sweep()
         clock.advance("1m")

@@ -201,6 +201,20 @@ async def test_a_store_that_is_away_is_a_value_and_no_error(
     assert values(await exporter.text(), "hms_store_up") == {(): 1}
 
 
+async def test_queues_that_cannot_be_weighed_are_told_of_all_the_same(
+    store: Store, oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> dict[str, int]:
+        raise StoreUnavailable("not now")
+
+    await oms.create_queue("q")
+    monkeypatch.setattr(metrics, "weigh", fails)
+    text = await QueueMetrics(store).text()
+
+    assert values(text, "hms_store_up") == {(): 1}
+    assert values(text, "hms_queue_paused") == {(): 0}
+
+
 # Rules and dashboard.
 
 
