@@ -9,7 +9,7 @@ import anyio
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from hms_async import AsyncOMSClient, AsyncWorker
+from hms_async import AsyncOMSClient, AsyncWorker, RetryPolicy
 from hms_async.domain.counters import ENDS
 from hms_async.errors import StoreUnavailable
 from hms_async.storage import measure
@@ -69,7 +69,9 @@ def values(text: bytes, name: str) -> dict[tuple[str, ...], float]:
 
 
 async def test_names_and_labels_are_those_of_prometheus(store: Store, oms: AsyncOMSClient) -> None:
-    await oms.create_queue("q", sla="2h", ladder=["80% warn,bump", "100% breach,escalate"])
+    once = RetryPolicy(max_attempts=1)
+    ladder = ["80% warn,bump", "100% breach,escalate"]
+    await oms.create_queue("q", sla="2h", ladder=ladder, retry=once)
     await oms.enqueue_many("q", list(range(5)))
 
     async def flaky(task: Any) -> None:
@@ -97,7 +99,8 @@ async def test_names_and_labels_are_those_of_prometheus(store: Store, oms: Async
     assert values(text, "hms_attempts_failed_total") == {("LookupError",): 1}
     assert values(text, "hms_task_run_seconds_count") == {(): 5}
     assert values(text, "hms_task_run_seconds_bucket")["+Inf",] == 5
-    assert values(text, "hms_tasks_sla_closed_total")["met",] == 4
+    assert values(text, "hms_tasks_closed_total")["failed",] == 1
+    assert values(text, "hms_tasks_sla_closed_total")["met",] == 5
     assert values(text, "hms_queue_workers") == {(): 1}
     assert set(values(text, "hms_tasks_closed_total")) == {(end,) for end in ENDS}
 
