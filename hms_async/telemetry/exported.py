@@ -189,7 +189,7 @@ OF_QUEUES: Final = (
     gauge(
         "hms_queue_sla_goal_ratio",
         "Which share of its promises the queue is to keep.",
-        lambda one: getattr(one.settings, "goal", 0.99),
+        lambda one: one.settings.goal,
     ),
     words(
         "hms_supervisor_last_sweep_timestamp_seconds",
