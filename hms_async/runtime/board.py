@@ -19,6 +19,8 @@ from hms_async.storage.store import Store
 _PAST_IS_NEWS_FOR_MS = 10_000
 
 _A_TRIP = 25
+_RENEWED = 5
+"""So many at a look, so that none takes much longer than others."""
 
 UNWATCHED_MS = 15_000
 """A supervisor looks once a second; so much may be lost when one dies and another starts."""
@@ -98,7 +100,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Board:
-    """Looks at all queues, as often as one likes: what changes slowly is read every ten seconds.
+    """Looks at all queues, as often as one likes.
+
+    What changes slowly is read anew after ten seconds, of a few queues at each look.
 
     Args:
         store: Where they are.
@@ -121,7 +125,8 @@ class Board:
         for name in set(queues) - {one.queue.name for one in looks}:
             await self._promises.status(name)  # which says what is wrong with it
         if not queues:
-            self._past = {one.queue.name: self._past.get(one.queue.name, _NO_PAST) for one in looks}
+            there = {one.queue.name for one in looks}
+            self._past = {name: past for name, past in self._past.items() if name in there}
         cards = await self._store.workers()
         await self._renew_past([one.queue.name for one in looks])
         found = [self._standing(one, cards) for one in looks]
@@ -141,9 +146,11 @@ class Board:
         )
 
     async def _renew_past(self, names: Sequence[str]) -> None:
-        """Read what happened lately, if that is old news or not known of a queue."""
+        """Read what happened lately where nobody knows it, and of some where it is old news."""
         now_ms = self._store.now_ms(await self._store.ask("TIME"))
-        old = [name for name in names if not self._is_fresh(name, now_ms)]
+        unknown = [name for name in names if name not in self._past]
+        old = [name for name in names if name in self._past and not self._is_fresh(name, now_ms)]
+        old = unknown + sorted(old, key=lambda name: self._past[name][0])[:_RENEWED]
         for first in range(0, len(old), _A_TRIP):
             some = old[first : first + _A_TRIP]
             found = await read_pieces_of(self._store, some, DAY_MS, TEN_MINUTES_MS)

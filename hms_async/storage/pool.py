@@ -45,8 +45,16 @@ class Pool:
         Raises:
             RedisError: If the server cannot be asked, or refuses.
         """
-        (reply,) = await self._carry([command], connect.COMMAND_TIMEOUT_S)
+        (reply,) = _granted(await self._carry([command], connect.COMMAND_TIMEOUT_S))
         return reply
+
+    async def call_each(self, commands: Sequence[Sequence[Word]]) -> Replies:
+        """Send commands together and return their replies; for one that was refused its error.
+
+        Raises:
+            RedisError: If the server cannot be asked.
+        """
+        return await self._carry(commands, connect.COMMAND_TIMEOUT_S) if commands else []
 
     async def call_after(self, wait: Sequence[Word], *command: Word) -> Any:
         """Send a command that waits on the server and one behind it, and return the latter's reply.
@@ -57,7 +65,7 @@ class Pool:
         Raises:
             RedisError: If the server cannot be asked, or refuses one of them.
         """
-        _, reply = await self._carry([wait, command], None)
+        _, reply = _granted(await self._carry([wait, command], None))
         return reply
 
     async def _carry(self, commands: Sequence[Sequence[Word]], timeout_s: float | None) -> Replies:
@@ -74,9 +82,6 @@ class Pool:
             raise
         finally:
             self._free.append(connection)
-        for reply in replies:
-            if isinstance(reply, exceptions.ResponseError):
-                raise reply
         return replies
 
     async def _connect(self, connection: Any) -> None:
@@ -98,6 +103,13 @@ class Pool:
         """Close the connections."""
         for connection in self._all:
             await connection.disconnect()
+
+
+def _granted(replies: Replies) -> Replies:
+    for reply in replies:
+        if isinstance(reply, exceptions.ResponseError):
+            raise reply
+    return replies
 
 
 async def _exchange(connection: Any, commands: Sequence[Sequence[Word]]) -> Replies:

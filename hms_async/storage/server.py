@@ -116,16 +116,16 @@ class Server:
         """
         now = "" if self._clock is None else self._clock()
         left: set[str] = set()
+        commands: list[tuple[Word, ...]] = []
+        for name, queue, args in calls:
+            script = load(name)
+            # The first leaves the script with the server, should it not know it.
+            sent = ("EVALSHA", script.sha) if name in left else ("EVAL", script.text)
+            left.add(name)
+            front = (1, self.keys.queue(queue), self.keys.task_prefix(queue), now)
+            commands.append((*sent, *front, *args))
         with connect.translated(self.traffic.failed):
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for name, queue, args in calls:
-                    script = load(name)
-                    # The first leaves the script with the server, should it not know it.
-                    sent = ("EVALSHA", script.sha) if name in left else ("EVAL", script.text)
-                    left.add(name)
-                    front = (1, self.keys.queue(queue), self.keys.task_prefix(queue), now)
-                    cast("Any", pipe).execute_command(*sent, *front, *args)
-                replies = await pipe.execute(raise_on_error=False)
+            replies = await self._pool.call_each(commands)
         return [
             connect.translate(reply) if isinstance(reply, Exception) else reply for reply in replies
         ]

@@ -1,12 +1,13 @@
 """How many queues stand, in a few round trips, however many they are and whatever they hold."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from hms_async.domain.forecast import Forecast
-from hms_async.domain.incident import KINDS, Incident
+from hms_async.domain.incident import Incident
 from hms_async.domain.queue import Queue, QueueStats
 from hms_async.errors import StoreError
 from hms_async.storage import settings
@@ -15,6 +16,12 @@ from hms_async.storage.store import Store
 from hms_async.storage.watching import SAMPLE, read_incident, to_backlog
 
 _A_TRIP = 25
+_REMEMBERED = 2_000
+_SCRIPTS: tuple[tuple[str, Sequence[int]], ...] = (
+    ("look", ()),
+    ("stats", ()),
+    ("forecast", (SAMPLE,)),
+)
 _UNREADABLE = (StoreError, ValueError, TypeError, LookupError, AttributeError)
 
 
@@ -55,41 +62,37 @@ async def read_standings(
     return found
 
 
-async def _read_some(store: Store, names: Sequence[str], also: str | None) -> Iterable[Standing]:
-    keys = store.keys
-    async with store.pipeline() as pipe:
-        for name in names:
-            pipe.hgetall(keys.part(name, "config"))
-            for kind in KINDS:
-                pipe.hgetall(keys.part(name, f"incident:{kind}"))
-        hashes = iter(await pipe.execute(raise_on_error=False))
-    scripts = [("stats", ()), ("forecast", (SAMPLE,)), *([(also, ())] if also else [])]
+async def _read_some(store: Store, names: Sequence[str], also: str | None) -> list[Standing]:
+    scripts: list[tuple[str, Sequence[int]]] = [*_SCRIPTS, *([(also, ())] if also else [])]
     replies = iter(
         await store.run_each((script, name, args) for name in names for script, args in scripts)
     )
-    found: list[Standing] = []
-    for name in names:
-        config, *incidents = (next(hashes) for _ in range(1 + len(KINDS)))
-        answers = [next(replies) for _ in scripts]
-        if (one := _standing(name, config, incidents, answers)) is not None:
-            found.append(one)
-    return found
+    found = [_standing(name, [next(replies) for _ in scripts]) for name in names]
+    return [one for one in found if one is not None]
 
 
-def _standing(
-    name: str, config: Any, incidents: Sequence[Any], answers: Sequence[Any]
-) -> Standing | None:
-    for reply in (config, *answers):
-        if isinstance(reply, Exception) or reply in ({}, b"no_queue"):
-            return None
-    stats, forecast, *more = answers
+def _standing(name: str, answers: Sequence[Any]) -> Standing | None:
+    if any(isinstance(reply, Exception) or reply == b"no_queue" for reply in answers):
+        return None
+    (config, *incidents), stats, forecast, *more = answers
+    told = [read_incident(name, _fields(one)) for one in incidents]
     try:
         return Standing(
-            queue=settings.from_fields(name, config),
+            queue=_queue(name, tuple(config)),
             stats=read_stats(name, stats),
             forecast=to_backlog(forecast).predict(),
-            incidents=[one for raw in incidents if (one := read_incident(name, raw)) is not None],
+            incidents=[one for one in told if one is not None],
             more=more[0] if more else None,
         )
     except _UNREADABLE:
         return None
+
+
+@lru_cache(_REMEMBERED)
+def _queue(name: str, config: tuple[bytes, ...]) -> Queue:
+    """Return a queue from its settings, which hardly ever change from one look to the next."""
+    return settings.from_fields(name, _fields(config))
+
+
+def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))

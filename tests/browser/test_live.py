@@ -87,6 +87,31 @@ def test_a_breach_arrives_by_itself(desk: System, opens: Opens) -> None:
     expect(page.get_by_role("row", name="press")).to_contain_text("on track")
 
 
+def test_one_gets_about_by_keys_alone(desk: System, opens: Opens) -> None:
+    desk.until(desk.push("photo", {}, correlation_id="BY-KEYS"), "done")
+    page = opens("/")
+    expect(page.get_by_role("row", name="photo")).to_be_visible()
+    names = page.locator("tbody [data-row]").all_inner_texts()
+
+    for _ in range(names.index("photo") + 1):
+        page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/q/photo")
+    for _ in range(3):
+        page.keyboard.press("]")
+    expect(page.locator("html.js")).to_be_attached()
+    page.keyboard.press("g")
+    page.keyboard.press("w")
+    page.wait_for_url("**/workers")
+    page.keyboard.press("?")
+    page.wait_for_url("**/help")
+
+    page.get_by_label("no single keys in this browser").check()
+    page.keyboard.press("g")
+    page.keyboard.press("o")
+    assert page.url.endswith("/help")
+
+
 def test_numbers_are_exact_whatever_a_browser_makes_of_them(desk: System, opens: Opens) -> None:
     number = 2**63 + 1
     done = desk.push("photo", {"number": number})
