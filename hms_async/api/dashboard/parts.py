@@ -13,7 +13,7 @@ from hms_async.api.dashboard import render
 from hms_async.api.dashboard.entry import Look
 from hms_async.api.dashboard.hub import Hub
 
-MOST_KEPT: Final = 500
+MOST_KEPT: Final = 200
 ONLY_THE_PART: Final = "x-part"
 """The header of a script that keeps a page fresh: it wants the part without the frame."""
 
@@ -59,7 +59,9 @@ class Parts:
         self._kept: OrderedDict[object, _Kept] = OrderedDict()
 
     async def get(self, look: Look, topics: Sequence[str], build: Build) -> Part:
-        """Return a part, built anew only if something has changed."""
+        """Return a part, built anew only if something has changed, or if nobody watches."""
+        if self._hub.versions(topics) is None:
+            return await build()
         key = (str(look.request.url), look.rights)
         kept = self._kept.setdefault(key, _Kept())
         self._kept.move_to_end(key)
@@ -67,10 +69,9 @@ class Parts:
             self._kept.popitem(last=False)
         async with kept.building:
             versions = self._hub.versions(topics)
-            if kept.part is not None and versions is not None and kept.versions == versions:
-                return kept.part
-            kept.part = await build()
-            kept.versions = versions
+            if kept.part is None or kept.versions is None or kept.versions != versions:
+                kept.part = await build()
+                kept.versions = versions
             return kept.part
 
 

@@ -1,10 +1,19 @@
 """What is watched is looked at once for all, and its page's part is built once for each version."""
 
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
 import anyio
+import anyio.lowlevel
 import pytest
+from markupsafe import Markup
 
 from hms_async.api.dashboard.hub import Hub
+from hms_async.api.dashboard.parts import Part, Parts
 from hms_async.errors import QueueNotFound, StoreUnavailable
+
+if TYPE_CHECKING:
+    from hms_async.api.dashboard.entry import Look
 
 
 class World:
@@ -98,4 +107,42 @@ async def test_whoever_acts_sees_it_at_once(hub: Hub, world: World) -> None:
             hub.touch("queue:q")
             hub.touch("queue:nobody-watches")
             assert hub.versions(["queue:q"]) != before
+        group.cancel_scope.cancel()
+
+
+class Reader:
+    """Somebody who looks at a page."""
+
+    def __init__(self, rights: str = "all", url: str = "http://localhost/ui/q/q") -> None:
+        self.rights = rights
+        self.request = SimpleNamespace(url=url)
+
+
+async def test_a_part_is_built_once_for_each_version_and_for_all_who_may_see_it(
+    hub: Hub, world: World
+) -> None:
+    parts, built = Parts(hub), 0
+    topics = ["queue:q"]
+
+    async def build() -> Part:
+        nonlocal built
+        built += 1
+        await anyio.lowlevel.checkpoint()
+        return Part(title=str(built), main=Markup())
+
+    async def get(reader: Reader) -> str:
+        return (await parts.get(cast("Look", reader), topics, build)).title
+
+    assert [await get(Reader()), await get(Reader())] == ["1", "2"]  # nobody knows of changes
+    async with anyio.create_task_group() as group:
+        group.start_soon(hub.run)
+        with hub.watching(topics):
+            await world.after_a_look()
+            async with anyio.create_task_group() as readers:
+                for _ in range(5):
+                    readers.start_soon(get, Reader())
+            assert built == 3
+            assert [await get(Reader("some")), await get(Reader())] == ["4", "3"]
+            hub.touch("queue:q")
+            assert [await get(Reader()), await get(Reader())] == ["5", "5"]
         group.cancel_scope.cancel()
