@@ -52,6 +52,10 @@ class Visit:
         self.gone = False
         self._refused: AccessError | None = None
 
+    @classmethod
+    def recognise(cls, request: Request) -> None:
+        """Note who makes a request, where that is not said as programs say it."""
+
     @property
     def oms(self) -> AsyncOMSClient:
         """The client."""
@@ -199,15 +203,21 @@ class Visit:
         return Actor(self.caller.name, "rest")
 
 
-def needs(permission: Permission) -> Any:
-    """Return the dependency that lets in who has a permission, and gives the `Visit`."""
+def needs(permission: Permission, kind: type[Visit] = Visit) -> Any:
+    """Return the dependency that lets in who has a permission, and gives their visit.
+
+    Args:
+        permission: Which.
+        kind: What kind of visit it is.
+    """
 
     async def admit(request: Request) -> Visit:
         house: House = request.app.state.house
+        kind.recognise(request)
         caller = await house.admit(request)
         if not caller.may(permission):
             raise Forbidden(caller.name, permission)
-        return Visit(request, caller, permission)
+        return kind(request, caller, permission)
 
     setattr(admit, NEEDS, permission)
     return Depends(admit)

@@ -199,10 +199,8 @@ class Outlook:
 
     def _metrics(self) -> dict[str, "Callable[[], Page]"]:
         from hms_async.telemetry.port import Page  # noqa: PLC0415  # as above
-        from hms_async.telemetry.process_metrics import (  # noqa: PLC0415
-            CONTENT_TYPE,
-            ProcessMetrics,
-        )
+        from hms_async.telemetry.process_metrics import ProcessMetrics  # noqa: PLC0415
+        from hms_async.telemetry.writing import CONTENT_TYPE  # noqa: PLC0415
 
         metrics = ProcessMetrics(self.vitals, self._traffic, self._slots_and_busy)
         metrics.text()  # if it cannot be written, that is said at the start

@@ -38,6 +38,7 @@ class Pool:
         self._new = set[Any]()  # not connected yet
         self._all: list[Any] = []
         self._free: list[Any] = []
+        self._closed = False
 
     async def call(self, *command: Word) -> Any:
         """Send one command and return its reply.
@@ -82,6 +83,8 @@ class Pool:
             raise
         finally:
             self._free.append(connection)
+            if self._closed:  # meanwhile: it may have been connected only after that
+                await connection.disconnect(nowait=True)
         return replies
 
     async def _connect(self, connection: Any) -> None:
@@ -100,7 +103,8 @@ class Pool:
         return self._all[-1]
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections, also those that are only being made."""
+        self._closed = True
         for connection in self._all:
             await connection.disconnect()
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from anyio import to_thread
 
-from hms_async.errors import ConfigInvalid, StoreError
+from hms_async.errors import StoreError
 from hms_async.storage.measure import read
 from hms_async.storage.weighing import weigh
 from hms_async.telemetry.exported import away, families
 from hms_async.telemetry.families import Buckets, Family
 from hms_async.telemetry.logs import get_logger
+from hms_async.telemetry.writing import write
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -25,12 +26,9 @@ if TYPE_CHECKING:
     from hms_async.storage.measure import Measurement
     from hms_async.storage.store import Store
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-
 _FRESH_S: Final = 1.0
 _WEIGHTS_FRESH_S: Final = 60.0
 _PATIENCE_S: Final = 5.0
-_MISSING: Final = 'metrics need one more package: pip install "hms-async[metrics]"'
 
 log = get_logger("hms_async.metrics")
 
@@ -98,13 +96,7 @@ def exposition(found: Iterable[Family]) -> bytes:
     Raises:
         ConfigInvalid: If the library that writes it is not installed.
     """
-    try:
-        from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415  # an extra
-    except ModuleNotFoundError as error:
-        raise ConfigInvalid(f"{_MISSING}  (there is no {error.name})") from error
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(found))
-    return generate_latest(registry)
+    return write(_Collector(found))
 
 
 class _Collector:

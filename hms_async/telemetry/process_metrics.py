@@ -6,19 +6,15 @@ only the process itself knows. No label says which process: that is the target o
 
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from hms_async.domain.observations import Histogram
-from hms_async.errors import ConfigInvalid
 from hms_async.telemetry.logs import package_version
+from hms_async.telemetry.writing import write
 
 if TYPE_CHECKING:
     from hms_async.storage.traffic import Traffic
     from hms_async.telemetry.vitals import Vitals
-
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-
-_MISSING = 'metrics need one more package: pip install "hms-async[metrics]"'
 
 
 class ProcessMetrics:
@@ -46,13 +42,7 @@ class ProcessMetrics:
         Raises:
             ConfigInvalid: If the library that writes it is not installed.
         """
-        try:
-            from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415
-        except ModuleNotFoundError as error:
-            raise ConfigInvalid(f"{_MISSING}  (there is no {error.name})") from error
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)
-        return generate_latest(registry)
+        return write(self)
 
     def collect(self) -> Iterator[Any]:
         """Yield each metric, for the library."""

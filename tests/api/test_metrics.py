@@ -10,7 +10,7 @@ from hms_async.errors import StoreUnavailable
 from hms_async.storage.measure import Measurement
 from hms_async.storage.store import Store
 from hms_async.telemetry import metrics
-from hms_async.telemetry.metrics import CONTENT_TYPE
+from hms_async.telemetry.writing import CONTENT_TYPE
 from tests.api.support import is_problem, token
 
 

@@ -4,25 +4,24 @@ import secrets
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import parse_qs
 
-from fastapi import Depends, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from hms_async.api.dashboard.standing import serving
 from hms_async.api.dashboard.topics import OVERVIEW
-from hms_async.api.visit import NEEDS, Visit
-from hms_async.domain.access import Permission
+from hms_async.api.visit import Visit, needs
+from hms_async.domain.access import Permission, Principal
 from hms_async.domain.audit import Actor
 from hms_async.domain.series import Series
 from hms_async.domain.task import TaskPage, TaskState
 from hms_async.domain.worker import WorkerCard
-from hms_async.errors import Forbidden, FormStale
+from hms_async.errors import FormStale
 from hms_async.runtime.board import Standing
 
 if TYPE_CHECKING:
     from hms_async.api.dashboard.hub import Hub
     from hms_async.api.dashboard.standing import Look as AllQueues
     from hms_async.api.dashboard.standing import Standings
-    from hms_async.api.house import House
 
 SIGNED_IN: Final = "hms_signed_in"
 FORM_KEY: Final = "hms_form_key"
@@ -32,6 +31,16 @@ _SESSION_S: Final = 12 * 3600
 
 class Look(Visit):
     """A look at a page by somebody who may."""
+
+    def __init__(self, request: Request, caller: Principal, permission: Permission) -> None:
+        super().__init__(request, caller, permission)
+        request.state.caller = caller  # for the frame of a page that then cannot be shown
+
+    @classmethod
+    def recognise(cls, request: Request) -> None:
+        """Let the cookie say who it is, if they have signed in."""
+        if token := request.cookies.get(SIGNED_IN):
+            request.state.signed_in = f"Bearer {token}"
 
     @property
     def actor(self) -> Actor:
@@ -126,27 +135,10 @@ class Look(Visit):
         return self.caller.may(Permission.OPERATE)
 
 
-def looks(permission: Permission) -> object:
-    """Return the dependency that lets in who has a permission, and gives the `Look`."""
-
-    async def admit(request: Request) -> Look:
-        house: House = request.app.state.house
-        if token := request.cookies.get(SIGNED_IN):
-            request.state.signed_in = f"Bearer {token}"
-        caller = await house.admit(request)
-        if not caller.may(permission):
-            raise Forbidden(caller.name, permission)
-        request.state.caller = caller  # for the frame of a page that then cannot be shown
-        return Look(request, caller, permission)
-
-    setattr(admit, NEEDS, permission)
-    return Depends(admit)
-
-
-Looking = Annotated[Look, looks(Permission.VIEW)]
-Administering = Annotated[Look, looks(Permission.ADMINISTER)]
-Acting = Annotated[Look, looks(Permission.OPERATE)]
-Enqueuing = Annotated[Look, looks(Permission.ENQUEUE)]
+Looking = Annotated[Look, needs(Permission.VIEW, Look)]
+Administering = Annotated[Look, needs(Permission.ADMINISTER, Look)]
+Acting = Annotated[Look, needs(Permission.OPERATE, Look)]
+Enqueuing = Annotated[Look, needs(Permission.ENQUEUE, Look)]
 
 
 class Form:

@@ -12,7 +12,7 @@ from hms_async.api.contract import answer, gives
 from hms_async.api.visit import Viewing
 from hms_async.errors import ConfigInvalid
 from hms_async.telemetry.logs import package_version
-from hms_async.telemetry.metrics import CONTENT_TYPE
+from hms_async.telemetry.writing import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from hms_async.api.house import House
