@@ -18,7 +18,7 @@ from hms_async.telemetry.logs import get_logger
 
 log = get_logger("hms_async.api")
 
-_PING_S: Final = 15.0
+PING_S: Final = 15.0
 _RETRY: Final = b"retry: 3000\n\n"
 _FAREWELL: Final = b"event: bye\ndata: {}\n\n"
 _BUFFERED: Final = 100
@@ -65,46 +65,58 @@ class Places:
         return ",".join(f"{queue}={place}" for queue, place in self._places.items() if place)
 
 
-class EventStream(Response):
-    """Events as they happen, until the reader goes, is refused, or the process is about to end."""
+class Stream(Response):
+    """Server-sent events, until the reader goes, is refused, or the process is about to end."""
 
-    def __init__(self, visit: Visit, places: Places, types: Sequence[str] | None) -> None:
+    def __init__(self, visit: Visit) -> None:
         super().__init__(media_type="text/event-stream")
         del self.headers["content-length"]
         self.headers["X-Accel-Buffering"] = "no"  # a proxy must not collect them
         self._visit = visit
-        self._places = places
-        self._types = types
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head, then events as they come."""
+        """Send the head, then what there is to tell as it comes."""
         del scope, receive  # the visit has both
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
-        await _say(send, _RETRY)
+        await say(send, _RETRY)
         self._visit.house.streams += 1
         try:
             with suppress(AccessError):  # who comes again is told
                 async with self._visit.while_there():
-                    await self._tell(send)
+                    await self.tell(send)
         finally:
             self._visit.house.streams -= 1
         if not self._visit.gone:
             await send({"type": "http.response.body", "body": _FAREWELL, "more_body": False})
 
-    async def _tell(self, send: Send) -> None:
+    async def tell(self, send: Send) -> None:
+        """Tell what there is to tell, until cancelled."""
+        raise NotImplementedError
+
+
+class EventStream(Stream):
+    """What happens to some queues and their tasks."""
+
+    def __init__(self, visit: Visit, places: Places, types: Sequence[str] | None) -> None:
+        super().__init__(visit)
+        self._places = places
+        self._types = types
+
+    async def tell(self, send: Send) -> None:
+        """Tell events as they come."""
         sender, receiver = anyio.create_memory_object_stream[Event](_BUFFERED)
         async with anyio.create_task_group() as group, sender, receiver:
             for queue, after in self._places.items():
                 group.start_soon(self._follow, queue, after, sender, name=f"events-{queue}")
             while True:
                 event: Event | None = None
-                with anyio.move_on_after(_PING_S):
+                with anyio.move_on_after(PING_S):
                     event = await receiver.receive()
                 if event is None:
-                    await _say(send, b": ping\n\n")
+                    await say(send, b": ping\n\n")
                 else:
-                    await _say(send, self._written(event))
+                    await say(send, self._written(event))
 
     async def _follow(self, queue: str, after: str | None, sender: ObjectSendStream[Event]) -> None:
         try:
@@ -119,5 +131,6 @@ class EventStream(Response):
         return f"id: {place}\nevent: {event.type}\ndata: ".encode() + data + b"\n\n"
 
 
-async def _say(send: Send, data: bytes) -> None:
+async def say(send: Send, data: bytes) -> None:
+    """Send a part of a stream."""
     await send({"type": "http.response.body", "body": data, "more_body": True})

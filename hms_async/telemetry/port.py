@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
-from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from hms_async.telemetry.address import Bind
@@ -74,12 +73,7 @@ class Port:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end.close()
         self._thread.join(LONGEST_S)
         self._listening.close()

@@ -1,12 +1,16 @@
 """What the tests of the API share."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 import anyio
 import httpx
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
 
 from hms_async import AsyncOMSClient
+from hms_async.api.visit import needed_by
+from hms_async.domain.access import Permission
 
 
 def is_problem(answer: httpx.Response, status: int, code: str | None = None) -> dict[str, Any]:
@@ -34,3 +38,15 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     with anyio.fail_after(20):
         while not await holds():  # noqa: ASYNC110  # nothing tells
             await anyio.sleep(0.01)
+
+
+def routes(routers: Iterable[APIRouter]) -> list[tuple[str, str, Permission | None]]:
+    """Return every route: its method, its path, and the permission that it asks for."""
+    found: list[tuple[str, str, Permission | None]] = []
+    for route in (route for router in routers for route in router.routes):
+        assert isinstance(route, APIRoute)
+        calls = [one.call for one in route.dependant.dependencies if one.call is not None]
+        asked = [needed for needed in map(needed_by, calls) if needed is not None]
+        needed = asked[0] if asked else None
+        found += [(method, route.path, needed) for method in route.methods or ()]
+    return sorted(found, key=str)

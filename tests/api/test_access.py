@@ -1,33 +1,20 @@
 """Who may do what over HTTP: every route against every role, and queues of others."""
 
 import json
-from collections.abc import Iterator
 
 import httpx
 import pytest
-from fastapi.routing import APIRoute
 
 from hms_async import AsyncOMSClient
 from hms_async.api.app import API, create_app
 from hms_async.api.routes import ROUTERS
-from hms_async.api.visit import needed_by
-from hms_async.domain.access import Permission, Role
-from tests.api.support import is_problem, token, until
+from hms_async.domain.access import Role
+from tests.api.support import is_problem, routes, token, until
 
 CANARY = "canary-4711"
 
 
-def routes() -> Iterator[tuple[str, str, Permission | None]]:
-    """Every route: its method, its path, and the permission that it asks for."""
-    for route in (route for router in ROUTERS for route in router.routes):
-        assert isinstance(route, APIRoute)
-        calls = [one.call for one in route.dependant.dependencies if one.call is not None]
-        asked = [needed for needed in map(needed_by, calls) if needed is not None]
-        for method in route.methods or ():
-            yield method, route.path, asked[0] if asked else None
-
-
-ROUTES = sorted(routes(), key=str)
+ROUTES = routes(ROUTERS)
 
 
 def test_every_route_asks_for_a_permission() -> None:

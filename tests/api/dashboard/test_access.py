@@ -1,34 +1,20 @@
 """Who may do what on the pages: every route against every role, and queues of others."""
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
-from fastapi.routing import APIRoute
 
 from hms_async import AsyncOMSClient
 from hms_async.api.dashboard.pages import ROUTERS
-from hms_async.api.visit import needed_by
 from hms_async.domain.access import Permission, Role
 from tests.api.dashboard.support import enter, open_form
-from tests.api.support import token
+from tests.api.support import routes, token
 
 FOR_ALL = {"/sign-in", "/sign-out", "/settings", "/static/{edition}/{name:path}"}
 SIGNED_IN = [role for role in Role if Permission.VIEW in role.permissions]
 ACTS = {"/do/", "/incidents/", "/stop"}
 
 
-def routes() -> Iterator[tuple[str, str, Permission | None]]:
-    """Every route: its method, its path, and the permission that it asks for."""
-    for route in (route for router in ROUTERS for route in router.routes):
-        assert isinstance(route, APIRoute)
-        calls = [one.call for one in route.dependant.dependencies if one.call is not None]
-        asked = [needed for needed in map(needed_by, calls) if needed is not None]
-        for method in route.methods or ():
-            yield method, route.path, asked[0] if asked else None
-
-
-ROUTES = sorted(routes(), key=str)
+ROUTES = routes(ROUTERS)
 
 
 def at(path: str) -> str:
