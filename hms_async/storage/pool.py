@@ -38,7 +38,6 @@ class Pool:
         self._new = set[Any]()  # not connected yet
         self._all: list[Any] = []
         self._free: list[Any] = []
-        self._closed = False
 
     async def call(self, *command: Word) -> Any:
         """Send one command and return its reply.
@@ -83,8 +82,6 @@ class Pool:
             raise
         finally:
             self._free.append(connection)
-            if self._closed:  # meanwhile: it may have been connected only after that
-                await connection.disconnect(nowait=True)
         return replies
 
     async def _connect(self, connection: Any) -> None:
@@ -103,8 +100,7 @@ class Pool:
         return self._all[-1]
 
     async def aclose(self) -> None:
-        """Close the connections, also those that are only being made."""
-        self._closed = True
+        """Close the connections."""
         for connection in self._all:
             await connection.disconnect()
 

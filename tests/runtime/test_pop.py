@@ -206,7 +206,8 @@ async def test_a_caller_that_is_cancelled_in_the_turn_of_the_answer_loses_no_tas
     await again.complete()
 
 
-# Cancelled just while it is made, a connection may be left to the collector to close.
+# redis-py's pool (`Server.ask`) may leave a connection that is cancelled while it is made to the
+# collector.
 @pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
