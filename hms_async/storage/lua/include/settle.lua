@@ -71,7 +71,7 @@ local ROOM_FOR_A_MESSAGE = 4096
 -- last, where it can be cut out.
 local function end_task(settle, state, policy, field, value)
   local about = settle.arg
-  if string.sub(about, 1, 1) ~= '{' or string.sub(about, -1) ~= '}' then
+  if about == '' or string.sub(about, 1, 1) ~= '{' or string.sub(about, -1) ~= '}' then
     finish(settle.id, state, settle, policy.window, field, value)
     return state
   end

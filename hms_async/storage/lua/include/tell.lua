@@ -5,20 +5,25 @@
 local TOLD_TOGETHER = 10
 local told = {}
 
+-- What only some tasks have: the others get `nothing` in its place.
+local function for_each(news, values, nothing)
+  for i = 1, #news.ids do values[i] = values[i] or nothing end
+  return values
+end
+
 local function announce_tasks(kind, news)
-  local several = #news.ids > 1
-  local entry = { 'type', kind }
+  local several, corrs, abouts = #news.ids > 1, news.corrs, news.abouts
+  local entry = { 'type', kind, several and 'ids' or 'id', table.concat(news.ids, ' ') }
   local function add(name, value) entry[#entry + 1], entry[#entry + 2] = name, value end
-  if several then add('ids', table.concat(news.ids, ' ')) else add('id', news.ids[1]) end
-  if news.in_cases and several then
-    add('corrs', cjson.encode(news.corrs))
-  elseif news.in_cases then
-    add('corr', news.corrs[1])
+  if corrs and several then
+    add('corrs', cjson.encode(for_each(news, corrs, '')))
+  elseif corrs then
+    add('corr', corrs[1])
   end
-  if news.say_more and several then
-    add('abouts', '[' .. table.concat(news.abouts, ',') .. ']')
-  elseif news.say_more then
-    add('about', news.abouts[1])
+  if abouts and several then
+    add('abouts', '[' .. table.concat(for_each(news, abouts, 'null'), ',') .. ']')
+  elseif abouts then
+    add('about', abouts[1])
   end
   announce(unpack(entry))
 end
@@ -28,13 +33,20 @@ end
 local function tell(kind, id, corr, about)
   local news = told[kind]
   if not news then
-    news = { ids = {}, corrs = {}, abouts = {} }
+    news = { ids = {} }
     told[kind] = news
   end
-  local n = #news.ids + 1
-  news.ids[n], news.corrs[n], news.abouts[n] = id, corr or '', about or 'null'
-  if corr then news.in_cases = true end
-  if about then news.say_more = true end
+  local ids = news.ids
+  local n = #ids + 1
+  ids[n] = id
+  if corr then
+    news.corrs = news.corrs or {}
+    news.corrs[n] = corr
+  end
+  if about then
+    news.abouts = news.abouts or {}
+    news.abouts[n] = about
+  end
   if n == TOLD_TOGETHER then
     announce_tasks(kind, news)
     told[kind] = nil
