@@ -132,6 +132,7 @@ class TestOtherQueues:
             ("GET", "/oms/queues/mail/tasks", None),
             ("GET", "/oms/sla/mail", None),
             ("GET", "/oms/sla/mail/at_risk", None),
+            ("GET", "/oms/queues/mail/promise", None),
             ("POST", "/oms/incidents/mail/sla/acknowledge", None),
             ("GET", "/oms/events?queue=mail", None),
             ("GET", "/oms/audit?queue=mail", None),
