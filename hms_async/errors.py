@@ -15,6 +15,7 @@ HMSError
 ├── CallSuperseded                   .incarnation .lane .seq: a later call of that lane was made
 ├── QueueNotFound (LookupError)      .queue
 ├── IncidentNotFound (LookupError)   .queue .kind: none of this kind is open
+├── MessageNotFound (LookupError)    .queue .message_id: not among those that were given up
 ├── CaseNotFound (LookupError)       .correlation_id: no task of it is stored
 ├── QueueFull                        .queue .max_depth
 ├── QueueNotEmpty                    .queue .counts: it cannot be removed while tasks are open
@@ -193,6 +194,25 @@ class IncidentNotFound(HMSError, LookupError):
         super().__init__(f'queue "{queue}" has no open incident of the kind {kind}')
         self.queue = queue
         self.kind = kind
+
+
+class MessageNotFound(HMSError, LookupError):
+    """No such message of a queue was given up: it was delivered, dropped or never made.
+
+    Attributes:
+        queue: The queue.
+        message_id: What was asked for.
+    """
+
+    code = "HMS-E054"
+
+    def __init__(self, queue: str, message_id: str) -> None:
+        super().__init__(
+            f'queue "{queue}" has no undelivered message "{message_id:.300}": '
+            "it is on its way, was delivered or dropped, or never was"
+        )
+        self.queue = queue
+        self.message_id = message_id
 
 
 class CaseNotFound(HMSError, LookupError):

@@ -60,6 +60,7 @@ def test_codes_keep_their_meaning_across_releases() -> None:
         "QueueNotFound": "HMS-E004",
         "IncidentNotFound": "HMS-E052",
         "CaseNotFound": "HMS-E053",
+        "MessageNotFound": "HMS-E054",
         "InstantInvalid": "HMS-E005",
         "HandlerInvalid": "HMS-E006",
         "PayloadInvalid": "HMS-E010",

@@ -170,6 +170,19 @@ class Incidents(Struct, frozen=True, kw_only=True):
     incidents: list[documents.Incident]
 
 
+class Messages(Struct, frozen=True, kw_only=True):
+    """Messages that no receiver took, the last that was given up first."""
+
+    messages: list[documents.Message]
+
+
+class DealtWith(Struct, frozen=True, kw_only=True):
+    """To which messages an act was done; somebody else may have dealt with others meanwhile."""
+
+    queue: str
+    ids: list[str]
+
+
 class Workers(Struct, frozen=True, kw_only=True):
     """Workers that were heard of lately."""
 

@@ -9,7 +9,7 @@ from hms_async.domain.handoff import Handoff
 from hms_async.domain.queue import Priority
 from hms_async.domain.sla import Late
 from hms_async.domain.task import NewTask
-from hms_async.domain.trace import TraceContext
+from hms_async.domain.trace import TraceContext, check_trace
 from hms_async.runtime.remote import MOST_QUEUES
 from hms_async.storage.replies import MOST_A_CALL
 
@@ -104,14 +104,31 @@ class Leased(_Body, frozen=True, kw_only=True):
     token: str
 
 
-class Completed(Leased, frozen=True, kw_only=True):
+class Attempted(Leased, frozen=True, kw_only=True):
+    """An attempt that was made; its span is kept with it if it has failed."""
+
+    traceparent: str | None = None
+
+    def span(self, trace: TraceContext | None) -> str:
+        """Return its span: what the body says, else what the request does; empty without one.
+
+        Raises:
+            ConfigInvalid: If the body says something else.
+        """
+        parent = self.traceparent
+        if check_trace(parent) is None and trace is not None:
+            parent = trace.traceparent
+        return parent or ""
+
+
+class Completed(Attempted, frozen=True, kw_only=True):
     """An attempt whose task is done."""
 
     result: Any = None
     handoff: Handoff | None = None
 
 
-class Failed(Leased, frozen=True, kw_only=True):
+class Failed(Attempted, frozen=True, kw_only=True):
     """An attempt that failed; final unless it is `retryable`."""
 
     reason: str
@@ -120,7 +137,7 @@ class Failed(Leased, frozen=True, kw_only=True):
     retryable: bool = False
 
 
-class RetryAsked(Leased, frozen=True, kw_only=True):
+class RetryAsked(Attempted, frozen=True, kw_only=True):
     """An attempt that is to be made again; it counts as a failed one."""
 
     delay: Duration | None = None

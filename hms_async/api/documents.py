@@ -19,6 +19,7 @@ from hms_async.domain.series import Spread
 from hms_async.runtime import board
 from hms_async.runtime.objectives import Missed, PromiseReport
 from hms_async.runtime.promises import Promise as Standing
+from hms_async.runtime.promises import Undelivered
 
 Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
@@ -262,6 +263,39 @@ class Promise(Struct, frozen=True, kw_only=True):
             forecast=Forecast.of(one.forecast),
             incidents=[Incident.of(each) for each in one.incidents],
             at=instant(one.stats.now_ms),
+        )
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """A message that no receiver took: of what it tells, and what the last try met."""
+
+    id: str
+    queue: str
+    kind: str
+    type: str
+    severity: str
+    task_id: str | None
+    correlation_id: str | None
+    incident: str | None
+    tries: int
+    error: str
+    made_at: Instant | None
+
+    @classmethod
+    def of(cls, one: Undelivered) -> "Message":
+        """Return the document of an undelivered message."""
+        return cls(
+            id=one.said.id,
+            queue=one.said.queue,
+            kind=one.kind,
+            type=one.said.type,
+            severity=one.said.severity,
+            task_id=one.said.task_id,
+            correlation_id=one.said.correlation_id,
+            incident=one.said.incident,
+            tries=one.tries,
+            error=one.error,
+            made_at=instant(one.said.made_ms),
         )
 
 

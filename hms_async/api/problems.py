@@ -29,6 +29,7 @@ _STATUS: Final[tuple[tuple[type[errors.HMSError], int], ...]] = (
     (errors.QueueNotFound, 404),
     (errors.TaskNotFound, 404),
     (errors.IncidentNotFound, 404),
+    (errors.MessageNotFound, 404),
     (errors.CaseNotFound, 404),
     (errors.OperationNotFound, 404),
     (errors.IdInUse, 409),

@@ -19,6 +19,7 @@ from hms_async.domain.queue import check_name
 from hms_async.domain.task import TaskRecord
 from hms_async.domain.trace import TraceContext, read_trace
 from hms_async.errors import AccessError, Forbidden, HMSError, IdInUse, StoreError, TaskNotFound
+from hms_async.runtime.promises import Undelivered
 from hms_async.telemetry import otel
 
 if TYPE_CHECKING:
@@ -139,6 +140,14 @@ class Visit:
             payload=self.caller.sees_payload(record.queue),
             result=self.caller.sees_result(record.queue),
         )
+
+    def visible_message(self, message: Undelivered) -> Undelivered:
+        """Return a message without the secrets that its receiver may have answered with.
+
+        It says nothing of what its task is about, so it is for whoever may see the queue.
+        """
+        error = self.house.redactor.redact_text(message.error)
+        return msgspec.structs.replace(message, error=error)
 
     @asynccontextmanager
     async def while_there(self, *, stopping: bool = True) -> AsyncGenerator[None]:

@@ -28,6 +28,7 @@ _CODES: tuple[tuple[type[errors.HMSError], int], ...] = (
     (errors.EnqueueUnknown, STORE),
     (errors.QueueNotFound, NOT_FOUND),
     (errors.IncidentNotFound, NOT_FOUND),
+    (errors.MessageNotFound, NOT_FOUND),
     (errors.TaskNotFound, NOT_FOUND),
     (errors.CaseNotFound, NOT_FOUND),
     (errors.TokenNotFound, NOT_FOUND),

@@ -1,7 +1,7 @@
 """`hms sla`: how the promises stand, and what people do about them."""
 
 import getpass
-from typing import Any
+from typing import Literal
 
 import click
 
@@ -13,7 +13,7 @@ from hms_async.client import AsyncOMSClient
 from hms_async.domain.forecast import Forecast
 from hms_async.domain.incident import KINDS, Incident
 from hms_async.domain.task import TaskRecord
-from hms_async.runtime.promises import MOST_UNDELIVERED, Promise, Undelivered
+from hms_async.runtime.promises import Promise, Undelivered
 from hms_async.telemetry import text
 
 
@@ -214,29 +214,40 @@ def pause(*, queue: str, reason: str, url: str | None, namespace: str) -> None:
 
 @sla.command()
 @click.argument("queue")
-@click.option("--again", is_flag=True, help="Try all of them again.")
-@click.option("--drop", is_flag=True, help="Let go of all of them.")
+@click.option(
+    "--id", "ids", multiple=True, metavar="MESSAGE", help="Only this one; several are possible."
+)
+@click.option("--again", is_flag=True, help="Try them again, all of the queue without --id.")
+@click.option("--drop", is_flag=True, help="Let go of them, all of the queue without --id.")
+@click.option("--reason", default="", help="Why, for the audit.")
 @options.store
 @options.output
 def undelivered(
-    *, queue: str, again: bool, drop: bool, url: str | None, namespace: str, output: options.Output
+    *,
+    queue: str,
+    ids: tuple[str, ...],
+    again: bool,
+    drop: bool,
+    reason: str,
+    url: str | None,
+    namespace: str,
+    output: options.Output,
 ) -> None:
     """List messages that no receiver took, try them again, or let go of them."""
     if again and drop:
         raise click.UsageError("give either --again or --drop, not both")
 
     async def work(oms: AsyncOMSClient) -> list[Undelivered]:
-        await oms.get_queue(queue)
-        found = await oms.sla.undelivered(queue, limit=MOST_UNDELIVERED if again or drop else 100)
-        for one in found if again else ():
-            await oms.sla.send_again(queue, one.said.id)
-        for one in found if drop else ():
-            await oms.sla.drop(queue, one.said.id)
-        return found
+        if not (again or drop):
+            return await oms.sla.undelivered(queue, ids=ids or None)
+        act: Literal["again", "drop"] = "again" if again else "drop"
+        return await oms.sla.act_on_undelivered(queue, act, ids or None, reason=reason)
 
     found = ask(url, namespace, work)
     if output == "json":
-        show.json("sla.undelivered", queue=queue, messages=[_message(one) for one in found])
+        show.json(
+            "sla.undelivered", queue=queue, messages=[documents.Message.of(one) for one in found]
+        )
     elif found:
         show.table(
             ["MESSAGE", "KIND", "TRIES", "MADE", "WHAT"],
@@ -251,14 +262,3 @@ def undelivered(
             if found
             else f"no message of {queue} was given up"
         )
-
-
-def _message(one: Undelivered) -> dict[str, Any]:
-    return {
-        "id": one.said.id,
-        "kind": one.kind,
-        "type": one.said.type,
-        "tries": one.tries,
-        "error": one.error,
-        "made_at": documents.instant(one.said.made_ms),
-    }

@@ -24,7 +24,8 @@ class Permission(StrEnum):
     VIEW = "view"
     """Read everything but payloads, results and the audit."""
     OPERATE = "operate"
-    """Pause, resume, cancel, requeue, bump, waive, acknowledge; operations on many tasks."""
+    """Pause, resume, cancel, requeue, bump, waive, acknowledge; operations on many tasks;
+    messages that no receiver took."""
     ADMINISTER = "administer"
     """Create, change and delete queues; read the audit."""
     PAYLOAD = "payload"

@@ -1,6 +1,6 @@
 """How the queues' promises stand, and what people do about them: `oms.sla`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 import msgspec
@@ -16,6 +16,7 @@ from hms_async.domain.task import TaskRecord
 from hms_async.errors import (
     ConfigInvalid,
     IncidentNotFound,
+    MessageNotFound,
     QueueNotFound,
     TaskNotFound,
     WrongState,
@@ -256,15 +257,63 @@ class Promises:
         paused = await self._store.pause(queue, paused=True, stop_clock=True, by=actor)
         return tell("pause", actor, changed=paused, queue=queue)
 
-    async def undelivered(self, queue: str, *, limit: int = 100) -> list[Undelivered]:
-        """Return messages that were given up, the last first."""
-        actions = await outbox.undelivered(self._store, check_name(queue, what="queue name"), limit)
+    async def undelivered(
+        self, queue: str, *, ids: Collection[str] | None = None, limit: int = 100
+    ) -> list[Undelivered]:
+        """Return messages that were given up, the last first.
+
+        Args:
+            queue: The queue.
+            ids: Only these, in this order, however many.
+            limit: How many at most if no ids are given.
+
+        Raises:
+            MessageNotFound: If one of the ids is none of those.
+            QueueNotFound: If nobody created the queue.
+        """
+        await self._store.queue(check_name(queue, what="queue name"))
+        most = check_count(limit, name="limit") if ids is None else MOST_UNDELIVERED
+        actions = await outbox.undelivered(self._store, queue, most)
+        if ids is not None:
+            known = {action.id: action for action in actions}
+            if missing := [one for one in ids if one not in known]:
+                raise MessageNotFound(queue, missing[0])
+            actions = [known[one] for one in dict.fromkeys(ids)]
         return [
             Undelivered(
                 _readable(action), action.kind, action.tries, action.fields.get("error", "")
             )
             for action in actions
         ]
+
+    async def act_on_undelivered(
+        self,
+        queue: str,
+        act: Literal["again", "drop"],
+        ids: Collection[str] | None = None,
+        *,
+        reason: str = "",
+        by: Actor | None = None,
+    ) -> list[Undelivered]:
+        """Try messages that were given up again, or let go of them.
+
+        Args:
+            queue: The queue.
+            act: What is to be done.
+            ids: To which; to all of the queue if not given.
+            reason: Why, for the audit.
+            by: Who does so; the client's `by` if not given.
+
+        Returns:
+            Those that it was done to: not those that somebody else has just dealt with.
+
+        Raises:
+            MessageNotFound: If one of the ids is none of those; then nothing was done.
+            QueueNotFound: If nobody created the queue.
+        """
+        found = await self.undelivered(queue, ids=ids, limit=MOST_UNDELIVERED)
+        do = self.send_again if act == "again" else self.drop
+        return [one for one in found if await do(queue, one.said.id, reason=reason, by=by)]
 
     async def drop(
         self, queue: str, action_id: str, *, reason: str = "", by: Actor | None = None

@@ -38,6 +38,7 @@ class RemoteOutcome(msgspec.Struct, frozen=True, kw_only=True):
         handoff: For `done`: what is to go on with the case.
         fault: For `fail`, `error` and `retry`: why.
         delay_ms: For `retry`: when; the queue's policy decides if not given.
+        traceparent: The worker's span of this attempt, which is kept with a fault.
     """
 
     id: str
@@ -47,6 +48,7 @@ class RemoteOutcome(msgspec.Struct, frozen=True, kw_only=True):
     handoff: Handoff | Mapping[str, Any] | None = None
     fault: Fault | None = None
     delay_ms: int | None = None
+    traceparent: str = ""
 
 
 class RemoteSettled(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,7 +205,7 @@ def _to_settle(told: RemoteOutcome) -> tuple[Settle, ResultInvalid | None]:
     settlement = decide_unknowing(outcome, jitter=jitter)
     if told.word == "retry" and told.fault is not None:
         settlement = msgspec.structs.replace(settlement, fault=told.fault)
-    return to_send(told.id, told.token, settlement), error
+    return to_send(told.id, told.token, settlement, told.traceparent), error
 
 
 def _outcome(told: RemoteOutcome) -> Outcome:

@@ -8,9 +8,14 @@ import httpx
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-from hms_async import AsyncOMSClient
+from hms_async import AsyncOMSClient, Supervisor
 from hms_async.api.visit import needed_by
 from hms_async.domain.access import Permission
+from hms_async.storage import outbox
+from hms_async.storage.store import Store
+
+PAYLOAD = "canary-0815"
+"""What tasks here are about, for nobody to see who may not."""
 
 
 def is_problem(answer: httpx.Response, status: int, code: str | None = None) -> dict[str, Any]:
@@ -38,6 +43,28 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     with anyio.fail_after(20):
         while not await holds():  # noqa: ASYNC110  # nothing tells
             await anyio.sleep(0.01)
+
+
+async def give_up(
+    oms: AsyncOMSClient, queue: str, *task_ids: str, error: str = "nobody answers"
+) -> list[str]:
+    """Let a message of each of some late tasks be given up; returns their ids, the last first."""
+    await oms.create_queue(
+        queue,
+        sla="1ms",
+        ladder=["100% breach,webhook"],
+        webhook="http://127.0.0.1:9/hms",
+        webhook_secret="s3cret",  # noqa: S106  # nobody is asked for it
+    )
+    supervisor = Supervisor(oms.url)
+    async with Store(oms.url) as store:
+        for task_id in task_ids:
+            await oms.enqueue(queue, {"name": PAYLOAD}, id=task_id, correlation_id="REQ-1")
+            while not (await supervisor.check_sla()).rungs:
+                pass  # its millisecond is not over
+            (action,) = await outbox.take(store, queue, limit=2, lease_ms=60_000)
+            await outbox.end(store, action, "dead", error=error)
+    return [one.said.id for one in await oms.sla.undelivered(queue)]
 
 
 def routes(routers: Iterable[APIRouter]) -> list[tuple[str, str, Permission | None]]:

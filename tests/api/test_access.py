@@ -39,7 +39,7 @@ def test_nothing_else_is_served() -> None:
 async def call(
     http: httpx.AsyncClient, method: str, path: str, headers: dict[str, str]
 ) -> httpx.Response:
-    names = {"queue": "q", "task_id": "t1", "kind": "sla", "operation_id": "o1"}
+    names = {"queue": "q", "task_id": "t1", "kind": "sla", "operation_id": "o1", "message_id": "m1"}
     url = path.replace(":path", "").format(**names, correlation_id="c1")
     if path == "/oms/events":
         url += "?queue=nowhere"  # refused after the door, and no stream is begun
@@ -132,6 +132,12 @@ class TestOtherQueues:
             ("GET", "/oms/queues/mail/tasks", None),
             ("GET", "/oms/sla/mail", None),
             ("GET", "/oms/sla/mail/at_risk", None),
+            ("GET", "/oms/queues/mail/promise", None),
+            ("GET", "/oms/sla/mail/undelivered", None),
+            ("POST", "/oms/sla/mail/undelivered/again", None),
+            ("POST", "/oms/sla/mail/undelivered/drop", None),
+            ("POST", "/oms/sla/mail/undelivered/m1/again", None),
+            ("POST", "/oms/sla/mail/undelivered/m1/drop", None),
             ("POST", "/oms/incidents/mail/sla/acknowledge", None),
             ("GET", "/oms/events?queue=mail", None),
             ("GET", "/oms/audit?queue=mail", None),

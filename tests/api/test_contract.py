@@ -17,7 +17,13 @@ from hms_async.api.app import create_app
 from hms_async.testing import memory_url
 
 BODIES = 60
-THERE = {"{task_id}": "nobody", "{queue}": "q", "{kind}": "sla", "{operation_id}": "nobody"}
+THERE = {
+    "{task_id}": "nobody",
+    "{queue}": "q",
+    "{kind}": "sla",
+    "{operation_id}": "nobody",
+    "{message_id}": "nobody",
+}
 
 
 def document() -> dict[str, Any]:

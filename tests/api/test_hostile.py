@@ -56,7 +56,8 @@ async def test_hostile_bodies_are_refused(
     http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str, path: str
 ) -> None:
     await oms.enqueue(queue, 1, id="t1")
-    url = path.format(queue=queue, task_id="t1", kind="sla", operation_id="o1")
+    names = {"queue": queue, "task_id": "t1", "operation_id": "o1", "message_id": "m1"}
+    url = path.format(**names, kind="sla")
     for body in BODIES:
         answer = await http.post(url, content=body)
         assert answer.status_code < 500, (body[:80], answer.text)

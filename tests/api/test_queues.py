@@ -169,3 +169,14 @@ async def test_purging_and_removing(
     removed = await http.delete(f"/oms/queues/{queue}", params={"reason": "over"})
     await oms.operations.wait(removed.json()["id"], "10s")
     is_problem(await http.get(f"/oms/queues/{queue}"), 404, "HMS-E004")
+
+
+async def test_a_queue_called_report_is_told_of_beside_the_report(
+    http: httpx.AsyncClient, oms: AsyncOMSClient
+) -> None:
+    await oms.create_queue("report", sla="1h")
+
+    assert "windows" in (await http.get("/oms/sla/report")).json()["queues"][0]
+    one = (await http.get("/oms/queues/report/promise")).json()
+    assert (one["queue"], one["sla_ms"]) == ("report", 3_600_000)
+    is_problem(await http.get("/oms/queues/nowhere/promise"), 404, "HMS-E004")

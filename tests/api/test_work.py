@@ -1,10 +1,12 @@
 """Workers over HTTP: pop, settle, heartbeat."""
 
+from typing import Any
+
 import anyio
 import httpx
 import pytest
 
-from hms_async import AsyncOMSClient
+from hms_async import AsyncOMSClient, NewTask
 from tests.api.support import is_problem
 
 INCARNATION = "0123456789abcdef"
@@ -220,3 +222,43 @@ async def test_a_header_that_is_none_is_ignored_and_a_field_is_refused(
 
     refused = await http.post("/oms/enqueue", json=body | {"id": "t2", "traceparent": "nonsense"})
     assert "traceparent='nonsense'" in is_problem(refused, 422, "HMS-E001")["detail"]
+
+
+@pytest.mark.parametrize("how", ["complete", "fail", "retry"])
+async def test_a_workers_span_is_kept_with_the_attempt_that_failed(
+    http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str, how: str
+) -> None:
+    # A result that is none fails, too.
+    why: dict[str, dict[str, Any]] = {
+        "complete": {"handoff": {"workflow": "", "key": "k"}},
+        "fail": {"reason": "no ink"},
+    }
+    sent = {"traceparent": PARENT}
+    await oms.enqueue_many(queue, [NewTask(n, id=f"t{n}") for n in range(5)])
+    popped = (await http.post("/oms/pop", json={"queue": queue, "max": 5})).json()["tasks"]
+    held = [{"id": one["id"], "token": one["token"], **why.get(how, {})} for one in popped]
+
+    async def settle(body: dict[str, Any], headers: dict[str, str]) -> None:
+        await http.post(f"/oms/{how}", json=body, headers=headers)
+
+    await settle(held[0], sent)
+    await settle(held[1] | {"traceparent": OTHER}, sent)
+    await settle(held[2], {"traceparent": "00-nonsense"})
+    await settle({"tasks": [held[3] | {"traceparent": OTHER}, held[4]]}, sent)
+
+    kept = [(await oms.get_task(f"t{n}")).attempts[-1].traceparent for n in range(5)]
+    assert kept == [PARENT, OTHER, None, OTHER, PARENT]
+
+
+async def test_a_span_that_is_none_is_refused_and_nothing_is_settled(
+    http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str
+) -> None:
+    await oms.enqueue(queue, 1, id="t1")
+    (task,) = (await http.post("/oms/pop", json={"queue": queue})).json()["tasks"]
+    held = {"id": "t1", "token": task["token"]}
+
+    for path, body in (("fail", {"reason": "x"}), ("complete", {}), ("retry", {})):
+        wrong = held | body | {"traceparent": "nonsense"}
+        is_problem(await http.post(f"/oms/{path}", json=wrong), 422, "HMS-E001")
+    is_problem(await http.post("/oms/release", json=held | {"traceparent": PARENT}), 400)
+    assert (await oms.get_task("t1")).state == "in_progress"

@@ -144,18 +144,32 @@ def test_pause_stops_the_clock(hms: Hms) -> None:
     assert "on track" in hms("sla", "ls").stdout
 
 
-def test_undelivered(hms: Hms, url: str) -> None:
+@pytest.fixture
+def hooked(hms: Hms, url: str) -> None:
+    """A queue `kyc` on the empty server of `url`, whose webhook nobody answers."""
+    assert url
     hook = ("--webhook", "http://127.0.0.1:9/hms", "--webhook-secret", "s3cret")
     hms("queue", "create", "kyc", "--sla", "1h", "--ladder", "50% note,webhook", *hook)
+
+
+def given_up(url: str, number: int) -> list[str]:
+    """Let messages of late tasks of `kyc` be given up; returns their ids, the last first."""
+
+    async def work() -> list[str]:
+        async with Store(url) as store, AsyncOMSClient(store=store) as oms:
+            for action in await outbox.take(store, "kyc", limit=9, lease_ms=60_000):
+                await outbox.end(store, action, "dead", error="nobody answers")
+            return [one.said.id for one in await oms.sla.undelivered("kyc")]
+
+    for _ in range(number):
+        late(url)
+    return anyio.run(work)
+
+
+@pytest.mark.usefixtures("hooked")
+def test_undelivered(hms: Hms, url: str) -> None:
     assert "no message of kyc was given up" in hms("sla", "undelivered", "kyc").stderr
-    late(url)
-
-    async def give_up() -> None:
-        async with Store(url) as store:
-            (action,) = await outbox.take(store, "kyc", limit=9, lease_ms=1)
-            await outbox.end(store, action, "dead", error="nobody answers")
-
-    anyio.run(give_up)
+    given_up(url, 1)
     (_, line) = hms("sla", "undelivered", "kyc").stdout.splitlines()
     assert "webhook" in line
     assert line.endswith("nobody answers")
@@ -163,6 +177,32 @@ def test_undelivered(hms: Hms, url: str) -> None:
     assert document["messages"][0]["type"] == "sla.note"
     assert "1 to be tried again" in hms("sla", "undelivered", "kyc", "--again").stderr
     assert "no message of kyc was given up" in hms("sla", "undelivered", "kyc").stderr
+
+
+@pytest.mark.usefixtures("hooked")
+def test_some_that_are_undelivered(hms: Hms, url: str) -> None:
+    third, second, first = given_up(url, 3)
+    undelivered = ("sla", "undelivered", "kyc")
+
+    listed = hms(*undelivered, "--id", first, "--id", third, "-o", "json")
+    assert [one["id"] for one in json.loads(listed.stdout)["messages"]] == [first, third]
+    unknown = hms(*undelivered, "--id", first, "--id", "nobody", "--drop")
+    assert unknown.exit_code == 4
+    assert 'queue "kyc" has no undelivered message "nobody"' in unknown.stderr
+    assert hms(*undelivered, "--again", "--drop").exit_code == 2
+    assert len(json.loads(hms(*undelivered, "-o", "json").stdout)["messages"]) == 3
+
+    dropped = hms(*undelivered, "--id", second, "--drop", "--reason", "stale")
+    assert (dropped.exit_code, dropped.stderr.strip()) == (0, "1 dropped")
+    assert second in dropped.stdout
+    assert "2 to be tried again" in hms(*undelivered, "--again", "--reason", "mended").stderr
+
+    async def read() -> AuditPage:
+        async with AsyncOMSClient(url) as oms:
+            return await oms.audit("kyc")
+
+    acts = [(one.act, one.via, one.reason) for one in anyio.run(read).entries[:3]]
+    assert acts == [("send_again", "cli", "mended")] * 2 + [("drop", "cli", "stale")]
 
 
 def test_secrets_of_receivers_are_shown_nowhere(hms: Hms) -> None:

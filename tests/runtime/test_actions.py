@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import anyio.lowlevel
@@ -16,6 +16,8 @@ from hms_async import (
     Escalation,
     Forecast,
     IncidentNotFound,
+    MessageNotFound,
+    QueueNotFound,
     ReceiverFailed,
     Supervisor,
     TaskNotFound,
@@ -184,6 +186,50 @@ async def test_what_no_receiver_takes_can_be_dropped(
     await _round(store)
     kinds = {one.kind: one.open for one in (await oms.sla.status("q")).incidents}
     assert kinds["delivery"] is False
+
+
+@pytest.mark.parametrize("act", ["again", "drop"])
+async def test_some_or_all_of_what_no_receiver_took_is_dealt_with(
+    oms: AsyncOMSClient,
+    store: Store,
+    clock: ManualClock,
+    receiver: Receiver,
+    act: Literal["again", "drop"],
+) -> None:
+    url = receiver.url("/404")
+    ladder = ["50% note,webhook"]
+    await oms.create_queue("q", sla="1m", ladder=ladder, webhook=url, webhook_secret=SECRET)
+    for name in ("t1", "t2", "t3"):
+        await oms.enqueue("q", 1, id=name)
+        clock.advance("30s")
+        await _round(store)
+    third, second, first = [one.said.id for one in await oms.sla.undelivered("q")]
+    assert [one.said.id for one in await oms.sla.undelivered("q", limit=1)] == [third]
+    some = await oms.sla.undelivered("q", ids=[first, third, first], limit=1)
+    assert [one.said.id for one in some] == [first, third]
+
+    with pytest.raises(MessageNotFound, match='no undelivered message "nobody"') as missing:
+        await oms.sla.act_on_undelivered("q", act, [first, "nobody"])
+    assert (missing.value.queue, missing.value.message_id) == ("q", "nobody")
+    assert len(await oms.sla.undelivered("q")) == 3
+    assert await oms.sla.act_on_undelivered("q", act, []) == []
+
+    done = await oms.sla.act_on_undelivered("q", act, [second], reason="mended")
+    assert [one.said.id for one in done] == [second]
+    rest = await oms.sla.act_on_undelivered("q", act)
+    assert [one.said.id for one in rest] == [third, first]
+    assert await oms.sla.undelivered("q") == []
+    assert [one.reason for one in (await oms.audit("q")).entries[:3]] == ["", "", "mended"]
+
+
+async def test_messages_of_no_queue_are_asked_for_in_vain(oms: AsyncOMSClient) -> None:
+    with pytest.raises(QueueNotFound):
+        await oms.sla.undelivered("nowhere")
+    with pytest.raises(QueueNotFound):
+        await oms.sla.act_on_undelivered("nowhere", "drop")
+    await oms.create_queue("q")
+    with pytest.raises(ConfigInvalid, match="limit=0"):
+        await oms.sla.undelivered("q", limit=0)
 
 
 def test_pauses_between_tries_grow_to_ten_minutes() -> None:

@@ -191,29 +191,26 @@ class Twins(NamedTuple):
 
     Attributes:
         hms: On the command line.
-        curl: Over REST; empty where that has no such call.
+        curl: Over REST.
     """
 
     hms: str
     curl: str
 
 
-def twins(look: "Look", hms: list[str], path: str = "", body: object = None) -> Twins:
+def twins(look: "Look", hms: list[str], path: str, body: object) -> Twins:
     """Return an act's twins.
 
     Args:
         look: Who looks, which says where the API is.
         hms: The words of the command.
-        path: The call's path, if there is one.
+        path: The call's path.
         body: What is sent.
     """
-    said = shlex.join(["hms", *hms])
-    if not path:
-        return Twins(said, "")
     who = "" if look.caller.name == "loopback" else ' -H "Authorization: Bearer $HMS_TOKEN"'
     data = shlex.quote(msgspec.json.encode(body).decode())
     url = shlex.quote(f"{look.rest_url}{path}")
-    return Twins(said, f"curl -X POST {url}{who} -d {data}")
+    return Twins(shlex.join(["hms", *hms]), f"curl -X POST {url}{who} -d {data}")
 
 
 def twins_on_task(look: "Look", act: Act, task_id: str) -> Twins:

@@ -39,12 +39,20 @@ async def report(
 
 
 @router.get(
+    "/queues/{queue}/promise",
+    summary="How a queue's promise stands, whatever the queue is called",
+    responses=gives(documents.Promise, refuses=[404, 422]),
+)
+@router.get(
     "/sla/{queue}",
     summary="How a queue's promise stands",
     responses=gives(documents.Promise, refuses=[404, 422]),
 )
 async def promise(queue: str, visit: Viewing) -> Response:
-    """Return how a queue's promise stands, with a forecast."""
+    """Return how a queue's promise stands, with a forecast.
+
+    Of a queue called `report` it is told under `/oms/queues`: `/oms/sla/report` is about all.
+    """
     return answer(documents.Promise.of(await visit.oms.sla.status(visit.queue(queue))))
 
 

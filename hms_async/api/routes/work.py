@@ -13,6 +13,7 @@ from hms_async.api.visit import Visit, Working
 from hms_async.api.waiting import wait_ms
 from hms_async.domain.duration import to_ms
 from hms_async.domain.outcome import Fault, Word
+from hms_async.domain.trace import read_trace
 from hms_async.errors import HMSError, LeaseLost, RequestInvalid, TaskNotFound
 from hms_async.runtime.calls import Call
 from hms_async.runtime.verdicts import RemoteOutcome, RemoteSettled
@@ -96,10 +97,16 @@ def _call(body: bodies.Pop) -> Call | None:
 )
 async def complete(request: Request, visit: Working) -> Response:
     """Settle attempts whose tasks are done; saying it again is harmless."""
+    told = read_trace(request.headers)
 
     def outcome(body: bodies.Completed) -> RemoteOutcome:
         return RemoteOutcome(
-            id=body.id, token=body.token, word="done", result=body.result, handoff=body.handoff
+            id=body.id,
+            token=body.token,
+            word="done",
+            result=body.result,
+            handoff=body.handoff,
+            traceparent=body.span(told),
         )
 
     return await _settle(request, visit, bodies.Completed, outcome)
@@ -113,11 +120,14 @@ async def complete(request: Request, visit: Working) -> Response:
 )
 async def fail(request: Request, visit: Working) -> Response:
     """Settle attempts that failed: for good, or to be retried as the queue says."""
+    told = read_trace(request.headers)
 
     def outcome(body: bodies.Failed) -> RemoteOutcome:
         fault = Fault(body.type, body.reason, body.traceback)
         word: Word = "error" if body.retryable else "fail"
-        return RemoteOutcome(id=body.id, token=body.token, word=word, fault=fault)
+        return RemoteOutcome(
+            id=body.id, token=body.token, word=word, fault=fault, traceparent=body.span(told)
+        )
 
     return await _settle(request, visit, bodies.Failed, outcome)
 
@@ -130,6 +140,7 @@ async def fail(request: Request, visit: Working) -> Response:
 )
 async def retry(request: Request, visit: Working) -> Response:
     """Settle attempts that are to be made again: after a delay, or when the queue says."""
+    told = read_trace(request.headers)
 
     def outcome(body: bodies.RetryAsked) -> RemoteOutcome:
         return RemoteOutcome(
@@ -138,6 +149,7 @@ async def retry(request: Request, visit: Working) -> Response:
             word="error" if body.delay is None else "retry",
             fault=Fault("RetryAsked", body.reason),
             delay_ms=None if body.delay is None else to_ms(body.delay, name="delay"),
+            traceparent=body.span(told),
         )
 
     return await _settle(request, visit, bodies.RetryAsked, outcome)

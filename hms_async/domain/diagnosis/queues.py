@@ -79,7 +79,7 @@ def judge_receivers(queue: str, undelivered: int) -> Finding:
         "receivers",
         Level.AMBER,
         f"{many(undelivered, 'message')} of {queue} found no receiver",
-        f"hms sla undelivered {queue}; then hms sla send {queue}",
+        f"hms sla undelivered {queue}; then hms sla undelivered {queue} --again",
         queue,
     )
 

@@ -1,18 +1,26 @@
 """Acts by the browser's way: a page that asks, the form on it, what was done, and who did it."""
 
+import os
 import re
 import shlex
+import sys
 from collections.abc import Awaitable, Callable
 from html import unescape
 
+import anyio
 import click
 import httpx
 import pytest
 
 from hms_async import AsyncOMSClient, NewTask, Supervisor
+from hms_async.api.dashboard import acts
 from hms_async.cli.main import hms
 from hms_async.domain.audit import AuditEntry
+from hms_async.errors import MessageNotFound
+from hms_async.runtime.promises import Promises
 from tests.api.dashboard.support import do, enter, open_form, send
+from tests.api.support import give_up
+from tests.servers import Raw
 
 Ready = Callable[[AsyncOMSClient], Awaitable[object]]
 
@@ -28,6 +36,19 @@ async def fail(oms: AsyncOMSClient, queue: str, message: str = "no answer in 7 s
 
 async def last_act(oms: AsyncOMSClient, queue: str | None = None) -> AuditEntry:
     return (await oms.audit(queue)).entries[0]
+
+
+async def twins(http: httpx.AsyncClient, path: str) -> tuple[str, str]:
+    """Return what a page that asks names as a command, and as a call."""
+    command, call = re.findall(r"<code>(.*?)</code>", (await http.get(f"/ui{path}")).text)
+    return unescape(command), unescape(call)
+
+
+async def post(http: httpx.AsyncClient, call: str) -> httpx.Response:
+    """Do what curl would."""
+    curl, *options, _, data = shlex.split(call)
+    assert (curl, options[:2]) == ("curl", ["-X", "POST"])
+    return await http.post(options[2], content=data)
 
 
 async def wait(oms: AsyncOMSClient) -> object:
@@ -308,6 +329,33 @@ class TestTrouble:
         assert (entry.act, entry.via, entry.reason) == ("send_again", "dashboard", "it exists now")
         assert dead.said.id in str(entry)
 
+    async def test_a_message_that_somebody_else_deals_with_meanwhile_is_told(
+        self,
+        http: httpx.AsyncClient,
+        oms: AsyncOMSClient,
+        late: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        (dead,) = await oms.sla.undelivered(late)
+        asked = await open_form(http, f"/q/{late}/messages/do/again?id={dead.said.id}")
+
+        async def too_late(*_: object, **__: object) -> None:
+            raise MessageNotFound(late, dead.said.id)
+
+        monkeypatch.setattr(Promises, "act_on_undelivered", too_late)
+        refused = await send(http, asked)
+        assert refused.status_code == 409
+        assert "It was too late" in refused.text
+
+    async def test_no_secret_of_a_receivers_answer_is_shown(
+        self, http: httpx.AsyncClient, oms: AsyncOMSClient
+    ) -> None:
+        (message,) = await give_up(oms, "late", "t1", error="answered: password=hunter2")
+        for path in ("operations", f"q/late/messages/do/drop?id={message}"):
+            page = (await http.get(f"/ui/{path}")).text
+            assert "password=[redacted]" in page
+            assert "hunter2" not in page
+
     async def test_all_of_a_queue_are_dropped(
         self, http: httpx.AsyncClient, oms: AsyncOMSClient, late: str
     ) -> None:
@@ -377,6 +425,42 @@ class TestAgain:
         assert (await http.get("/ui/t/t1/do/again")).status_code == 403
 
 
+class TestMessageTwins:
+    """The same act on messages that nobody took, on the command line and over REST."""
+
+    @pytest.fixture
+    def store_url(self, embedded_url: str) -> str:
+        """A server that a command in a process of its own finds, too."""
+        raw = Raw(embedded_url)
+        raw("FLUSHALL")
+        raw.close()
+        return embedded_url
+
+    @pytest.mark.parametrize("act", ["again", "drop"])
+    @pytest.mark.parametrize("twin", ["hms", "curl"])
+    @pytest.mark.parametrize("meant", [slice(1, 2), slice(0, 3)], ids=["one", "all"])
+    async def test_it_does_what_the_button_would(
+        self, base_url: str, oms: AsyncOMSClient, act: str, twin: str, meant: slice
+    ) -> None:
+        ids = await give_up(oms, "late", "t1", "t2", "t3")
+        query = f"?id={ids[1]}" if len(ids[meant]) == 1 else ""
+        async with httpx.AsyncClient(base_url=base_url, timeout=20) as http:
+            command, call = await twins(http, f"/q/late/messages/do/{act}{query}")
+            if twin == "hms":
+                here = [sys.executable, "-m", "hms_async", *shlex.split(command)[1:]]
+                await anyio.run_process(here, env={**os.environ, "HMS_URL": oms.url})
+            else:
+                assert (await post(http, call)).json() == {"queue": "late", "ids": ids[meant]}
+
+        left = [one.said.id for one in await oms.sla.undelivered("late")]
+        assert left == [one for one in ids if one not in ids[meant]]
+        done = [one for one in (await oms.audit("late")).entries if "action" in one.fields]
+        assert sorted(one.fields["action"] for one in done) == sorted(ids[meant])
+        word = "send_again" if act == "again" else "drop"
+        via = "cli" if twin == "hms" else "rest"
+        assert {(one.act, one.via, one.reason) for one in done} == {(word, via, acts.WHY)}
+
+
 async def test_the_twins_of_each_act_are_commands_and_calls_that_there_are(
     http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str
 ) -> None:
@@ -391,13 +475,9 @@ async def test_the_twins_of_each_act_are_commands_and_calls_that_there_are(
         f"/q/{queue}/tasks/do/waive?state=waiting&id=t4&id=t5",
         f"/q/{queue}/tasks/do/requeue?state=cancelled",
     ]
-    twins = [
-        re.findall(r"<code>(.*?)</code>", (await http.get(f"/ui{path}")).text) for path in paths
-    ]
-    assert {len(pair) for pair in twins} == {2}
-    for command, call in twins:
+    for command, call in [await twins(http, path) for path in paths]:
         group: click.Command = hms
-        name, *words = shlex.split(unescape(command))
+        name, *words = shlex.split(command)
         assert name == "hms"
         while isinstance(group, click.Group):
             found = group.get_command(click.Context(group), words[0])
@@ -405,9 +485,7 @@ async def test_the_twins_of_each_act_are_commands_and_calls_that_there_are(
             group, words = found, words[1:]
         group.make_context(command, words)  # it takes them all
 
-        curl, *options, _, data = shlex.split(unescape(call))
-        assert (curl, options[:2]) == ("curl", ["-X", "POST"])
-        answer = await http.post(options[2], content=data)
+        answer = await post(http, call)
         assert answer.status_code in (200, 201, 202), (call, answer.text)
 
 

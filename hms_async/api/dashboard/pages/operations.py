@@ -1,5 +1,6 @@
 """What goes on in the background, what stands still, and who did what."""
 
+from contextlib import suppress
 from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Query
@@ -13,7 +14,7 @@ from hms_async.api.dashboard.parts import Part, show
 from hms_async.domain.access import Permission
 from hms_async.domain.audit import AuditPage
 from hms_async.domain.operation import Operation, OperationState
-from hms_async.errors import OperationEnded, OperationNotFound
+from hms_async.errors import OperationEnded, OperationNotFound, QueueNotFound
 from hms_async.runtime.board import Standing
 from hms_async.runtime.promises import Undelivered
 from hms_async.storage.operations import MOST_KEPT
@@ -92,8 +93,9 @@ async def _undelivered(
     found: list[tuple[Standing, list[Undelivered]]] = []
     for one in queues:
         if one.stats.undelivered and len(found) < _MESSAGES:
-            messages = await look.oms.sla.undelivered(one.name, limit=_MESSAGES)
-            found.append((one, messages))
+            with suppress(QueueNotFound):  # it was removed
+                messages = await look.oms.sla.undelivered(one.name, limit=_MESSAGES)
+                found.append((one, [look.visible_message(each) for each in messages]))
     return found
 
 
