@@ -425,6 +425,8 @@ class Task(Struct, frozen=True, kw_only=True):
     due_at: Instant | None
     waived: str | None
     moved_to: str | None
+    again_of: str | None
+    again_as: str | None
     expires_at: Instant | None
     starts_at: Instant | None
     started_at: Instant | None
@@ -456,6 +458,8 @@ class Task(Struct, frozen=True, kw_only=True):
             due_at=instant(one.due_ms),
             waived=one.waived,
             moved_to=one.moved_to,
+            again_of=one.again_of,
+            again_as=one.again_as,
             expires_at=instant(one.expires_ms),
             starts_at=instant(one.starts_ms),
             started_at=instant(one.started_ms),

@@ -334,7 +334,8 @@ class TestAgain:
         assert "hush-hush" not in asked.page.text
 
         changed = f'{{"account": {self.BIG + 1}, "api_key": "[redacted]", "n": 2.5}}'
-        answer = await send(http, asked, payload=changed, correlation_id="REQ-1")
+        form = {"payload": changed, "correlation_id": "REQ-1", "reason": "a new scan"}
+        answer = await send(http, asked, **form)
         where, _, query = answer.headers["location"].partition("?")
         assert query == "did=again"
         made = await oms.get_task(where.rpartition("/")[2])
@@ -342,9 +343,16 @@ class TestAgain:
         assert made.payload == {"account": self.BIG + 1, "api_key": "hush-hush", "n": 2.5}
         assert (made.queue, made.correlation_id, made.priority) == (queue, "REQ-1", "high")
         # Two clicks make one task.
-        twice = await send(http, asked, payload=changed, correlation_id="REQ-1")
+        twice = await send(http, asked, **form)
         assert twice.headers["location"] == answer.headers["location"]
         assert (await oms.stats(queue)).waiting == 2
+        # It is one act, which says of which task, and the pages of both lead to the other.
+        acts = [one for one in (await oms.audit(queue)).entries if one.act == "run_again"]
+        assert [(one.task_id, one.via, one.reason, one.fields) for one in acts] == [
+            (made.id, "dashboard", "a new scan", {"of": "t1"}),
+        ]
+        assert f'href="/ui/t/{made.id}"' in (await http.get("/ui/t/t1")).text
+        assert 'href="/ui/t/t1"' in (await http.get(f"/ui/t/{made.id}")).text
 
     @pytest.mark.parametrize(
         ("payload", "said"),
@@ -359,9 +367,11 @@ class TestAgain:
         self, http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str, payload: str, said: str
     ) -> None:
         await oms.enqueue(queue, {"note": 1}, id="t1")
-        answer = await send(http, await open_form(http, "/t/t1/do/again"), payload=payload)
+        asked = await open_form(http, "/t/t1/do/again")
+        answer = await send(http, asked, payload=payload, reason="once more")
 
         assert answer.status_code == 422
+        assert 'value="once more"' in answer.text
         assert said in answer.text
         assert payload[:10].replace('"', "&#34;") in answer.text
         assert (await oms.stats(queue)).waiting == 1
