@@ -35,6 +35,8 @@ class Queue(Struct, frozen=True, kw_only=True):
     version: int
     paused: bool
     reason: str
+    paused_by: str
+    paused_at: Instant | None
     sla_ms: int | None
     goal: float
     ladder: list[str]
@@ -65,6 +67,8 @@ class Queue(Struct, frozen=True, kw_only=True):
             version=one.version,
             paused=one.paused,
             reason=one.reason,
+            paused_by=one.paused_by,
+            paused_at=instant(one.paused_ms),
             sla_ms=settings.sla_ms,
             goal=settings.goal,
             ladder=[str(rung) for rung in settings.ladder],

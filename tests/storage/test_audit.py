@@ -62,14 +62,37 @@ async def test_a_pause_and_a_resume_are_written_down_once_each(driver: Driver) -
 
 
 async def test_the_reason_of_a_pause_is_the_queues_and_that_of_its_end_is_not(
-    driver: Driver,
+    driver: Driver, clock: ManualClock
 ) -> None:
     await driver.store.pause("q", paused=True, by=ANN)
-    assert (await driver.store.queue("q")).reason == "the client asked"
+    began_ms = clock()
+    clock.advance("1h")
+    await driver.store.pause("q", paused=True, by=Actor("bob", "cli"))
+    queue = await driver.store.queue("q")
+    assert (queue.reason, queue.paused_by) == ("the client asked", "ann@desk")
+    assert queue.paused_ms == began_ms
 
     await driver.store.pause("q", paused=False, by=ANN)
 
-    assert (await driver.store.queue("q")).reason == ""
+    queue = await driver.store.queue("q")
+    assert (queue.reason, queue.paused_by, queue.paused_ms) == ("", "", None)
+
+
+async def test_the_pause_that_stands_is_of_whoever_changed_it_last(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.store.pause("q", paused=True, by=ANN)
+    clock.advance("1h")
+    await driver.store.pause("q", paused=True, stop_clock=True, by=Actor("bob", "cli", "the desk"))
+
+    queue = await driver.store.queue("q")
+    assert (queue.reason, queue.paused_by) == ("the desk", "bob")
+    assert queue.paused_ms == clock()
+
+    await driver.store.pause("q", paused=True, reason="drained", stop_clock=False)
+
+    queue = await driver.store.queue("q")
+    assert (queue.reason, queue.paused_by) == ("drained", "")
 
 
 async def test_a_cancelled_task_is_written_down(driver: Driver) -> None:
@@ -318,6 +341,7 @@ async def test_i8_the_audit_is_bounded_and_so_is_an_entry(driver: Driver) -> Non
 
     await driver.store.pause("q", paused=True, by=Actor(long, long, long))
 
+    assert len((await driver.store.queue("q")).paused_by) <= 1_000
     assert driver.raw("XLEN", "queue:q:audit") <= 10_200
     entry = (await entries(driver))[0]
     for text in (entry.who, entry.via, entry.reason):

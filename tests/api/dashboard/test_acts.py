@@ -133,7 +133,10 @@ async def test_a_queue_is_paused_with_its_clock_and_goes_on(
     entry = await last_act(oms, queue)
     assert (entry.act, entry.via, entry.reason) == ("pause", "dashboard", "ledger down")
     assert (await send(http, asked, reason="once more")).status_code == 409
-    assert "ledger down" in (await http.get("/ui/operations")).text
+    for path in ("operations", f"q/{queue}"):
+        page = (await http.get(f"/ui/{path}")).text
+        assert "Paused by loopback for <time" in page
+        assert "</time>: ledger down" in page
 
     assert await do(http, f"/q/{queue}/do/resume") == f"/ui/q/{queue}?did=resumed"
     assert not (await oms.stats(queue)).paused
