@@ -54,6 +54,7 @@ from hms_async.storage.store import Store
 from hms_async.telemetry import otel
 
 if TYPE_CHECKING:
+    from hms_async.domain.diagnosis.finding import Finding
     from hms_async.domain.operation import Operation
     from hms_async.domain.series import Series
     from hms_async.runtime.board import Board
@@ -289,6 +290,22 @@ class AsyncOMSClient:
         from hms_async.runtime.board import Board  # noqa: PLC0415  # not every client asks
 
         return Board(self._store, self.sla)
+
+    async def examine(self, queue: str | None = None) -> "list[Finding]":
+        """Return what the doctor finds of a queue and of who works on it, or of the server.
+
+        It is what `hms doctor` says of them, without its searches.
+
+        Args:
+            queue: The queue's name; the server is looked at if not given.
+
+        Raises:
+            StoreUnavailable: If the server does not answer. Whatever else fails is a finding.
+        """
+        from hms_async.runtime.doctor import examine_one  # noqa: PLC0415  # not every client asks
+
+        name = None if queue is None else check_name(queue, what="queue name")
+        return await examine_one(self._store, name)
 
     @property
     def operations(self) -> "Operations":

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hms_async.domain import audit, case, event, incident, operation, queue, task, worker
+from hms_async.domain.diagnosis.finding import Finding
 from hms_async.domain.duration import ms_to_rfc3339
 from hms_async.domain.forecast import Forecast as Foreseen
 from hms_async.domain.series import Series as Past
@@ -19,6 +20,7 @@ from hms_async.domain.series import Spread
 from hms_async.runtime import board
 from hms_async.runtime.objectives import Missed, PromiseReport
 from hms_async.runtime.promises import Promise as Standing
+from hms_async.runtime.promises import Undelivered
 
 Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
@@ -622,6 +624,67 @@ class Worker(Struct, frozen=True, kw_only=True):
             running=one.running,
             version=one.version,
         )
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """A message that no receiver took."""
+
+    id: str
+    kind: str
+    type: str
+    tries: int
+    error: str
+    made_at: Instant | None
+
+    @classmethod
+    def of(cls, one: Undelivered) -> "Message":
+        """Return the document of a message that was given up."""
+        return cls(
+            id=one.said.id,
+            kind=one.kind,
+            type=one.said.type,
+            tries=one.tries,
+            error=one.error,
+            made_at=instant(one.said.made_ms),
+        )
+
+
+class FailedKind(Struct, frozen=True, kw_only=True):
+    """Failed tasks whose faults have the same type and words; the newest of them as a sample."""
+
+    fingerprint: str
+    error_type: str
+    words: str
+    count: int
+    retrying: int
+    first_at: Instant | None
+    last_at: Instant | None
+    sample: Task | None
+
+
+class IncidentBundle(Struct, frozen=True, kw_only=True):
+    """All that is known of a queue in trouble, to be attached to a ticket: no payload is in it.
+
+    What could not be read, or is not for whoever asked, is `null`; `left_out` says why.
+    """
+
+    schema: Literal["hms.incident_bundle/v1"] = "hms.incident_bundle/v1"
+    made_at: Instant | None
+    made_by: str
+    version: str
+    queue: Queue
+    standing: Glance | None
+    incidents: list[Incident] | None
+    findings: list[Finding] | None
+    server: list[Finding] | None
+    series: Series | None
+    report: Report | None
+    at_risk: list[Task] | None
+    failed: list[FailedKind] | None
+    workers: list[Worker] | None
+    undelivered: list[Message] | None
+    audit: list[AuditEntry] | None
+    left_out: Mapping[str, str]
 
 
 class Refusal(Struct, frozen=True, kw_only=True):

@@ -311,6 +311,38 @@ class TestTrouble:
         assert (entry.act, entry.via, entry.reason) == ("send_again", "dashboard", "it exists now")
         assert dead.said.id in str(entry)
 
+    async def test_what_is_known_of_it_is_a_file_for_a_ticket(
+        self, http: httpx.AsyncClient, oms: AsyncOMSClient, late: str
+    ) -> None:
+        await oms.create_queue("calm", sla="1h")
+        assert "bundle" not in (await http.get("/ui/q/calm")).text
+        link = f'href="/ui/q/{late}/bundle" download>Download incident bundle</a>'
+        assert link in (await http.get("/ui/")).text
+        page = (await http.get(f"/ui/q/{late}")).text
+        assert link in page
+        assert f"hms sla bundle {late} &gt; incident-{late}.json" in page
+        (call,) = re.findall(r"curl -OJ (\S+/bundle)<", page)
+
+        answer = await http.get(f"/ui/q/{late}/bundle")
+
+        assert answer.headers["content-disposition"].startswith("attachment; filename=")
+        told, same = answer.json(), (await http.get(call)).json()
+        assert (told["queue"]["name"], told["made_by"]) == (late, "loopback")
+        assert told.keys() == same.keys()
+        assert told["audit"] == same["audit"]
+
+    async def test_a_viewer_gets_the_file_of_their_queues(
+        self, http: httpx.AsyncClient, oms: AsyncOMSClient, late: str
+    ) -> None:
+        await oms.create_queue("calm", sla="1h")
+        await enter(http, oms, "viewer", queues=[late])
+
+        told = (await http.get(f"/ui/q/{late}/bundle")).json()
+
+        assert told["audit"] is None
+        assert (await http.get("/ui/q/calm/bundle")).status_code == 403
+        assert (await http.get(f"/oms/incidents/{late}/bundle")).status_code == 401
+
     async def test_all_of_a_queue_are_dropped(
         self, http: httpx.AsyncClient, oms: AsyncOMSClient, late: str
     ) -> None:
