@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from anyio import to_thread
+from msgspec import UNSET, UnsetType
 
 from hms_async.config import namespace as chosen_namespace
 from hms_async.config import store_url
@@ -40,8 +41,9 @@ from hms_async.errors import (
 from hms_async.runtime import results
 from hms_async.runtime.acting import tell, this_process
 from hms_async.runtime.follow import consumer_name, next_events
-from hms_async.runtime.order import Order, to_order, to_orders
+from hms_async.runtime.order import Again, Order, to_order, to_orders
 from hms_async.runtime.session import Session
+from hms_async.runtime.submit import Result
 from hms_async.runtime.task import Task
 from hms_async.storage.audit import read_audit
 from hms_async.storage.cases import MOST_TASKS, read_case
@@ -52,6 +54,7 @@ from hms_async.storage.store import Store
 from hms_async.telemetry import otel
 
 if TYPE_CHECKING:
+    from hms_async.domain.diagnosis.finding import Finding
     from hms_async.domain.operation import Operation
     from hms_async.domain.series import Series
     from hms_async.runtime.board import Board
@@ -288,6 +291,22 @@ class AsyncOMSClient:
 
         return Board(self._store, self.sla)
 
+    async def examine(self, queue: str | None = None) -> "list[Finding]":
+        """Return what the doctor finds of a queue and of who works on it, or of the server.
+
+        It is what `hms doctor` says of them, without its searches.
+
+        Args:
+            queue: The queue's name; the server is looked at if not given.
+
+        Raises:
+            StoreUnavailable: If the server does not answer. Whatever else fails is a finding.
+        """
+        from hms_async.runtime.doctor import examine_one  # noqa: PLC0415  # not every client asks
+
+        name = None if queue is None else check_name(queue, what="queue name")
+        return await examine_one(self._store, name)
+
     @property
     def operations(self) -> "Operations":
         """Acts on many tasks of a queue at once, and how far they are."""
@@ -451,17 +470,15 @@ class AsyncOMSClient:
             tracestate=tracestate,
             baggage=baggage,
         )
-        if (spans := otel.spans(self.url)) is None:
-            return await self._enqueue(queue, to_order(queue, task))
-        with spans.enqueue(queue, given=traceparent) as sending:
-            order = to_order(queue, task, sending.carry)
-            return await self._enqueue(queue, order)
+        return await self._enqueue(queue, task)
 
-    async def _enqueue(self, queue: str, order: Order) -> Enqueued:
-        result = (await self._opened().submitter.submit(queue, [order]))[0]
-        if isinstance(result, HMSError):
-            raise result
-        return result
+    async def _enqueue(self, queue: str, task: NewTask, again: Again | None = None) -> Enqueued:
+        if (spans := otel.spans(self.url)) is None:
+            order = to_order(queue, task, again=again)
+            return _made(await self._opened().submitter.submit(queue, [order]))
+        with spans.enqueue(queue, given=task.traceparent) as sending:
+            order = to_order(queue, task, sending.carry, again)
+            return _made(await self._opened().submitter.submit(queue, [order]))
 
     async def enqueue_many(self, queue: str, payloads: Iterable[Any]) -> list[Enqueued]:
         """Drop many tasks into a queue, in order.
@@ -618,6 +635,55 @@ class AsyncOMSClient:
         word = await self._store.requeue(queue, task_id, reset_clock=reset_clock, by=actor)
         self._answer(task_id, word, "requeued")
         tell("requeue", actor, queue=queue, task_id=task_id)
+
+    async def run_again(
+        self,
+        task_id: str,
+        *,
+        payload: Any = UNSET,
+        correlation_id: str | UnsetType | None = UNSET,
+        id: str | None = None,  # noqa: A002  # the interface's word
+        reason: str = "",
+        by: Actor | None = None,
+    ) -> Enqueued:
+        """Put a task into its queue once more, as a new task; the old one stays as it is.
+
+        The new one has the old one's priority, and the queue's promise, limits and attempts. Its
+        record says what it was run again from (`again_of`), and the old one's to what (`again_as`).
+
+        Args:
+            task_id: The task.
+            payload: Any JSON value; the old one's if not given.
+            correlation_id: Its case, or `None` for none; the old one's if not given.
+            id: Your own id for the new one; two calls with one id make one task.
+            reason: Why, for the audit.
+            by: Who does so; the client's `by` if not given.
+
+        Raises:
+            TaskNotFound: If no such task is stored.
+            WrongState: If its payload cannot be read, and none is given.
+            PayloadInvalid: If the payload is not JSON, or too large for the queue.
+            QueueNotFound: If the queue was removed.
+            QueueFull: If it holds `max_depth` tasks.
+            IdInUse: If the id is taken by a task of another queue.
+            StoreFull: If the server has no memory left.
+            EnqueueUnknown: If the server never answered; repeating with the same id is safe.
+            TooFewReplicas: If it is stored, but not on as many replicas as `durable` says.
+        """
+        old = await self.get_task(task_id)
+        if payload is UNSET and old.raw is not None:
+            raise WrongState(task_id, old.state, f"task {task_id} has no payload that can be read")
+        task = NewTask(
+            old.payload if payload is UNSET else payload,
+            id=id,
+            correlation_id=old.correlation_id if correlation_id is UNSET else correlation_id,
+            priority=old.priority,
+        )
+        actor = self._acting(by, reason)
+        made = await self._enqueue(old.queue, task, Again.by(actor, task_id))
+        about = {"queue": old.queue, "task_id": made.id, "target": task_id}
+        tell("run_again", actor, changed=made.created, **about)
+        return made
 
     async def bump(self, task_id: str, *, reason: str = "", by: Actor | None = None) -> None:
         """Let a waiting task go before the others.
@@ -778,6 +844,14 @@ class AsyncOMSClient:
                 raise WrongState(task_id, "failed", f"task {task_id} has no body left to run")
             case state:
                 raise WrongState(task_id, state, f"task {task_id} is {state}, cannot be {done}")
+
+
+def _made(results: list[Result]) -> Enqueued:
+    """Return what became of the one order that was submitted."""
+    (result,) = results
+    if isinstance(result, HMSError):
+        raise result
+    return result
 
 
 def _check_notices(urls: Sequence[str]) -> None:

@@ -181,6 +181,14 @@ class Requeue(Reason, frozen=True, kw_only=True):
     reset_clock: bool = False
 
 
+class Again(Reason, frozen=True, kw_only=True):
+    """How a task is run again; what is left out is as the old one has it."""
+
+    payload: Any | UnsetType = UNSET
+    correlation_id: str | UnsetType | None = UNSET
+    id: str | None = None
+
+
 class Waive(_Body, frozen=True, kw_only=True):
     """Why a task is let off its promise."""
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hms_async.api import answers, bodies, documents, problems
+from hms_async.api.bundle import as_file, file_name
 from hms_async.errors import RequestInvalid
 
 T = TypeVar("T")
@@ -81,6 +82,12 @@ def has_many(data: bytes) -> bool:
 def answer(document: Any, status: int = 200) -> Response:
     """Return a document as a response."""
     return Response(_encode(document), status, media_type=JSON)
+
+
+def download(bundle: documents.IncidentBundle) -> Response:
+    """Return an incident bundle as a file to be kept."""
+    headers = {"Content-Disposition": f'attachment; filename="{file_name(bundle)}"'}
+    return Response(as_file(bundle), headers=headers, media_type=JSON)
 
 
 def takes(*kinds: Any, also: Iterable[str] = (), optional: bool = False) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hms_async.domain import audit, case, event, incident, operation, queue, task, worker
+from hms_async.domain.diagnosis.finding import Finding
 from hms_async.domain.duration import ms_to_rfc3339
 from hms_async.domain.forecast import Forecast as Foreseen
 from hms_async.domain.series import Series as Past
@@ -36,6 +37,8 @@ class Queue(Struct, frozen=True, kw_only=True):
     version: int
     paused: bool
     reason: str
+    paused_by: str
+    paused_at: Instant | None
     sla_ms: int | None
     goal: float
     ladder: list[str]
@@ -66,6 +69,8 @@ class Queue(Struct, frozen=True, kw_only=True):
             version=one.version,
             paused=one.paused,
             reason=one.reason,
+            paused_by=one.paused_by,
+            paused_at=instant(one.paused_ms),
             sla_ms=settings.sla_ms,
             goal=settings.goal,
             ladder=[str(rung) for rung in settings.ladder],
@@ -459,6 +464,8 @@ class Task(Struct, frozen=True, kw_only=True):
     due_at: Instant | None
     waived: str | None
     moved_to: str | None
+    again_of: str | None
+    again_as: str | None
     expires_at: Instant | None
     starts_at: Instant | None
     started_at: Instant | None
@@ -490,6 +497,8 @@ class Task(Struct, frozen=True, kw_only=True):
             due_at=instant(one.due_ms),
             waived=one.waived,
             moved_to=one.moved_to,
+            again_of=one.again_of,
+            again_as=one.again_as,
             expires_at=instant(one.expires_ms),
             starts_at=instant(one.starts_ms),
             started_at=instant(one.started_ms),
@@ -648,6 +657,44 @@ class Worker(Struct, frozen=True, kw_only=True):
             running=one.running,
             version=one.version,
         )
+
+
+class FailedKind(Struct, frozen=True, kw_only=True):
+    """Failed tasks whose faults have the same type and words; the newest of them as a sample."""
+
+    fingerprint: str
+    error_type: str
+    words: str
+    count: int
+    retrying: int
+    first_at: Instant | None
+    last_at: Instant | None
+    sample: Task | None
+
+
+class IncidentBundle(Struct, frozen=True, kw_only=True):
+    """All that is known of a queue in trouble, to be attached to a ticket: no payload is in it.
+
+    What could not be read, or is not for whoever asked, is `null`; `left_out` says why.
+    """
+
+    schema: Literal["hms.incident_bundle/v1"] = "hms.incident_bundle/v1"
+    made_at: Instant | None
+    made_by: str
+    version: str
+    queue: Queue
+    standing: Glance | None
+    incidents: list[Incident] | None
+    findings: list[Finding] | None
+    server: list[Finding] | None
+    series: Series | None
+    report: Report | None
+    at_risk: list[Task] | None
+    failed: list[FailedKind] | None
+    workers: list[Worker] | None
+    undelivered: list[Message] | None
+    audit: list[AuditEntry] | None
+    left_out: Mapping[str, str]
 
 
 class Refusal(Struct, frozen=True, kw_only=True):

@@ -155,6 +155,11 @@ def _state(one: Queue) -> show.Cell:
     return show.Marked(f"paused: {one.reason}" if one.reason else "paused", "magenta")
 
 
+def _paused(one: Queue, now_ms: int) -> str:
+    by = f" by {one.paused_by}" if one.paused_by else ""
+    return f"{show.moment(one.paused_ms, now_ms)}{by}"
+
+
 @queue.command("show")
 @click.argument("name")
 @options.store
@@ -169,11 +174,13 @@ def show_(*, name: str, url: str | None, namespace: str, output: options.Output)
     if output == "json":
         show.json("queue.show", queue=documents.Queue.of(one), stats=documents.Stats.of(stats))
         return
+    paused = [("paused", _paused(one, stats.now_ms))] if one.paused_ms else []
     counts = [(state.replace("_", " "), getattr(stats, state)) for state in TaskState]
     show.pairs(
         [
             ("queue", one.name),
             ("state", _state(one)),
+            *paused,
             *settings.lines(one.settings),
             ("settings", f"version {one.version}"),
             *counts,

@@ -41,8 +41,9 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
         id: Its place in the queue's audit; acts of two queues may have the same.
         at_ms: When it was done, by the server's clock.
         queue: The queue; `None` when it was done to the namespace.
-        act: What was done: `configure`, `pause`, `resume`, `cancel`, `requeue`, `bump`, `waive`,
-            `acknowledge`, `send_again`, `drop`; of the namespace whatever its acts are called.
+        act: What was done: `configure`, `pause`, `resume`, `cancel`, `requeue`, `run_again`,
+            `bump`, `waive`, `acknowledge`, `send_again`, `drop`; of the namespace whatever its acts
+            are called.
         task_id: The task, if it was done to one.
         who: Who did it.
         via: Which way they came.

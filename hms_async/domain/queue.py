@@ -175,6 +175,8 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
         version: Grows with each change of the settings.
         paused: Whether workers leave its tasks alone; empty reason when not.
         reason: Why it was paused.
+        paused_by: Who said so; empty when no operator did.
+        paused_ms: When they did; `None` when it is not paused.
     """
 
     name: str
@@ -182,6 +184,8 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     paused: bool = False
     reason: str = ""
+    paused_by: str = ""
+    paused_ms: int | None = None
 
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -156,6 +156,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         due_ms: When its promise is broken, if it has one.
         waived: Why it was let off its promise, if it was.
         moved_to: The queue that it was rerouted to, if it was.
+        again_of: The task that this one is another run of, if it is.
+        again_as: The last task that is another run of this one, if there is one.
         expires_ms: Until when it may be started, if there is an end to that.
         starts_ms: When a scheduled or retrying task is due.
         started_ms: When its last attempt was claimed.
@@ -187,6 +189,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     due_ms: int | None = None
     waived: str | None = None
     moved_to: str | None = None
+    again_of: str | None = None
+    again_as: str | None = None
     expires_ms: int | None = None
     starts_ms: int | None = None
     started_ms: int | None = None

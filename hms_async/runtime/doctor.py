@@ -48,6 +48,22 @@ async def examine(store: Store, *, scan: int = SCANNED_KEYS) -> list[Finding]:
     return findings
 
 
+async def examine_one(store: Store, queue: str | None) -> list[Finding]:
+    """Look at one queue and at who works on it, or at the server alone; nothing is searched for.
+
+    Args:
+        store: Where.
+        queue: Which; the server if not given.
+
+    Raises:
+        StoreUnavailable: If the server does not answer. Whatever else fails is a finding.
+    """
+    doctor = _Doctor(store, 0)
+    if queue is None:
+        return await _tried("server", doctor.server)
+    return await _tried("queues", lambda: doctor.queue(queue))
+
+
 async def fix(
     store: Store, queue: str, by: Actor, *, scan: int = SCANNED_KEYS
 ) -> Counter[str] | None:
@@ -137,6 +153,12 @@ class _Doctor:
 
             found += await _tried("queues", look)
         return findings + _folded(found)
+
+    async def queue(self, name: str) -> list[Finding]:
+        """Look at one queue."""
+        cards = [card for card in await self._store.workers() if name in card.queues]
+        versions = queues.judge_versions(cards, package_version())
+        return [versions, *await self._queue(name, cards)]
 
     async def _queue(self, name: str, cards: Sequence[WorkerCard]) -> list[Finding]:
         store = self._store

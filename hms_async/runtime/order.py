@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 
+from hms_async.domain.audit import Actor
 from hms_async.domain.duration import Duration, instant_to_ms, to_ms
 from hms_async.domain.queue import PRIORITIES, check_name
 from hms_async.domain.task import ENTROPY_BYTES, NewTask, make_id
 from hms_async.domain.trace import TraceContext, check_trace
 from hms_async.errors import ConfigInvalid, NameInvalid
+from hms_async.storage.audit import as_args
 from hms_async.storage.codec import encode_envelope, encode_json
 from hms_async.storage.replies import Enqueue
 
@@ -28,6 +30,20 @@ class Order(Enqueue, frozen=True, gc=False):
     own_id: bool = False
 
 
+class Again(msgspec.Struct, frozen=True):
+    """Says of which task an order is another run, and who wants that, for the audit."""
+
+    of: str
+    who: str
+    via: str
+    reason: str
+
+    @classmethod
+    def by(cls, actor: Actor, of: str) -> "Again":
+        """Return what is said when somebody runs a task again."""
+        return cls(of, *as_args(actor))
+
+
 class _Options(msgspec.Struct, omit_defaults=True):
     """What the enqueue script reads beside the envelope."""
 
@@ -41,6 +57,7 @@ class _Options(msgspec.Struct, omit_defaults=True):
     expires_in: int | None = None
     max_wait: int | None = None
     run_timeout: int | None = None
+    again: Again | None = None
 
 
 _NO_OPTIONS = _Options()
@@ -51,10 +68,20 @@ Tracing = Callable[[str, str | None], TraceContext | None]
 """Gives the context that a task carries which names none itself, by its id and its case."""
 
 
-def to_order(queue: str, task: NewTask, tracing: Tracing | None = None) -> Order:
-    """Check a new task and make it ready to be sent."""
+def to_order(
+    queue: str, task: NewTask, tracing: Tracing | None = None, again: Again | None = None
+) -> Order:
+    """Check a new task and make it ready to be sent.
+
+    Args:
+        queue: Where it goes.
+        task: The task.
+        tracing: Gives the context that it carries if it names none itself.
+        again: Of which task it is another run, if it is.
+    """
     check_name(queue, what="queue name")
-    return _to_order(queue, task, make_id(_now_ms(), os.urandom(ENTROPY_BYTES)), tracing)
+    made_id = make_id(_now_ms(), os.urandom(ENTROPY_BYTES))
+    return _to_order(queue, task, made_id, tracing, again)
 
 
 def to_orders(queue: str, items: Sequence[Any], tracing: Tracing | None = None) -> list[Order]:
@@ -84,9 +111,15 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _to_order(queue: str, task: NewTask, made_id: str, tracing: Tracing | None = None) -> Order:
+def _to_order(
+    queue: str,
+    task: NewTask,
+    made_id: str,
+    tracing: Tracing | None = None,
+    again: Again | None = None,
+) -> Order:
     task_id = made_id if task.id is None else check_name(task.id, what="task id")
-    options = _options(task)
+    options = _options(task, again)
     trace = check_trace(task.traceparent, task.tracestate, task.baggage)
     payload = encode_json(task.payload)
     if tracing is not None and (trace is None or trace.traceparent is None):
@@ -105,7 +138,7 @@ def _to_order(queue: str, task: NewTask, made_id: str, tracing: Tracing | None =
     return Order(task_id, body, sent, own_id=task.id is None)
 
 
-def _options(task: NewTask) -> _Options:
+def _options(task: NewTask, again: Again | None) -> _Options:
     if task.delay is not None and task.eta is not None:
         raise ConfigInvalid("give either delay or eta, not both")
     if task.expires_at is not None and task.expires_in is not None:
@@ -125,6 +158,7 @@ def _options(task: NewTask) -> _Options:
         expires_in=_duration(task.expires_in, "expires_in"),
         max_wait=_duration(task.max_wait, "max_wait"),
         run_timeout=_duration(task.run_timeout, "run_timeout"),
+        again=again,
     )
 
 

@@ -310,6 +310,8 @@ def decode_record(
         due_ms=_due_ms(run, drift_ms),
         waived=_text(run.get(b"waived")),
         moved_to=_text(run.get(b"moved_to")),
+        again_of=_text(run.get(b"again_of")),
+        again_as=_text(run.get(b"again_as")),
         expires_ms=decode_number(run.get(b"expires")),
         starts_ms=starts_ms,
         started_ms=decode_number(run.get(b"started")),

@@ -83,6 +83,8 @@ def from_fields(name: str, fields: Mapping[bytes, bytes]) -> Queue:
         version=int(text["version"]),
         paused=text.get("paused") == "1",
         reason=text.get("reason", ""),
+        paused_by=text.get("paused_by", ""),
+        paused_ms=int(text["paused_ms"]) if text.get("paused_ms") else None,
     )
 
 

@@ -139,6 +139,7 @@ class TestOtherQueues:
             ("POST", "/oms/sla/mail/undelivered/m1/again", None),
             ("POST", "/oms/sla/mail/undelivered/m1/drop", None),
             ("POST", "/oms/incidents/mail/sla/acknowledge", None),
+            ("GET", "/oms/incidents/mail/bundle", None),
             ("GET", "/oms/events?queue=mail", None),
             ("GET", "/oms/audit?queue=mail", None),
             ("POST", "/oms/operations", '{"act": "cancel", "queue": "mail"}'),
@@ -248,7 +249,7 @@ class TestOtherQueues:
         held = {"id": leased["id"], "token": leased["token"]}
         for path in ("", "/wait?timeout=0"):
             is_problem(await http.get(f"/oms/tasks/mail-1{path}", headers=bearer), 404)
-        for act in ("cancel", "requeue", "bump"):
+        for act in ("cancel", "requeue", "bump", "again"):
             is_problem(await http.post(f"/oms/tasks/mail-1/{act}", headers=bearer), 404)
         is_problem(
             await http.post("/oms/tasks/mail-1/waive", json={"reason": "x"}, headers=bearer), 404

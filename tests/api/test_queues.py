@@ -83,6 +83,9 @@ async def test_pause_and_resume(http: httpx.AsyncClient, oms: AsyncOMSClient, qu
     again = await http.post(f"/oms/queues/{queue}/pause")
     assert (paused.json()["changed"], again.json()["changed"]) == (True, False)
     assert (await oms.get_queue(queue)).paused
+    seen = (await http.get(f"/oms/queues/{queue}")).json()["queue"]
+    assert (seen["reason"], seen["paused_by"]) == ("ledger down", "loopback")
+    assert seen["paused_at"].endswith("Z")
 
     resumed = await http.post(f"/oms/queues/{queue}/resume")
     assert resumed.json() == {"queue": "q", "changed": True}

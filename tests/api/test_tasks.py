@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from hms_async import AsyncOMSClient
-from tests.api.support import is_problem
+from tests.api.support import is_problem, token
 
 
 async def test_a_task_goes_in_and_is_seen(
@@ -167,6 +167,69 @@ async def test_acts_on_a_task(http: httpx.AsyncClient, oms: AsyncOMSClient, queu
         ("waive", "rest", "no clock"),
         ("bump", "rest", "urgent"),
     ]
+
+
+async def test_a_task_is_run_again_with_and_without_changes(
+    http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str
+) -> None:
+    payload = {"file": "sam.jpg", "api_key": "hush"}
+    await oms.enqueue(queue, payload, id="t1", correlation_id="REQ-1")
+
+    same = await http.post("/oms/tasks/t1/again")
+    assert same.status_code == 201
+    seen = (await http.get(f"/oms/tasks/{same.json()['id']}")).json()
+    assert (seen["again_of"], seen["correlation_id"]) == ("t1", "REQ-1")
+    assert (await oms.get_task(seen["id"])).payload == payload
+
+    changed = {"file": "sam-2.jpg", "api_key": "[redacted]"}
+    body = {"payload": changed, "correlation_id": None, "id": "t2", "reason": "a new scan"}
+    answers = [await http.post("/oms/tasks/t1/again", json=body) for _ in range(2)]
+    assert [one.status_code for one in answers] == [201, 200]
+    assert [one.json()["created"] for one in answers] == [True, False]
+    made = await oms.get_task("t2")
+    assert (made.payload, made.correlation_id) == (changed | {"api_key": "hush"}, None)
+    assert (await http.get("/oms/tasks/t1")).json()["again_as"] == "t2"
+
+    (last, first, *_) = (await oms.audit(queue)).entries
+    assert (last.act, last.task_id, last.fields) == ("run_again", "t2", {"of": "t1"})
+    assert (last.via, last.reason, first.task_id) == ("rest", "a new scan", seen["id"])
+
+
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        ({"payload": {"file": "[redacted]"}}, (422, "HMS-E010")),
+        ({"payloads": 1}, (400, "HMS-E080")),
+        ({"id": "theirs"}, (409, "HMS-E024")),
+    ],
+)
+async def test_what_cannot_be_run_again_is_said_and_leaves_no_entry(
+    http: httpx.AsyncClient,
+    oms: AsyncOMSClient,
+    queue: str,
+    body: dict[str, object],
+    refused: tuple[int, str],
+) -> None:
+    await oms.create_queue("other")
+    await oms.enqueue("other", 1, id="theirs")
+    await oms.enqueue(queue, {"file": 1}, id="t1")
+
+    is_problem(await http.post("/oms/tasks/t1/again", json=body), *refused)
+    is_problem(await http.post("/oms/tasks/nobody/again"), 404, "HMS-E021")
+
+    assert [one.act for one in (await oms.audit(queue)).entries] == ["configure"]
+
+
+async def test_to_run_a_task_again_takes_the_right_to_see_its_payload(
+    http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str
+) -> None:
+    await oms.enqueue(queue, 1, id="t1")
+    blind, seeing = await token(oms, "producer"), await token(oms, "producer", payload=True)
+    elsewhere = await token(oms, "producer", payload=True, queues=["mail"])
+
+    is_problem(await http.post("/oms/tasks/t1/again", headers=blind), 403, "HMS-E073")
+    is_problem(await http.post("/oms/tasks/t1/again", headers=elsewhere), 404, "HMS-E021")
+    assert (await http.post("/oms/tasks/t1/again", headers=seeing)).status_code == 201
 
 
 async def test_asking_a_holder_to_cancel_is_accepted(

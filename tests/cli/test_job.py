@@ -193,11 +193,37 @@ def test_bump_lets_a_task_go_before_the_others(hms: Hms) -> None:
     assert hms("job", "bump", second).exit_code == 5
 
 
-@pytest.mark.parametrize("command", ["show", "cancel", "requeue", "bump", "wait", "watch"])
+@pytest.mark.parametrize("command", ["show", "cancel", "requeue", "again", "bump", "wait", "watch"])
 def test_a_task_that_is_not_there(hms: Hms, command: str) -> None:
     result = hms("job", command, "nope")
     assert result.exit_code == 4
     assert result.stderr.startswith('error HMS-E021: no task "nope"')
+
+
+def test_again_makes_another_task_and_shows_no_secret_to_keep_it(hms: Hms) -> None:
+    old = pushed(hms, "--corr", "REQ-1", data='{"file": "sam.jpg", "api_key": "hush"}')
+
+    same = hms("job", "again", old).stdout.strip()
+    changed = '{"file": "sam-2.jpg", "api_key": "[redacted]"}'
+    args = ("--data", changed, "--corr", "", "--id", "mine", "--reason", "a new scan")
+    for created in (True, False):
+        result = hms("job", "again", old, *args, "-o", "json")
+        assert json.loads(result.stdout) == {
+            "schema": "hms.job.again/v1",
+            "again_of": old,
+            "id": "mine",
+            "created": created,
+        }
+
+    assert task(hms, same)["payload"] == {"file": "sam.jpg", "api_key": "hush"}
+    assert task(hms, same)["correlation_id"] == "REQ-1"
+    assert task(hms, "mine")["payload"] == {"file": "sam-2.jpg", "api_key": "hush"}
+    assert task(hms, "mine")["correlation_id"] is None
+    assert f"again of  {old}\n" in hms("job", "show", "mine").stdout
+    assert "again as     mine\n" in hms("job", "show", old).stdout
+    assert "a new scan" in hms("audit", "kyc", "--limit", "1").stdout
+    wrong = hms("job", "again", old, "--data", '["[redacted]"]')
+    assert "stands for nothing here" in wrong.stderr
 
 
 def test_nothing_from_outside_steers_the_terminal(hms: Hms) -> None:

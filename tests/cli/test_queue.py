@@ -184,6 +184,20 @@ def test_show(hms: Hms) -> None:
     assert (document["queue"]["sla_ms"], document["stats"]["waiting"]) == (7_200_000, 1)
 
 
+def test_show_tells_who_paused_it_and_when(hms: Hms) -> None:
+    hms("queue", "create", "kyc")
+    assert "\npaused" not in hms("queue", "show", "kyc").stdout
+    hms("queue", "pause", "kyc", "--reason", "printer down")
+
+    lines = hms("queue", "show", "kyc").stdout.splitlines()
+    pairs = dict(line.split(maxsplit=1) for line in lines)
+
+    assert pairs["state"] == "paused: printer down"
+    document = json.loads(hms("queue", "show", "kyc", "-o", "json").stdout)["queue"]
+    assert pairs["paused"] == f"{document['paused_at']} by {document['paused_by']}"
+    assert "@" in document["paused_by"]
+
+
 def test_peek_shows_what_is_taken_next(hms: Hms) -> None:
     hms("queue", "create", "kyc")
     assert hms("queue", "peek", "kyc").stderr == "nothing waits in kyc\n"

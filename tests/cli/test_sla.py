@@ -205,6 +205,25 @@ def test_some_that_are_undelivered(hms: Hms, url: str) -> None:
     assert acts == [("send_again", "cli", "mended")] * 2 + [("drop", "cli", "stale")]
 
 
+def test_a_bundle_is_one_document_for_a_ticket_with_the_audit_and_no_payload(
+    hms: Hms, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "ann")
+    hms("queue", "create", "kyc", "--sla", "1h")
+    task_id = late(url)
+
+    result = hms("sla", "bundle", "kyc")
+
+    document = json.loads(result.stdout)
+    assert document["schema"] == "hms.incident_bundle/v1"
+    assert document["made_by"] == f"ann@{socket.gethostname()}"
+    assert [one["id"] for one in document["at_risk"]] == [task_id]
+    assert document["at_risk"][0]["hidden"] == ["payload"]
+    assert [one["act"] for one in document["audit"]] == ["configure"]
+    assert "persistence" in {one["check"] for one in document["server"]}
+    assert (document["left_out"], result.stderr) == ({}, "")
+
+
 def test_secrets_of_receivers_are_shown_nowhere(hms: Hms) -> None:
     done = hms(
         *("queue", "create", "kyc", "--sla", "1h", "--notify", "mailtos://sam:pa55@example.org"),

@@ -35,6 +35,7 @@ def raw(url: str) -> Raw:
         (["pause", "kyc"], 2, "Missing option '--reason'"),
         (["pause", "kyc", "--reason", "y"], 4, 'no queue "kyc"'),
         (["undelivered", "kyc"], 4, 'no queue "kyc"'),
+        (["bundle", "kyc"], 4, 'no queue "kyc"'),
     ],
 )
 @pytest.mark.usefixtures("url")

@@ -26,6 +26,7 @@ async def test_every_act_names_who_did_it_and_why(oms: AsyncOMSClient) -> None:
     await oms.sla.waive("t", reason="agreed", by=ANN)
     await oms.cancel("t", by=ANN)
     await oms.requeue("t", reason="after all", by=ANN)
+    await oms.run_again("t", reason="with a new scan", by=ANN)
 
     told = [(act, reason) for act, who, _, reason in await acts(oms, "q") if who == "ann"]
 
@@ -38,6 +39,7 @@ async def test_every_act_names_who_did_it_and_why(oms: AsyncOMSClient) -> None:
         ("waive", "agreed"),
         ("cancel", "her own"),
         ("requeue", "after all"),
+        ("run_again", "with a new scan"),
     ]
     assert {via for _, _, via, _ in await acts(oms)} == {"dashboard"}
 

@@ -19,6 +19,7 @@ from hms_async import (
     WrongState,
 )
 from tests.runtime.support import PATIENCE_S, QUICK, burst, worker
+from tests.servers import Raw
 
 
 @pytest.fixture(autouse=True)
@@ -139,6 +140,43 @@ async def test_a_failed_task_is_requeued_and_starts_over(oms: AsyncOMSClient) ->
     assert (await oms.stats("q")).balanced
 
 
+async def test_a_task_is_run_again_as_a_new_one_and_each_names_the_other(
+    oms: AsyncOMSClient,
+) -> None:
+    payload = {"account": 2**70 + 1, "parts": [1.5, None]}
+    old = await oms.enqueue("q", payload, id="t1", correlation_id="REQ-1", priority="high")
+
+    same = await oms.run_again(old.id)
+    other = await oms.run_again(old.id, payload=None, correlation_id=None, id="t2")
+
+    first, then, was = [await oms.get_task(one.id) for one in (same, other, old)]
+    assert (first.payload, then.payload) == (payload, None)
+    assert (first.correlation_id, then.correlation_id) == ("REQ-1", None)
+    assert {(one.queue, one.priority, one.again_of) for one in (first, then)} == {
+        ("q", "high", "t1"),
+    }
+    assert (was.state, was.again_of, was.again_as) == (TaskState.WAITING, None, "t2")
+    assert (await oms.run_again(old.id, id="t2")).created is False
+    assert (await oms.stats("q")).waiting == 3
+    assert [(one.task_id, one.fields) for one in (await oms.audit("q")).entries[:-1]] == [
+        ("t2", {"of": "t1"}),
+        (same.id, {"of": "t1"}),
+    ]
+
+
+async def test_what_cannot_be_read_is_run_again_with_another_payload_only(
+    oms: AsyncOMSClient, raw: Raw
+) -> None:
+    old = await oms.enqueue("q", 1)
+    raw("SET", f"task:{old.id}", "no envelope")
+
+    with pytest.raises(WrongState, match="no payload that can be read"):
+        await oms.run_again(old.id)
+
+    again = await oms.run_again(old.id, payload=2)
+    assert (await oms.get_task(again.id)).payload == 2
+
+
 async def test_a_bumped_task_goes_before_the_others(oms: AsyncOMSClient) -> None:
     ids = [one.id for one in await oms.enqueue_many("q", ["first", "second", "third"])]
     await oms.bump(ids[2])
@@ -196,7 +234,7 @@ async def test_the_result_of_a_failed_task_is_its_reason(oms: AsyncOMSClient) ->
 
 
 async def test_a_task_that_never_was_is_not_found(oms: AsyncOMSClient) -> None:
-    for act in (oms.get_task, oms.cancel, oms.requeue, oms.bump):
+    for act in (oms.get_task, oms.cancel, oms.requeue, oms.bump, oms.run_again):
         with pytest.raises(TaskNotFound, match='no task "never"'):
             await act("never")
     with pytest.raises(TaskNotFound):

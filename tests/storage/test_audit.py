@@ -8,8 +8,9 @@ import pytest
 from hms_async.domain.audit import Actor, AuditEntry
 from hms_async.domain.queue import QueueSettings
 from hms_async.errors import ConfigInvalid, StoreProtocol
-from hms_async.storage import outbox, watching
+from hms_async.storage import codec, outbox, watching
 from hms_async.storage.audit import append_audit, read_audit
+from hms_async.storage.replies import Enqueue
 from hms_async.testing import ManualClock
 from tests.storage.driver import Driver
 
@@ -61,14 +62,37 @@ async def test_a_pause_and_a_resume_are_written_down_once_each(driver: Driver) -
 
 
 async def test_the_reason_of_a_pause_is_the_queues_and_that_of_its_end_is_not(
-    driver: Driver,
+    driver: Driver, clock: ManualClock
 ) -> None:
     await driver.store.pause("q", paused=True, by=ANN)
-    assert (await driver.store.queue("q")).reason == "the client asked"
+    began_ms = clock()
+    clock.advance("1h")
+    await driver.store.pause("q", paused=True, by=Actor("bob", "cli"))
+    queue = await driver.store.queue("q")
+    assert (queue.reason, queue.paused_by) == ("the client asked", "ann@desk")
+    assert queue.paused_ms == began_ms
 
     await driver.store.pause("q", paused=False, by=ANN)
 
-    assert (await driver.store.queue("q")).reason == ""
+    queue = await driver.store.queue("q")
+    assert (queue.reason, queue.paused_by, queue.paused_ms) == ("", "", None)
+
+
+async def test_the_pause_that_stands_is_of_whoever_changed_it_last(
+    driver: Driver, clock: ManualClock
+) -> None:
+    await driver.store.pause("q", paused=True, by=ANN)
+    clock.advance("1h")
+    await driver.store.pause("q", paused=True, stop_clock=True, by=Actor("bob", "cli", "the desk"))
+
+    queue = await driver.store.queue("q")
+    assert (queue.reason, queue.paused_by) == ("the desk", "bob")
+    assert queue.paused_ms == clock()
+
+    await driver.store.pause("q", paused=True, reason="drained", stop_clock=False)
+
+    queue = await driver.store.queue("q")
+    assert (queue.reason, queue.paused_by) == ("drained", "")
 
 
 async def test_a_cancelled_task_is_written_down(driver: Driver) -> None:
@@ -160,6 +184,73 @@ async def test_what_is_done_with_undelivered_messages_is_written_down(
     assert (drop.act, drop.fields) == ("drop", {"action": action.id})
 
 
+AGAIN = {"of": "old", "who": ANN.who, "via": ANN.via, "reason": ANN.reason}
+
+
+async def test_a_task_that_is_run_again_is_written_down_with_the_new_one_and_once(
+    driver: Driver,
+) -> None:
+    await driver.fail("old")
+
+    words = [await driver.push("new", again=AGAIN) for _ in range(2)]
+
+    assert words == [["created"], ["exists"]]
+    entry = await the_entry(driver)
+    assert (entry.act, entry.task_id, entry.fields) == ("run_again", "new", {"of": "old"})
+    assert (driver.run("new")["again_of"], driver.run("old")["again_as"]) == ("old", "new")
+    assert driver.run("old")["state"] == "failed"
+
+
+async def test_what_was_not_created_was_not_run_again(driver: Driver) -> None:
+    await driver.create(max_depth=1)
+    await driver.push("old")
+
+    assert await driver.push("new", again=AGAIN) == ["full"]
+
+    assert driver.raw.kind("queue:q:audit") == "none"
+    assert "again_as" not in driver.run("old")
+
+
+async def test_an_earlier_run_that_is_forgotten_or_of_another_queue_is_left_alone(
+    driver: Driver,
+) -> None:
+    driver.raw("HSET", "task:theirs:run", "queue", "other")
+    driver.raw("SET", "task:foreign:run", "foreign")
+
+    for old in ("gone", "theirs", "foreign"):
+        assert await driver.push(f"of-{old}", again=AGAIN | {"of": old}) == ["created"]
+
+    assert [entry.fields["of"] for entry in await entries(driver)] == ["foreign", "theirs", "gone"]
+    assert driver.raw.kind("task:gone:run") == "none"
+    assert driver.run("theirs") == {"queue": "other"}
+
+
+async def test_several_are_written_down_one_by_one_and_nobodys_not_at_all(driver: Driver) -> None:
+    nobody = {"of": "old", "who": "", "via": "", "reason": ""}
+    envelope = codec.encode_envelope("x", "q", b"1")
+    items = [
+        Enqueue(task_id, envelope, codec.encode_json({"again": said}))
+        for task_id, said in (("a", AGAIN), ("b", nobody), ("c", AGAIN | {"reason": "ü" * 5_000}))
+    ]
+
+    assert await driver.store.enqueue("q", items) == [None, None, None]
+
+    cut, first = await entries(driver)
+    assert (first.task_id, cut.task_id) == ("a", "c")
+    assert 900 < len(cut.reason) <= 1_000
+    assert driver.run("b")["again_of"] == "old"
+
+
+@pytest.mark.parametrize("said", [1, None, [], {}, {"of": 7}, {"of": "a b"}, {"who": "ann"}])
+async def test_what_names_no_earlier_run_is_refused_whole(driver: Driver, said: object) -> None:
+    before = driver.raw.snapshot()
+
+    with pytest.raises(StoreProtocol):
+        await driver.push("new", again=said)
+
+    assert driver.raw.snapshot() == before
+
+
 async def test_what_a_rung_or_the_runtime_does_is_no_act_of_an_operator(
     driver: Driver, clock: ManualClock
 ) -> None:
@@ -201,6 +292,10 @@ async def _requeue(driver: Driver) -> None:
     await driver.store.requeue("q", "failed", by=ANN)
 
 
+async def _run_again(driver: Driver) -> None:
+    await driver.push("again", again=AGAIN)
+
+
 async def _acknowledge(driver: Driver) -> None:
     await watching.acknowledge(driver.store, "q", "sla", by=ANN)
 
@@ -210,7 +305,9 @@ async def _drop(driver: Driver) -> None:
     await outbox.drop(driver.store, "q", dead.id, by=ANN)
 
 
-ACTS: list[Act] = [_configure, _pause, _cancel, _bump, _waive, _requeue, _acknowledge, _drop]
+ACTS: list[Act] = [
+    *(_configure, _pause, _cancel, _bump, _waive, _requeue, _run_again, _acknowledge, _drop),
+]
 
 
 @pytest.mark.parametrize("act", ACTS)
@@ -244,6 +341,7 @@ async def test_i8_the_audit_is_bounded_and_so_is_an_entry(driver: Driver) -> Non
 
     await driver.store.pause("q", paused=True, by=Actor(long, long, long))
 
+    assert len((await driver.store.queue("q")).paused_by) <= 1_000
     assert driver.raw("XLEN", "queue:q:audit") <= 10_200
     entry = (await entries(driver))[0]
     for text in (entry.who, entry.via, entry.reason):

@@ -69,7 +69,7 @@ AGAIN: Final = Act(
     "again",
     "Run again with changes",
     "A new task goes into the same queue, with this payload as you change it; the old one stays "
-    "as it is.",
+    "as it is, and says which the new one is.",
     needs=(Permission.ENQUEUE, Permission.PAYLOAD),
 )
 PAUSE: Final = Act(

@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hms_async.api import answers, bodies, documents
-from hms_async.api.contract import answer, gives, read, takes
+from hms_async.api.bundle import bundle_of
+from hms_async.api.contract import answer, download, gives, read, takes
 from hms_async.api.visit import Operating, Viewing
 
 router = APIRouter(prefix="/oms", tags=["promises"])
@@ -84,6 +85,21 @@ async def incidents(
         if resolved or incident.open
     ]
     return answer(answers.Incidents(incidents=[documents.Incident.of(one) for one in found]))
+
+
+@router.get(
+    "/incidents/{queue}/bundle",
+    summary="What is known of a queue in trouble, as one file",
+    responses=gives(documents.IncidentBundle, refuses=[404, 422]),
+)
+async def bundle(queue: str, visit: Viewing) -> Response:
+    """Return settings, standing, incidents, findings and what else is known, for a ticket.
+
+    No payload is in it, and no more than a bounded number of anything. The audit is in it for those
+    who may read it, and the server for those who may see every queue; `left_out` says so otherwise.
+    """
+    name = visit.queue(queue)
+    return download(await bundle_of(visit.oms, name, visit.caller, visit.house.redactor))
 
 
 @router.post(

@@ -9,10 +9,11 @@ from starlette.responses import Response
 
 from hms_async.api import answers, bodies, documents
 from hms_async.api.contract import answer, gives, read, takes
-from hms_async.api.visit import Operating, Waiting
+from hms_async.api.visit import Enqueuing, Operating, Waiting
 from hms_async.api.waiting import wait_ms
+from hms_async.domain.access import Permission
 from hms_async.domain.task import TaskState
-from hms_async.errors import ResultTimeout, TaskFailed
+from hms_async.errors import IdInUse, ResultTimeout, TaskFailed
 
 router = APIRouter(prefix="/oms/tasks", tags=["tasks"])
 
@@ -76,6 +77,38 @@ async def requeue(task_id: str, request: Request, visit: Operating) -> Response:
         task_id, reset_clock=body.reset_clock, reason=body.reason, by=visit.actor
     )
     return answer(answers.Acted(id=task_id, state=TaskState.WAITING))
+
+
+@router.post(
+    "/{task_id}/again",
+    status_code=201,
+    summary="Run a task again, as a new task",
+    openapi_extra=takes(bodies.Again, optional=True),
+    responses=gives(
+        answers.Accepted,
+        status=201,
+        others={200: [answers.Accepted]},
+        refuses=[404, 409],
+        body=True,
+    ),
+)
+async def again(task_id: str, request: Request, visit: Enqueuing) -> Response:
+    """Put a task into its queue once more, perhaps with another payload; the old one stays.
+
+    That takes the permission to see payloads, too. Where the payload has `[redacted]`, the new task
+    has what the old one has there. With an `id` that stood for a task already it answers 200.
+    """
+    body = await read(request, bodies.Again, optional=True)
+    old = await visit.task(task_id)
+    visit.caller.require(Permission.PAYLOAD, old.queue)
+    changes = bodies.given(body)
+    if "payload" in changes:
+        changes["payload"] = visit.house.redactor.restore(body.payload, old.payload)
+    try:
+        made = await visit.oms.run_again(task_id, **changes, by=visit.actor)
+    except IdInUse as error:
+        raise visit.tell(error) from error
+    return answer(answers.Accepted(made.id, made.created), 201 if made.created else 200)
 
 
 @router.post(

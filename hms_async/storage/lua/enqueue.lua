@@ -4,12 +4,15 @@
 -- ARGV   1 task prefix   2 now_ms   3 queue name   4 prefix of idempotency keys
 --        then three for each task: id, envelope, options
 --        options: '' or JSON {corr, prio, delay (ms), eta (ms), key, sla (ms), expires (ms, an
---        instant), expires_in (ms), max_wait (ms), run_timeout (ms)}
+--        instant), expires_in (ms), max_wait (ms), run_timeout (ms), again {of, who, via, reason}}
+--        again: of which task of this queue it is another run; who says so, or '' when it is no
+--        operator's act
 -- Reply  'no_queue', or one for each task: 'created'
 --        | {'exists', id, state} | {'id_in_use', id, queue} | {'full', id, max_depth}
 --        | {'too_large', id, max_payload_bytes}
 -- Keeps  I2 (bodies are written first, so a full server refuses the whole call: R9),
---        I4 (arrival order), I7 (an id or key is one task: R6), I8 (max_depth).
+--        I4 (arrival order), I7 (an id or key is one task: R6), I8 (max_depth), and R23: that a task
+--        was run again is written down with the new one, once.
 -- include queue clock ladder
 
 local queue, unique = ARGV[3], ARGV[4]
@@ -65,6 +68,12 @@ local function read_options(json)
   whole(options, 'run_timeout', LONGEST_MS)
   text(options, 'corr')
   text(options, 'key')
+  local again = options.again
+  if again ~= nil then
+    if type(again) ~= 'table' then error('again is not a JSON object') end
+    for _, name in ipairs({ 'of', 'who', 'via', 'reason' }) do text(again, name) end
+    if not is_id(again.of or '') then error('again names no task') end
+  end
   return options
 end
 
@@ -100,6 +109,7 @@ local function beginning(options, key, size)
   if options.prio == 'high' then add(fields, 'prio', 'high') end
   if options.corr then add(fields, 'corr', options.corr) end
   if options ~= NO_OPTIONS then add_limits(fields, options) end
+  if options.again then add(fields, 'again_of', options.again.of) end
   if key then add(fields, 'key', key) end
   if size then add(fields, 'size', size) end
   if DRIFT > 0 then add(fields, 'shift', digits(DRIFT)) end
@@ -116,6 +126,7 @@ end
 local accepted, wake = 0, false
 local texts, records, rungs, scheduled = {}, {}, {}, {}
 local cases -- correlation id -> what goes into its case
+local reruns -- ids of tasks that are another run, and of which
 local lanes = { normal = {}, express = {} }
 local plain, earliest
 
@@ -154,6 +165,10 @@ local function accept(n, id, body, options, key)
       cases[options.corr] = case
     end
     add(case, digits(begins.arrived), id)
+  end
+  if options.again then
+    reruns = reruns or {}
+    add(reruns, id, options.again)
   end
   if begins.starts then
     schedule(id, begins.starts)
@@ -234,6 +249,23 @@ if #lanes.express > 0 then redis.call('LLEN', EXPRESS) end
 if #rungs > 0 then redis.call('ZCARD', SLA) end
 check_counters()
 if wake then check_bell() end
+local tell_of_reruns
+if reruns then
+  -- include audit
+  local audit_key = NORMAL .. ':audit'
+  check_audit(audit_key)
+  tell_of_reruns = function()
+    for i = 1, #reruns, 2 do
+      local id, again = reruns[i], reruns[i + 1]
+      -- The earlier one may be forgotten by now, and is not brought back by half.
+      if redis.pcall('HGET', run_key(again.of), 'queue') == queue then
+        redis.call('HSET', run_key(again.of), 'again_as', id)
+      end
+      audit(audit_key, again.who, again.via or '', again.reason or '', 'run_again', 'task', id,
+        'of', again.of)
+    end
+  end
+end
 
 for first = 1, #texts, 1000 do
   redis.call('MSET', unpack(texts, first, math.min(first + 999, #texts)))
@@ -256,4 +288,5 @@ if cases then
     end
   end
 end
+if tell_of_reruns then tell_of_reruns() end
 return replies

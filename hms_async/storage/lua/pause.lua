@@ -26,7 +26,8 @@ if stopped and not stops then
 elseif stops and not stopped then
   redis.call('HSET', CONFIG, 'clock_stopped', NOW)
 end
-redis.call('HSET', CONFIG, 'paused', ARGV[3], 'reason', pause and ARGV[4] or '')
+redis.call('HSET', CONFIG, 'paused', ARGV[3], 'reason', pause and ARGV[4] or '',
+  'paused_by', pause and in_short(ARGV[6]) or '', 'paused_ms', pause and NOW or '')
 announce('type', pause and 'paused' or 'resumed', 'reason', ARGV[4], 'clock',
   stops and 'stopped' or 'runs')
 if not pause then ring() end

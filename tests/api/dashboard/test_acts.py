@@ -154,7 +154,10 @@ async def test_a_queue_is_paused_with_its_clock_and_goes_on(
     entry = await last_act(oms, queue)
     assert (entry.act, entry.via, entry.reason) == ("pause", "dashboard", "ledger down")
     assert (await send(http, asked, reason="once more")).status_code == 409
-    assert "ledger down" in (await http.get("/ui/operations")).text
+    for path in ("operations", f"q/{queue}"):
+        page = (await http.get(f"/ui/{path}")).text
+        assert "Paused by loopback for <time" in page
+        assert "</time>: ledger down" in page
 
     assert await do(http, f"/q/{queue}/do/resume") == f"/ui/q/{queue}?did=resumed"
     assert not (await oms.stats(queue)).paused
@@ -356,6 +359,38 @@ class TestTrouble:
             assert "password=[redacted]" in page
             assert "hunter2" not in page
 
+    async def test_what_is_known_of_it_is_a_file_for_a_ticket(
+        self, http: httpx.AsyncClient, oms: AsyncOMSClient, late: str
+    ) -> None:
+        await oms.create_queue("calm", sla="1h")
+        assert "bundle" not in (await http.get("/ui/q/calm")).text
+        link = f'href="/ui/q/{late}/bundle" download>Download incident bundle</a>'
+        assert link in (await http.get("/ui/")).text
+        page = (await http.get(f"/ui/q/{late}")).text
+        assert link in page
+        assert f"hms sla bundle {late} &gt; incident-{late}.json" in page
+        (call,) = re.findall(r"curl -OJ (\S+/bundle)<", page)
+
+        answer = await http.get(f"/ui/q/{late}/bundle")
+
+        assert answer.headers["content-disposition"].startswith("attachment; filename=")
+        told, same = answer.json(), (await http.get(call)).json()
+        assert (told["queue"]["name"], told["made_by"]) == (late, "loopback")
+        assert told.keys() == same.keys()
+        assert told["audit"] == same["audit"]
+
+    async def test_a_viewer_gets_the_file_of_their_queues(
+        self, http: httpx.AsyncClient, oms: AsyncOMSClient, late: str
+    ) -> None:
+        await oms.create_queue("calm", sla="1h")
+        await enter(http, oms, "viewer", queues=[late])
+
+        told = (await http.get(f"/ui/q/{late}/bundle")).json()
+
+        assert told["audit"] is None
+        assert (await http.get("/ui/q/calm/bundle")).status_code == 403
+        assert (await http.get(f"/oms/incidents/{late}/bundle")).status_code == 401
+
     async def test_all_of_a_queue_are_dropped(
         self, http: httpx.AsyncClient, oms: AsyncOMSClient, late: str
     ) -> None:
@@ -382,7 +417,8 @@ class TestAgain:
         assert "hush-hush" not in asked.page.text
 
         changed = f'{{"account": {self.BIG + 1}, "api_key": "[redacted]", "n": 2.5}}'
-        answer = await send(http, asked, payload=changed, correlation_id="REQ-1")
+        form = {"payload": changed, "correlation_id": "REQ-1", "reason": "a new scan"}
+        answer = await send(http, asked, **form)
         where, _, query = answer.headers["location"].partition("?")
         assert query == "did=again"
         made = await oms.get_task(where.rpartition("/")[2])
@@ -390,9 +426,16 @@ class TestAgain:
         assert made.payload == {"account": self.BIG + 1, "api_key": "hush-hush", "n": 2.5}
         assert (made.queue, made.correlation_id, made.priority) == (queue, "REQ-1", "high")
         # Two clicks make one task.
-        twice = await send(http, asked, payload=changed, correlation_id="REQ-1")
+        twice = await send(http, asked, **form)
         assert twice.headers["location"] == answer.headers["location"]
         assert (await oms.stats(queue)).waiting == 2
+        # It is one act, which says of which task, and the pages of both lead to the other.
+        acts = [one for one in (await oms.audit(queue)).entries if one.act == "run_again"]
+        assert [(one.task_id, one.via, one.reason, one.fields) for one in acts] == [
+            (made.id, "dashboard", "a new scan", {"of": "t1"}),
+        ]
+        assert f'href="/ui/t/{made.id}"' in (await http.get("/ui/t/t1")).text
+        assert 'href="/ui/t/t1"' in (await http.get(f"/ui/t/{made.id}")).text
 
     @pytest.mark.parametrize(
         ("payload", "said"),
@@ -407,9 +450,11 @@ class TestAgain:
         self, http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str, payload: str, said: str
     ) -> None:
         await oms.enqueue(queue, {"note": 1}, id="t1")
-        answer = await send(http, await open_form(http, "/t/t1/do/again"), payload=payload)
+        asked = await open_form(http, "/t/t1/do/again")
+        answer = await send(http, asked, payload=payload, reason="once more")
 
         assert answer.status_code == 422
+        assert 'value="once more"' in answer.text
         assert said in answer.text
         assert payload[:10].replace('"', "&#34;") in answer.text
         assert (await oms.stats(queue)).waiting == 1

@@ -4,6 +4,7 @@ from hms_async.api.dashboard.pages import (
     about,
     acts,
     again,
+    bundle,
     case,
     failed,
     live,
@@ -30,6 +31,7 @@ ROUTERS = (
     report.router,
     # The first that fits is taken: those with a word where others have any come first.
     again.router,
+    bundle.router,
     many.router,
     acts.router,
     failed.router,

@@ -18,6 +18,8 @@ from hms_async.errors import HMSError, PayloadInvalid, StoreError
 
 router = APIRouter()
 
+_LONGEST_IN_A_COMMAND = 2_000
+
 
 async def _task(look: Look, task_id: str) -> TaskRecord:
     """Return a task whose payload may be seen, with all that is in it."""
@@ -30,12 +32,14 @@ def _question(look: Look, task: TaskRecord, new_id: str, payload: Payload) -> Qu
     act = acts.AGAIN
     why = acts.why_not(act, task)
     about = [f"It goes into {task.queue}, {task.priority} priority."]
-    if task.payload != look.visible(task).payload:
+    shown = look.visible(task).payload
+    said = msgspec.json.encode(shown).decode()
+    short = len(said) <= _LONGEST_IN_A_COMMAND  # else the twins leave it as it is
+    if task.payload != shown:
         about.append(
             "What is a secret is not shown: where you leave [redacted] as it is, the new task has "
             "what the old one has."
         )
-    case = ["--corr", task.correlation_id] if task.correlation_id else []
     return Question(
         act=act,
         title=f"{act.label}: {task.correlation_id or task.id}?",
@@ -44,9 +48,9 @@ def _question(look: Look, task: TaskRecord, new_id: str, payload: Payload) -> Qu
         button="Run it",
         twins=acts.twins(
             look,
-            ["job", "push", task.queue, "--data", "@payload.json", *case],
-            "/oms/enqueue",
-            {"queue": task.queue, "payload": {}, "correlation_id": task.correlation_id},
+            ["job", "again", task.id, *(["--data", said] if short else []), "--reason", acts.WHY],
+            f"/oms/tasks/{task.id}/again",
+            ({"payload": shown} if short else {}) | {"reason": acts.WHY},
         ),
         hidden=[("id", new_id)],
         payload=payload,
@@ -76,19 +80,21 @@ async def run_again(task_id: str, look: Enqueuing) -> Response:
     if (page := objection(look, question, form)) is not None:
         return page
     try:
-        made = await look.oms.enqueue(
-            task.queue,
-            look.house.redactor.restore(_decoded(text), task.payload),
-            id=new_id or None,
+        made = await look.oms.run_again(
+            task_id,
+            payload=look.house.redactor.restore(_decoded(text), task.payload),
             correlation_id=case or None,
-            priority=task.priority,
+            id=new_id or None,
+            reason=form.get("reason"),
+            by=look.actor,
         )
     except StoreError:
         raise
     except HMSError as error:
         fault = str(look.tell(error))
-        return ask(look, question, fault=fault, status=problems.status_of(error))
-    look.done(f"queue:{task.queue}")
+        status = problems.status_of(error)
+        return ask(look, question, fault=fault, reason=form.get("reason"), status=status)
+    look.done(f"task:{task_id}", f"queue:{task.queue}", "operations")
     return went(look, f"/t/{quote(made.id, safe='')}", "again")
 
 

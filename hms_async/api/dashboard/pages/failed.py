@@ -1,63 +1,25 @@
 """Failed tasks by what went wrong: a kind at a time, and one of it before the others."""
 
 from typing import Annotated, NamedTuple
-from urllib.parse import urlencode
 
-import msgspec
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from hms_async.api.dashboard import words
 from hms_async.api.dashboard.entry import Look, Looking
 from hms_async.api.dashboard.parts import Part, show
+from hms_async.api.kinds import Kind, kinds_of
 from hms_async.domain.access import Permission
-from hms_async.domain.fingerprint import check_fingerprint, fingerprint
-from hms_async.domain.fingerprint import words as words_of
+from hms_async.domain.fingerprint import check_fingerprint
 from hms_async.domain.queue import QueueStats
-from hms_async.domain.task import TaskRecord, TaskState
+from hms_async.domain.task import TaskRecord
 from hms_async.errors import TaskNotFound
 
 router = APIRouter()
 
 LOOKED_AT = 2_000
 """So many failed tasks are looked at, the newest of each queue."""
-_A_PAGE = 500
 _FEWEST = 20
-
-
-class Kind(msgspec.Struct, kw_only=True):
-    """Failed tasks of one queue, whose faults are of one kind.
-
-    Attributes:
-        queue: The queue.
-        fingerprint: That of their faults.
-        error_type: What their faults are called.
-        words: What they say, with `#` for what differs.
-        sample: The newest of them.
-        says: What its fault says.
-        count: How many there are among those that were looked at.
-        first_ms: When the first of them failed.
-        last_ms: When the last did.
-        retrying: How many that met the same are to be tried again.
-        can_retry: Whether whoever looks may bring them back.
-    """
-
-    queue: str
-    fingerprint: str
-    error_type: str
-    words: str
-    sample: str
-    says: str
-    count: int = 0
-    first_ms: int = 0
-    last_ms: int = 0
-    retrying: int = 0
-    can_retry: bool = False
-
-    @property
-    def query(self) -> str:
-        """How an address says that these are meant."""
-        return urlencode({"state": "failed", "fingerprint": self.fingerprint})
 
 
 class Found(NamedTuple):
@@ -103,6 +65,7 @@ async def failed(
             now_ms=everything.now_ms,
             queue=queue,
             queues=sorted(stats.name for stats in theirs),
+            operated={one.name for one in theirs if look.caller.may(Permission.OPERATE, one.name)},
             fingerprint=fingerprint,
             kinds=kinds,
             sentence=_sentence(found, kinds if fingerprint else None),
@@ -134,58 +97,9 @@ def _sentence(found: Found, asked: list[Kind] | None) -> str:
 async def _find(look: Look, queues: list[QueueStats]) -> Found:
     """Look at the newest failed tasks of some queues."""
     share = max(LOOKED_AT // max(len(queues), 1), _FEWEST)
-    kinds: dict[tuple[str, str], Kind] = {}
-    seen = 0
+    kinds: list[Kind] = []
     for stats in sorted(queues, key=lambda one: -one.failed)[: LOOKED_AT // _FEWEST]:
-        for task in await _newest(look, stats.name, TaskState.FAILED, share):
-            seen += 1
-            _add(look, kinds, task)
-        if stats.retrying:
-            most = min(share, _A_PAGE)
-            for task in await _newest(look, stats.name, TaskState.RETRYING, most):
-                if kind := kinds.get((stats.name, fingerprint_of(task))):
-                    kind.retrying += 1
-    ranked = sorted(kinds.values(), key=lambda one: (-one.count, -one.last_ms))
+        kinds += await kinds_of(look.oms, stats, share, look.visible)
+    seen = sum(one.count for one in kinds)
+    ranked = sorted(kinds, key=lambda one: one.rank)
     return Found(ranked, seen, max(seen, sum(one.failed for one in queues)))
-
-
-async def _newest(look: Look, queue: str, state: TaskState, most: int) -> list[TaskRecord]:
-    tasks: list[TaskRecord] = []
-    cursor: str | None = None
-    while len(tasks) < most:
-        limit = min(most - len(tasks), _A_PAGE)
-        page = await look.oms.list_tasks(queue, state, cursor, limit=limit)
-        tasks += page.tasks
-        if (cursor := page.cursor) is None:
-            break
-    return tasks
-
-
-def fingerprint_of(task: TaskRecord) -> str:
-    """Return the fingerprint of a task's last fault, as an act on many finds it."""
-    if task.error is not None:
-        return fingerprint(task.error.get("type", ""), task.error.get("message", ""))
-    last = task.attempts[-1] if task.attempts else None
-    return fingerprint(last.error_type, last.error) if last else ""
-
-
-def _add(look: Look, kinds: dict[tuple[str, str], Kind], task: TaskRecord) -> None:
-    at_ms = task.finished_ms or task.arrived_ms
-    mark = fingerprint_of(task)
-    kind = kinds.get((task.queue, mark))
-    if kind is None:
-        fault = look.visible(task).error or {}
-        message = fault.get("message", "")
-        kind = kinds[task.queue, mark] = Kind(
-            queue=task.queue,
-            fingerprint=mark,
-            error_type=fault.get("type", ""),
-            words=words_of(message) or "nobody said why",
-            sample=task.id,
-            says=message,
-            first_ms=at_ms,
-            last_ms=at_ms,
-            can_retry=look.caller.may(Permission.OPERATE, task.queue),
-        )
-    kind.count += 1
-    kind.first_ms, kind.last_ms = min(kind.first_ms, at_ms), max(kind.last_ms, at_ms)

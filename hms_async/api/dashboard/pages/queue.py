@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from hms_async.api.dashboard import charts, words
 from hms_async.api.dashboard.entry import Look, Looking
+from hms_async.api.dashboard.pages.overview import trouble
 from hms_async.api.dashboard.parts import Part, show
 from hms_async.api.dashboard.rows import Row, row
 from hms_async.domain.task import TaskRecord, TaskState
@@ -68,6 +69,7 @@ async def queue(
             forecast=promise.forecast,
             columns=columns,
             sentence=sentence(standing, workers),
+            trouble=trouble(standing, workers=len(workers)),
             incidents=[one for one in promise.incidents if one.open],
             slots=sum(card.slots or 0 for card in workers),
             busy=sum(card.running or 0 for card in workers),

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from hms_async.api.dashboard import words
 from hms_async.api.dashboard.acts import on_task
 from hms_async.api.dashboard.entry import Look, Looking
-from hms_async.api.dashboard.pages.failed import fingerprint_of
 from hms_async.api.dashboard.pages.queue import why_not_running
 from hms_async.api.dashboard.parts import Part, show
 from hms_async.api.dashboard.rows import clock_of, error_of
 from hms_async.api.dashboard.times import life
+from hms_async.api.kinds import fingerprint_of
 from hms_async.domain.queue import QueueSettings
 from hms_async.domain.task import TaskRecord, TaskState
 from hms_async.domain.time_spent import time_spent
