@@ -101,16 +101,16 @@ def watch(
 
 
 Tell = Callable[[Event], None]
-Look = Callable[[], Awaitable[set[str]]]
-"""Looks at the state and returns the queues of what is still open."""
+Look = Callable[[], Awaitable[dict[str, str]]]
+"""Looks at the state and returns which tasks are still open, each with its queue."""
 
 
 async def _follow_task(oms: AsyncOMSClient, task_id: str, tell: Tell) -> str | None:
     """Tell of a task until it ends; return what is wrong with its end, if anything is."""
 
-    async def look() -> set[str]:
+    async def look() -> dict[str, str]:
         task = await oms.get_task(task_id)
-        return set() if task.state.ended else {task.queue}
+        return {} if task.state.ended else {task.id: task.queue}
 
     await _follow(oms, look, lambda event: event.task_id == task_id, tell)
     task = await oms.get_task(task_id)
@@ -123,8 +123,9 @@ async def _follow_task(oms: AsyncOMSClient, task_id: str, tell: Tell) -> str | N
 async def _follow_case(oms: AsyncOMSClient, case: str, tell: Tell) -> str | None:
     """Tell of a case until none of its tasks is open."""
 
-    async def look() -> set[str]:
-        return {one.queue for one in (await oms.case(case)).tasks if not one.state.ended}
+    async def look() -> dict[str, str]:
+        tasks = (await oms.case(case)).tasks
+        return {one.id: one.queue for one in tasks if not one.state.ended}
 
     await _follow(oms, look, lambda event: event.correlation_id == case, tell)
     tasks = (await oms.case(case)).tasks
@@ -136,7 +137,10 @@ async def _follow_case(oms: AsyncOMSClient, case: str, tell: Tell) -> str | None
 async def _follow(
     oms: AsyncOMSClient, look: Look, wanted: Callable[[Event], bool], tell: Tell
 ) -> None:
-    """Tell of events until a look finds nothing open; nothing rests on one event."""
+    """Tell of events until a look finds nothing open, and all ends are told that can be.
+
+    Nothing rests on one event: an end whose event is gone is waited for no longer than others.
+    """
     # Before the first look, so that no event after it is missed, by the server's clock.
     began: str | None = None
     for name in await oms.list_queues():
@@ -150,23 +154,29 @@ async def _follow(
             if wanted(event) or (event.type == GAP and event.id != began):
                 await send.send(event)
 
-    followed: set[str] = set()
+    followed, untold = set[str](), set[str]()
     async with send, receive, anyio.create_task_group() as group:
-        while queues := await look():
-            for queue in queues - followed:
+        while (still := await look()) or untold:
+            for queue in set(still.values()) - followed:
                 group.start_soon(listen, queue, name=f"events of {queue}")
-            followed |= queues
-            await _until_an_end(receive, tell)
+            followed.update(still.values())
+            untold.update(still)
+            last = await _until_an_end(receive, tell)
+            if last is not None:
+                untold.discard(last.task_id or "")
+            elif not still:
+                break
         group.cancel_scope.cancel()
 
 
-async def _until_an_end(events: ObjectReceiveStream[Event], tell: Tell) -> None:
-    """Tell of events until one says that it is worth looking again, or none comes for a while."""
+async def _until_an_end(events: ObjectReceiveStream[Event], tell: Tell) -> Event | None:
+    """Tell of events until one says that it is worth looking again; none if none comes for long."""
     while True:
         event: Event | None = None
         with anyio.move_on_after(_LOOK_AGAIN_S):
             event = await events.receive()
-        if event is not None:
-            tell(event)
-        if event is None or event.type == GAP or event.type in ENDED:
-            return
+        if event is None:
+            return None
+        tell(event)
+        if event.type == GAP or event.type in ENDED:
+            return event

@@ -2,15 +2,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.to_thread
 import pytest
 
 from hms_async import AsyncOMSClient
+from hms_async.cli import watching as watching_of
+from hms_async.domain.event import Event
 from tests.cli.conftest import ROOT, Hms
 
 pytestmark = [pytest.mark.usefixtures("url"), pytest.mark.timeout(60)]
@@ -163,6 +165,42 @@ def test_watch_tells_of_a_case_until_nothing_of_it_is_open(hms: Hms, url: str) -
         "case REQ-1: 2 tasks, none is open",
         f"error: task {second} of print is failed",
     ]
+
+
+class _Slow:
+    """A client that tells of a queue only when it has been looked at so often."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.looked = anyio.Event()
+
+    async def look(self) -> dict[str, str]:
+        self.looks += 1
+        if self.looks == 1:
+            return {"t1": "kyc", "t2": "print"}
+        self.looked.set()
+        return {}
+
+    async def list_queues(self) -> list[str]:
+        return []
+
+    async def events(self, queue: str, *, after: str | None) -> AsyncIterator[Event]:
+        assert after is None
+        if queue == "print":
+            await self.looked.wait()
+        task_id = {"kyc": "t1", "print": "t2"}[queue]
+        yield Event(id="1-0", type="done", queue=queue, task_id=task_id, fields={})
+
+
+def test_an_end_that_is_heard_of_late_is_told_all_the_same() -> None:
+    told: list[Event] = []
+
+    async def work() -> None:
+        slow = _Slow()
+        await watching_of._follow(cast("AsyncOMSClient", slow), slow.look, bool, told.append)
+
+    anyio.run(work)
+    assert [event.task_id for event in told] == ["t1", "t2"]
 
 
 def test_watch_of_a_queue_writes_lines_for_people_until_it_is_stopped(hms: Hms, url: str) -> None:
