@@ -16,6 +16,10 @@ python -m benchmarks rest
 What counting and a scrape cost, for anyone to repeat.
 
 python -m benchmarks metrics
+
+Whether it stays as fast as the work grows, for anyone to repeat.
+
+python -m benchmarks growth
 """
 
 import argparse
@@ -32,6 +36,7 @@ import msgspec
 from benchmarks import (
     counting,
     dashboard,
+    growth,
     milestones,
     pictures,
     promises,
@@ -115,6 +120,7 @@ def _arguments() -> argparse.Namespace:
     _add_dashboard(commands.add_parser("dashboard", help="how long pages take with much to show"))
     _add_pictures(commands.add_parser("pictures", help="pictures of the dashboard, by Chromium"))
     _add_metrics(commands.add_parser("metrics", help="what counting and a scrape cost"))
+    _add_growth(commands.add_parser("growth", help="rates as queues grow, and as more are served"))
     plot = commands.add_parser("plot", help="draw figures as SVG")
     plot.add_argument("figures", type=Path)
     plot.add_argument("--out", type=Path, default=Path("docs/img"))
@@ -146,6 +152,21 @@ def _add_metrics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tasks", type=int, default=20_000, help="in a queue to be drained")
     parser.add_argument("--rounds", type=int, default=20, help="pairs of rounds")
     parser.add_argument("--queues", type=int, default=50, help="in a scrape")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
+
+
+def _add_growth(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tasks", type=int, default=100_000, help="done for each rate")
+    parser.add_argument(
+        "--waiting",
+        type=_numbers,
+        default=[1_000, 10_000, 100_000, 1_000_000],
+        help="how many wait behind them",
+    )
+    parser.add_argument(
+        "--queues", type=_numbers, default=[1, 10, 100, 1_000], help="how many are served"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="rounds; all take turns")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, too")
 
 
@@ -221,6 +242,19 @@ def _metrics(given: argparse.Namespace) -> None:
     print(counting.table(report))
 
 
+def _growth(given: argparse.Namespace) -> None:
+    measure = partial(
+        growth.measure,
+        tasks=given.tasks,
+        waiting=[int(number) for number in given.waiting],
+        queues=[int(number) for number in given.queues],
+        rounds=given.rounds,
+    )
+    report = anyio.run(measure, backend_options={"use_uvloop": True})
+    _write(given.json, report)
+    print(growth.table(report))
+
+
 def _write(file: Path | None, report: msgspec.Struct) -> None:
     if file:
         file.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
@@ -246,6 +280,7 @@ def main() -> None:
         "dashboard": _dashboard,
         "pictures": _pictures,
         "metrics": _metrics,
+        "growth": _growth,
     }
     if measure := measures.get(given.command):
         configure(fmt="text", level="critical")

@@ -26,6 +26,29 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     due_ms: int | None = None
     late: Late = "after_others"
 
+    @property
+    def by_due(self) -> tuple[int, int]:
+        """The key by which the earliest due instant goes first."""
+        return _due_ms(self), self.arrived_ms
+
+    @property
+    def by_age(self) -> tuple[int, int]:
+        """The key by which the oldest goes first."""
+        return self.arrived_ms, _due_ms(self)
+
+    def goes_behind(self, ends_ms: int) -> bool:
+        """Whether it goes behind all that can be kept, if it would be done at that instant."""
+        return _due_ms(self) < ends_ms and self.late == "after_others"
+
+
+def _due_ms(head: Head) -> int:
+    return head.arrived_ms + ASSUMED_MS if head.due_ms is None else head.due_ms
+
+
+def goes_by_age(turn: int) -> bool:
+    """Tell whether this turn is one that goes by age alone."""
+    return turn % BY_AGE_EVERY == BY_AGE_EVERY - 1
+
 
 def rank(head: Head, *, now_ms: int, turn: int, run_ms: int = 0) -> Rank:
     """Return the key by which heads are sorted: the smallest is taken from first.
@@ -46,7 +69,6 @@ def rank(head: Head, *, now_ms: int, turn: int, run_ms: int = 0) -> Rank:
     Source: C. L. Liu and J. W. Layland, "Scheduling Algorithms for Multiprogramming in a
     Hard-Real-Time Environment", JACM 20 (1973), for the earliest deadline first; the rest is ours.
     """
-    due_ms = head.arrived_ms + ASSUMED_MS if head.due_ms is None else head.due_ms
-    if turn % BY_AGE_EVERY == BY_AGE_EVERY - 1:
-        return False, head.arrived_ms, due_ms
-    return due_ms < now_ms + run_ms and head.late == "after_others", due_ms, head.arrived_ms
+    if goes_by_age(turn):
+        return False, *head.by_age
+    return head.goes_behind(now_ms + run_ms), *head.by_due

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 IN_FLIGHT = 2
 """How many exchanges a worker has under way: the server works on one while we run the other's."""
 
+_UNKNOWN = 0, 0
 _PAUSED_POLL_S = 1.0
 _NEWS_EVERY_S = 1.0
 _LONGEST_AT_HAND_S = 1.0
@@ -44,6 +45,8 @@ class Feed:
         backlog: Whether the last answer left something behind.
         rings: How often its bell has rung.
         head: The task that it would give out next, as far as is known; see `choice`.
+        by_due, by_age: The head's keys of the same name, which are asked for at each choice; the
+            smallest without a head, as nobody knows how urgent it is then.
         rests_until: Until when it is left alone, on the monotonic clock.
         due_at: When its next scheduled or retrying task is due, on the monotonic clock.
         suspects_wait: Whether there are tasks that one more crash would fail (R15).
@@ -67,6 +70,7 @@ class Feed:
         self.backlog = False
         self.rings = 0
         self.head: Head | None = None
+        self.by_due = self.by_age = _UNKNOWN
         self._ahead_ms = 0.0  # how far the server's clock is before our monotonic one
         self.gone = False
         self.refused = False
@@ -213,7 +217,8 @@ class Feed:
         self.hungry = True
 
     def _set_head(self, arrived_ms: int, due_ms: int | None) -> None:
-        self.head = Head(arrived_ms, due_ms, self.queue.settings.late)
+        self.head = head = Head(arrived_ms, due_ms, self.queue.settings.late)
+        self.by_due, self.by_age = head.by_due, head.by_age
 
     def rest(self, seconds: float, *, gone: bool = False, refused: bool = False) -> None:
         """Leave the queue alone for a while, for a fault of its own; it may be gone, or refused."""
@@ -238,7 +243,7 @@ class Feed:
         """Take note of what an exchange said about the queue."""
         self.heard_at = time.monotonic()
         self._ahead_ms = reply.now_ms - self.heard_at * 1_000
-        self.head = None
+        self.head, self.by_due, self.by_age = None, _UNKNOWN, _UNKNOWN
         if reply.head is not None:
             self._set_head(*reply.head)
         self._paused, self.gone, self.refused = reply.paused, False, False

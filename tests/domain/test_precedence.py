@@ -4,7 +4,7 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hms_async.domain.precedence import BY_AGE_EVERY, Head, rank
+from hms_async.domain.precedence import BY_AGE_EVERY, Head, goes_by_age, rank
 from hms_async.domain.sla import Late
 
 NOW_MS = 1_767_225_600_000
@@ -138,3 +138,19 @@ def test_what_would_be_done_only_after_its_instant_is_lost_as_well() -> None:
 
     assert rank(lost, now_ms=NOW_MS, turn=0, run_ms=100)[0]
     assert not rank(lost, now_ms=NOW_MS, turn=0, run_ms=50)[0]
+
+
+@given(st.lists(heads, min_size=1), turns)
+def test_the_first_by_one_key_has_the_smallest_rank_unless_it_goes_behind(
+    candidates: list[Head], turn: int
+) -> None:
+    by_age = goes_by_age(turn)
+    first = min(candidates, key=lambda one: one.by_age if by_age else one.by_due)
+
+    def ranked(one: Head) -> tuple[bool, int, int]:
+        return rank(one, now_ms=NOW_MS, turn=turn)
+
+    if by_age or not first.goes_behind(NOW_MS):
+        assert ranked(first) == min(map(ranked, candidates))
+    else:
+        assert ranked(first)[0]
