@@ -9,6 +9,7 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import anyio
 import msgspec
@@ -153,6 +154,8 @@ class ExchangeLoop:
             group: Where the carriers run. There are `IN_FLIGHT` of them, so that the server works
                 on the call of one while we run what the other has brought.
         """
+        with suppress(StoreError):  # the calls meet the same, and wait for its end
+            await self._store.prepare(IN_FLIGHT + 1)  # one is the bell's
         for number in range(1, IN_FLIGHT + 1):
             group.start_soon(self._carry, name=f"exchange-{number}")
         if len(self._feeds) > 1:

@@ -68,6 +68,26 @@ class Pool:
         _, reply = _granted(await self._carry([wait, command], None))
         return reply
 
+    async def open(self, number: int) -> None:
+        """Have so many connections ready, so that no call waits for one to be made.
+
+        Raises:
+            RedisError: If the server cannot be reached.
+        """
+        connections = [self._free.pop() if self._free else self._make() for _ in range(number)]
+        try:
+            for connection in connections:
+                await self._make_ready(connection)
+        finally:
+            self._free += connections
+
+    async def _make_ready(self, connection: Any) -> None:
+        try:
+            await self._connect(connection)
+        except BaseException:
+            await connection.disconnect(nowait=True)  # it may be open by half
+            raise
+
     async def _carry(self, commands: Sequence[Sequence[Word]], timeout_s: float | None) -> Replies:
         connection = self._free.pop() if self._free else self._make()
         try:

@@ -70,6 +70,15 @@ class Server:
         """The client for commands that wait on the server: they have no time limit here."""
         return self._waiting
 
+    async def prepare(self, calls: int) -> None:
+        """Have connections for so many scripts at once, so that none waits for its own to be made.
+
+        Raises:
+            StoreError: If the server cannot be reached.
+        """
+        with connect.translated(self.traffic.failed):
+            await self._pool.open(calls)
+
     async def run(self, name: str, queue: str, *args: str | bytes | float) -> Any:
         """Run a script on a queue and return its reply.
 

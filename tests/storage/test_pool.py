@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 from redis import exceptions
+from redis.asyncio import connection as connections
 
 from hms_async.storage import connect
 from hms_async.storage.pool import Pool
@@ -72,6 +73,40 @@ async def still_works(pool: Pool) -> bool:
 )
 async def test_a_reply_comes_as_it_is(pool: Pool, command: tuple[Any, ...], reply: object) -> None:
     assert await pool.call(*command) == reply
+
+
+def connections_so_far(raw: Raw) -> int:
+    return int(raw("INFO", "stats")["total_connections_received"])
+
+
+async def test_calls_take_the_connections_that_were_made_before(pool: Pool, raw: Raw) -> None:
+    await pool.open(3)
+    made = connections_so_far(raw)
+    ids = list[int]()
+
+    async def ask() -> None:
+        ids.append(await pool.call("CLIENT", "ID"))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(ask)
+    assert len(set(ids)) == 3
+    await pool.open(3)
+    assert connections_so_far(raw) == made
+
+
+async def test_connections_that_cannot_be_made_before_are_made_by_their_calls(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as away:
+        away.setattr(connections.AbstractConnection, "connect", refused)
+        with pytest.raises(exceptions.ConnectionError):
+            await pool.open(2)
+    assert await still_works(pool)
+
+
+async def refused(_: object) -> None:
+    raise exceptions.ConnectionError("refused")
 
 
 async def test_an_error_of_the_server_costs_no_connection(pool: Pool) -> None:

@@ -79,7 +79,9 @@ else
 end
 if due_at and tonumber(due_at) <= NOW then
   -- include promote
-  promote(100, policy.window)
+  -- As many as this call and the next one can take: were all of a crowd that is due at one instant
+  -- promoted first, nobody would begin before.
+  promote(math.max(25, 2 * (want + ahead) - lanes.normal - lanes.express), policy.window)
   lanes, due_at = count_lanes(), next_due()
 end
 
