@@ -220,7 +220,9 @@ class Server:
             StoreError: If the server cannot be asked, or refuses.
         """
         with connect.translated(self.traffic.failed):
-            return await cast("Any", self._redis).execute_command(*args)
+            reply = await self._pool.call(*args)
+        read = self._redis.response_callbacks.get(str(args[0]))
+        return read(reply) if read else reply
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncGenerator[Any]:

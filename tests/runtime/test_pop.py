@@ -206,11 +206,6 @@ async def test_a_caller_that_is_cancelled_in_the_turn_of_the_answer_loses_no_tas
     await again.complete()
 
 
-# redis-py's pool (`Server.ask`) may leave a connection that is cancelled while it is made to the
-# collector.
-@pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
 async def test_a_client_that_is_closed_at_any_moment_holds_nothing_that_nobody_got(
     oms: AsyncOMSClient, store_url: str
 ) -> None:
@@ -225,7 +220,7 @@ async def test_a_client_that_is_closed_at_any_moment_holds_nothing_that_nobody_g
         assert (await oms.stats("q")).in_progress == got_one
         if got_one:
             await lose_leases(oms)
-    gc.collect()  # here, and not in a test that comes later
+    gc.collect()  # what was left open is told of here, and not in a test that comes later
 
 
 async def test_a_task_that_cannot_be_read_is_failed_and_the_next_one_comes(
