@@ -10,6 +10,7 @@ from hms_async.domain.queue import QueueStats
 from hms_async.domain.series import DAY_MS, HOUR_MS, TEN_MINUTES_MS, Piece, add_up
 from hms_async.domain.worker import WorkerCard
 from hms_async.runtime.promises import ClockWord, Promise, Promises
+from hms_async.runtime.trends import Trend, Trends
 from hms_async.storage.series import read_pieces_of
 from hms_async.storage.standings import Standing as Look
 from hms_async.storage.standings import read_standings
@@ -111,6 +112,7 @@ class Board:
     def __init__(self, store: Store, promises: Promises) -> None:
         self._store = store
         self._promises = promises
+        self._trends = Trends(store)
         self._past: dict[str, Past] = {}
 
     async def look(self, queues: Sequence[str] = ()) -> list[Standing]:
@@ -130,6 +132,16 @@ class Board:
         await self._renew_past(looks)
         found = [self._standing(one, cards) for one in looks]
         return sorted(found, key=lambda one: (one.harm, one.name))
+
+    async def trends(self, found: Sequence[Standing]) -> dict[str, Trend]:
+        """Return how long attempts waited lately in all queues that were found by a look.
+
+        Those of many queues become known over several looks, the first in the order given first.
+
+        Raises:
+            StoreError: If the store cannot be asked.
+        """
+        return await self._trends.look([one.name for one in found], _now_ms(found))
 
     def _standing(self, look: Look, cards: Sequence[WorkerCard]) -> Standing:
         name = look.name
@@ -162,7 +174,7 @@ class Board:
         return 0 <= now_ms - read_ms < _PAST_IS_NEWS_FOR_MS
 
 
-def _now_ms(looks: Sequence[Look]) -> int:
+def _now_ms(looks: Sequence[Look | Standing]) -> int:
     """Return the server's clock at the last of some looks."""
     return max((one.stats.now_ms for one in looks), default=0)
 

@@ -10,6 +10,7 @@ from hms_async.api.dashboard import charts, words
 from hms_async.api.dashboard.entry import Look, Looking
 from hms_async.api.dashboard.parts import Part, show
 from hms_async.api.dashboard.rows import Row, row
+from hms_async.api.dashboard.standing import Slots
 from hms_async.domain.task import TaskRecord, TaskState
 from hms_async.domain.worker import WorkerCard
 from hms_async.runtime.board import Standing
@@ -69,8 +70,7 @@ async def queue(
             columns=columns,
             sentence=sentence(standing, workers),
             incidents=[one for one in promise.incidents if one.open],
-            slots=sum(card.slots or 0 for card in workers),
-            busy=sum(card.running or 0 for card in workers),
+            slots=Slots.of(workers),
             workers=workers,
             charts=await _charts(look, name, span, promise.queue.settings.sla_ms),
             span=span,
@@ -162,7 +162,7 @@ def sentence(standing: Standing, workers: list[WorkerCard]) -> str:
         told.append(f"{words.several(stats.at_risk, 'task')} past 80% of the promise.")
     if reason := why_not_running(promise, workers):
         told.append(f"{reason[0].upper()}{reason[1:]}.")
-    slots = sum(card.slots or 0 for card in workers)
+    slots = Slots.of(workers).there
     if forecast.misses and forecast.slots_wanted and forecast.slots_wanted > slots > 0:
         told.append(f"{words.several(forecast.slots_wanted - slots, 'more slot')} would keep it.")
     if standing.unwatched:
@@ -182,7 +182,7 @@ def why_not_running(promise: Promise, workers: list[WorkerCard]) -> str:
         return f"the queue is paused{why}"
     if not workers:
         return "no live worker serves this queue"
-    slots = sum(card.slots or 0 for card in workers)
+    slots = Slots.of(workers).there
     if stats.in_progress and slots and stats.in_progress >= slots:
         return f"all {words.several(slots, 'slot')} are busy"
     return ""
