@@ -86,7 +86,7 @@ def test_a_row_of_the_overview_has_its_waits_as_a_line_where_there_is_room(
     opens: Opens, paths: dict[str, str]
 ) -> None:
     page = opens(paths["overview"], java_script_enabled=False)
-    line = page.locator("#q-photo").get_by_role("img", name="p95 of waits in 30 min: last 975ms")
+    line = page.locator("#q-photo").get_by_role("img", name="p95 of waits in 30 min")
 
     expect(line).to_be_visible()
     expect(line.locator("path.in")).to_have_css("stroke", "rgb(31, 95, 153)")
