@@ -10,7 +10,7 @@ from hms_async.domain.queue import QueueStats
 from hms_async.domain.series import DAY_MS, HOUR_MS, TEN_MINUTES_MS, Piece, add_up
 from hms_async.domain.worker import WorkerCard
 from hms_async.runtime.promises import ClockWord, Promise, Promises
-from hms_async.storage.measure import measures_of
+from hms_async.runtime.trends import Trend, Trends
 from hms_async.storage.series import read_pieces_of
 from hms_async.storage.standings import Standing as Look
 from hms_async.storage.standings import read_standings
@@ -112,6 +112,7 @@ class Board:
     def __init__(self, store: Store, promises: Promises) -> None:
         self._store = store
         self._promises = promises
+        self._trends = Trends(store)
         self._past: dict[str, Past] = {}
 
     async def look(self, queues: Sequence[str] = ()) -> list[Standing]:
@@ -121,33 +122,43 @@ class Board:
             QueueNotFound: If nobody created one of those that were named.
         """
         names = list(queues) or await self._store.queue_names()
-        looks = await read_standings(self._store, names, also="measure")
-        for name in set(queues) - {one.queue.name for one in looks}:
+        looks = await read_standings(self._store, names)
+        for name in set(queues) - {one.name for one in looks}:
             await self._promises.status(name)  # which says what is wrong with it
         if not queues:
-            there = {one.queue.name for one in looks}
+            there = {one.name for one in looks}
             self._past = {name: past for name, past in self._past.items() if name in there}
         cards = await self._store.workers()
-        await self._renew_past([one.queue.name for one in looks])
+        await self._renew_past(looks)
         found = [self._standing(one, cards) for one in looks]
         return sorted(found, key=lambda one: (one.harm, one.name))
 
+    async def trends(self, found: Sequence[Standing]) -> dict[str, Trend]:
+        """Return how long attempts waited lately in all queues that were found by a look.
+
+        Those of many queues become known over several looks, the first in the order given first.
+
+        Raises:
+            StoreError: If the store cannot be asked.
+        """
+        return await self._trends.look([one.name for one in found], _now_ms(found))
+
     def _standing(self, look: Look, cards: Sequence[WorkerCard]) -> Standing:
-        name, measures = look.queue.name, measures_of(look)
+        name = look.name
         slots = [card.slots for card in cards if name in card.queues and card.slots is not None]
         _, failed, kept = self._past.get(name, _NO_PAST)
         return Standing(
             promise=Promise.of(look),
-            due_ms=None if measures is None else measures.due_ms,
-            swept_ms=None if measures is None else measures.swept_ms,
+            due_ms=look.due_ms,
+            swept_ms=look.swept_ms,
             slots=sum(slots) if slots else None,
             failed=failed,
             kept=kept,
         )
 
-    async def _renew_past(self, names: Sequence[str]) -> None:
+    async def _renew_past(self, looks: Sequence[Look]) -> None:
         """Read what happened lately where nobody knows it, and of some where it is old news."""
-        now_ms = self._store.now_ms(await self._store.ask("TIME"))
+        names, now_ms = [one.name for one in looks], _now_ms(looks)
         unknown = [name for name in names if name not in self._past]
         old = [name for name in names if name in self._past and not self._is_fresh(name, now_ms)]
         old = unknown + sorted(old, key=lambda name: self._past[name][0])[:_RENEWED]
@@ -161,6 +172,11 @@ class Board:
     def _is_fresh(self, name: str, now_ms: int) -> bool:
         read_ms, _, _ = self._past.get(name, _NO_PAST)
         return 0 <= now_ms - read_ms < _PAST_IS_NEWS_FOR_MS
+
+
+def _now_ms(looks: Sequence[Look | Standing]) -> int:
+    """Return the server's clock at the last of some looks."""
+    return max((one.stats.now_ms for one in looks), default=0)
 
 
 def _sums(pieces: list[Piece]) -> dict[str, int]:

@@ -11,17 +11,12 @@ from hms_async.domain.incident import Incident
 from hms_async.domain.queue import Queue, QueueStats
 from hms_async.errors import StoreError
 from hms_async.storage import settings
-from hms_async.storage.replies import read_stats
+from hms_async.storage.replies import optional_ms, read_stats
 from hms_async.storage.store import Store
 from hms_async.storage.watching import SAMPLE, read_incident, to_backlog
 
-_A_TRIP = 25
+_A_TRIP = 50  # a few ms of the server's time
 _REMEMBERED = 2_000
-_SCRIPTS: tuple[tuple[str, Sequence[int]], ...] = (
-    ("look", ()),
-    ("stats", ()),
-    ("forecast", (SAMPLE,)),
-)
 _UNREADABLE = (StoreError, ValueError, TypeError, LookupError, AttributeError)
 
 
@@ -33,56 +28,73 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         stats: How many tasks are where, and the counters.
         forecast: What will become of those that wait.
         incidents: The last of each kind, those that are over included.
-        more: What a further script replied, if one was asked.
+        swept_ms: When a supervisor last looked at its clocks; `None` for never, as below.
+        tidied_ms: When one last tidied up.
+        supervisors: Those that have tidied up lately, by a name of theirs.
+        waited_ms: How long the first in line has waited, deliberate delays not counted;
+            `None` when none waits.
+        ran_ms: How long the attempt has run that runs longest, of a hundred; `None` without any.
+        due_ms: When the most urgent open task is due; `None` without any that has a promise.
     """
 
     queue: Queue
     stats: QueueStats
     forecast: Forecast
     incidents: list[Incident]
-    more: Any = None
+    swept_ms: int | None
+    tidied_ms: int | None
+    supervisors: frozenset[str]
+    waited_ms: int | None
+    ran_ms: int | None
+    due_ms: int | None
+
+    @property
+    def name(self) -> str:
+        """The queue."""
+        return self.queue.name
+
+    @property
+    def lag_ms(self) -> int:
+        """For how long the oldest milestone is overdue of which nobody has spoken yet."""
+        at_ms = self.stats.next_rung_ms
+        return 0 if at_ms is None else max(self.stats.now_ms - at_ms, 0)
 
 
-async def read_standings(
-    store: Store, names: Sequence[str], *, also: str | None = None
-) -> list[Standing]:
+async def read_standings(store: Store, names: Sequence[str]) -> list[Standing]:
     """Return how queues stand; one that was removed, or that a foreign hand broke, is left out.
 
-    Args:
-        store: Where they are.
-        names: Which.
-        also: A further script that is to be run on each, without arguments.
+    What a queue costs is the same however long it is.
 
     Raises:
         StoreError: If the server cannot be asked.
     """
     found: list[Standing] = []
     for first in range(0, len(names), _A_TRIP):
-        found += await _read_some(store, names[first : first + _A_TRIP], also)
+        some = names[first : first + _A_TRIP]
+        replies = await store.run_each(("standing", name, (SAMPLE,)) for name in some)
+        told = map(_standing, some, replies)
+        found += [one for one in told if one is not None]
     return found
 
 
-async def _read_some(store: Store, names: Sequence[str], also: str | None) -> list[Standing]:
-    scripts: list[tuple[str, Sequence[int]]] = [*_SCRIPTS, *([(also, ())] if also else [])]
-    replies = iter(
-        await store.run_each((script, name, args) for name in names for script, args in scripts)
-    )
-    found = [_standing(name, [next(replies) for _ in scripts]) for name in names]
-    return [one for one in found if one is not None]
-
-
-def _standing(name: str, answers: Sequence[Any]) -> Standing | None:
-    if any(isinstance(reply, Exception) or reply == b"no_queue" for reply in answers):
+def _standing(name: str, reply: Any) -> Standing | None:
+    if isinstance(reply, Exception) or reply == b"no_queue":
         return None
-    (config, *incidents), stats, forecast, *more = answers
-    told = [read_incident(name, _fields(one)) for one in incidents]
+    config, incidents, stats, backlog, measures = reply
+    swept, tidied, supervisors, waited, ran, due = measures
+    told = [read_incident(name, _fields(one)) for one in incidents if one]
     try:
         return Standing(
             queue=_queue(name, tuple(config)),
             stats=read_stats(name, stats),
-            forecast=to_backlog(forecast).predict(),
+            forecast=to_backlog(backlog).predict(),
             incidents=[one for one in told if one is not None],
-            more=more[0] if more else None,
+            swept_ms=optional_ms(swept),
+            tidied_ms=optional_ms(tidied),
+            supervisors=frozenset(text.decode(errors="replace") for text in supervisors),
+            waited_ms=optional_ms(waited),
+            ran_ms=optional_ms(ran),
+            due_ms=optional_ms(due),
         )
     except _UNREADABLE:
         return None

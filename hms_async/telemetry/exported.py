@@ -9,7 +9,8 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from hms_async.domain import counters
-from hms_async.storage.measure import Measurement, QueueMeasures
+from hms_async.storage.measure import Measurement
+from hms_async.storage.standings import Standing
 from hms_async.telemetry.families import (
     MOST_WORDS,
     Family,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from hms_async.domain.worker import WorkerCard
 
 
-def _states(one: QueueMeasures) -> Mapping[str, float]:
+def _states(one: Standing) -> Mapping[str, float]:
     stats = one.stats
     return {
         "waiting": stats.waiting,
@@ -39,7 +40,7 @@ def _states(one: QueueMeasures) -> Mapping[str, float]:
     }
 
 
-def _clocks(one: QueueMeasures) -> Mapping[str, float]:
+def _clocks(one: Standing) -> Mapping[str, float]:
     """How the promises of open tasks stand; without a promise of the queue only what is known."""
     stats = one.stats
     calm = 0 if stats.sla_ms is None else max(stats.open - stats.at_risk - stats.breached, 0)
@@ -52,7 +53,7 @@ def _clocks(one: QueueMeasures) -> Mapping[str, float]:
     }
 
 
-def _breach_s(one: QueueMeasures) -> float | None:
+def _breach_s(one: Standing) -> float | None:
     forecast = one.forecast
     if not forecast.known:
         return None
@@ -64,7 +65,7 @@ _OUTBOX = ("done", "dead", "dropped", "folded")  # counters of actions that are 
 _DELIVERED = {"done": "ok", "retry": "retry", "dead": "given_up"}
 
 
-def _deliveries(one: QueueMeasures) -> Values:
+def _deliveries(one: Standing) -> Values:
     for name, value in one.stats.totals.items():
         first, _, rest = name.partition(".")
         channel, _, word = rest.partition(".")
@@ -72,7 +73,7 @@ def _deliveries(one: QueueMeasures) -> Values:
             yield (channel, _DELIVERED[word]), value
 
 
-def _sweeps(one: QueueMeasures) -> Mapping[str, float]:
+def _sweeps(one: Standing) -> Mapping[str, float]:
     return {"sweep": (one.swept_ms or 0) / 1_000, "tidy": (one.tidied_ms or 0) / 1_000}
 
 
@@ -120,7 +121,8 @@ OF_QUEUES: Final = (
         "Rungs of the ladder of which a task has told.",
         "milestone",
         prefixed(
-            "sla.", always=lambda one: [rung.name for rung in one.settings.ladder[:MOST_WORDS]]
+            "sla.",
+            always=lambda one: [rung.name for rung in one.queue.settings.ladder[:MOST_WORDS]],
         ),
     ),
     words(
@@ -184,12 +186,12 @@ OF_QUEUES: Final = (
     gauge(
         "hms_queue_sla_target_seconds",
         "The promise, where there is one.",
-        lambda one: seconds(one.settings.sla_ms),
+        lambda one: seconds(one.queue.settings.sla_ms),
     ),
     gauge(
         "hms_queue_sla_goal_ratio",
         "Which share of its promises the queue is to keep.",
-        lambda one: one.settings.goal,
+        lambda one: one.queue.settings.goal,
     ),
     words(
         "hms_supervisor_last_sweep_timestamp_seconds",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Literal, NamedTuple
 
 from hms_async.domain import counters
-from hms_async.storage.measure import QueueMeasures
+from hms_async.storage.standings import Standing
 
 MOST_WORDS: Final = 51
 """Values of a label that others choose; the rest is in `_other`."""
@@ -47,7 +47,7 @@ class Named(NamedTuple):
     kind: Kind
     meaning: str
     labels: tuple[str, ...]
-    values: Callable[[QueueMeasures], Values]
+    values: Callable[[Standing], Values]
 
 
 def seconds(ms: float | None) -> float | None:
@@ -55,10 +55,10 @@ def seconds(ms: float | None) -> float | None:
     return None if ms is None else ms / 1_000
 
 
-def gauge(name: str, meaning: str, value: Callable[[QueueMeasures], float | None]) -> Named:
+def gauge(name: str, meaning: str, value: Callable[[Standing], float | None]) -> Named:
     """Return a gauge of which a queue has one value, or none."""
 
-    def values(one: QueueMeasures) -> Values:
+    def values(one: Standing) -> Values:
         if (found := value(one)) is not None:
             yield (), found
 
@@ -69,13 +69,13 @@ def words(
     name: str,
     meaning: str,
     label: str,
-    values: Callable[[QueueMeasures], Mapping[str, float]],
+    values: Callable[[Standing], Mapping[str, float]],
     *,
     kind: Kind = "counter",
 ) -> Named:
     """Return a metric with one value for each of some words."""
 
-    def listed(one: QueueMeasures) -> Values:
+    def listed(one: Standing) -> Values:
         for word, value in values(one).items():
             yield (word,), value
 
@@ -88,7 +88,7 @@ def histogram(name: str, meaning: str, field: str) -> Named:
     names = [*(f"{bound:g}" for bound in bounds), "+Inf"]
     unit = ":sum_milli" if field == "used" else ":sum_ms"
 
-    def values(one: QueueMeasures) -> Values:
+    def values(one: Standing) -> Values:
         totals, seen = one.stats.totals, 0
         upto: list[tuple[str, int]] = []
         for number, bound in enumerate(names, 1):
@@ -99,10 +99,10 @@ def histogram(name: str, meaning: str, field: str) -> Named:
     return Named(name, "histogram", meaning, ("queue",), values)
 
 
-def fields(of: Mapping[str, str]) -> Callable[[QueueMeasures], Mapping[str, float]]:
+def fields(of: Mapping[str, str]) -> Callable[[Standing], Mapping[str, float]]:
     """Return the counters of some words, 0 where nothing was counted yet."""
 
-    def values(one: QueueMeasures) -> Mapping[str, float]:
+    def values(one: Standing) -> Mapping[str, float]:
         return {word: one.stats.totals.get(field, 0) for word, field in of.items()}
 
     return values
@@ -112,11 +112,11 @@ def prefixed(
     prefix: str,
     *,
     but: Iterable[str] = (),
-    always: Callable[[QueueMeasures], Iterable[str]] = lambda _: (),
-) -> Callable[[QueueMeasures], Mapping[str, float]]:
+    always: Callable[[Standing], Iterable[str]] = lambda _: (),
+) -> Callable[[Standing], Mapping[str, float]]:
     """Return what follows a prefix in the names of counters; the most frequent, and the rest."""
 
-    def values(one: QueueMeasures) -> Mapping[str, float]:
+    def values(one: Standing) -> Mapping[str, float]:
         found: dict[str, float] = dict.fromkeys(always(one), 0)
         for name, value in one.stats.totals.items():
             word = name.removeprefix(prefix)
@@ -135,7 +135,7 @@ def prefixed(
 def total(name: str, meaning: str, *of: str) -> Named:
     """Return a counter that some fields make together."""
 
-    def values(one: QueueMeasures) -> Values:
+    def values(one: Standing) -> Values:
         yield (), sum(one.stats.totals.get(field, 0) for field in of)
 
     return Named(name, "counter", meaning, ("queue",), values)

@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from benchmarks.faults.workers import Workers as Processes
+from hms_async.storage.connect import connect_for_thread
 from hms_async.storage.embedded import running
 from tests.process.rest import Server
 from tests.process.support import eventually
@@ -43,10 +44,16 @@ class System:
     def __init__(self, processes: Processes, folder: Path) -> None:
         self._gate = folder / "gate"
         self._processes = processes
+        self._store: Any = connect_for_thread(processes.url, timeout_s=20)
         server = Server(processes, "web")
         self.url = f"{server.url}/ui"
         self.http = httpx.Client(base_url=server.url, timeout=20)
         self._tasks = 0
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.http.close()
+        self._store.close()
 
     def create(self, name: str, **settings: Any) -> str:
         """Create a queue."""
@@ -73,6 +80,11 @@ class System:
         answer.raise_for_status()
         return str(answer.json()["id"])
 
+    def waited(self, queue: str, *, minutes_ago: int) -> None:
+        """Count an attempt that began then, after a wait of a second."""
+        seconds, _ = self._store.time()
+        self._store.hset(f"queue:{queue}:stats:{seconds // 60 - minutes_ago}", "wait:5", 1)
+
     def open_gate(self, name: str) -> None:
         """Let tasks that wait at a gate go on."""
         self._gate.with_name(f"gate-{name}").touch()
@@ -96,7 +108,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Generator[System]:
         try:
             made = System(processes, folder)
             yield made
-            made.http.close()
+            made.close()
         finally:
             processes.close()
 

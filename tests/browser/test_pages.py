@@ -28,6 +28,8 @@ def paths(system: System) -> dict[str, str]:
     system.push("photo", {}, delay="1h")
     system.push("photo", {"gate": "never"}, correlation_id="RUNS")
     system.until(failed, "failed")
+    for minutes_ago in (3, 4, 9):
+        system.waited("photo", minutes_ago=minutes_ago)
     return {
         "overview": "/",
         "queue": "/q/photo",
@@ -78,3 +80,16 @@ def test_pages_are_accessible_fit_and_keep_their_policy(
         faults += [(name, *one) for one in serious(page)]
 
     assert not faults, "\n".join(map(str, faults))
+
+
+def test_a_row_of_the_overview_has_its_waits_as_a_line_where_there_is_room(
+    opens: Opens, paths: dict[str, str]
+) -> None:
+    page = opens(paths["overview"], java_script_enabled=False)
+    line = page.locator("#q-photo").get_by_role("img", name="p95 of waits in 30 min")
+
+    expect(line).to_be_visible()
+    expect(line.locator("path.in")).to_have_css("stroke", "rgb(31, 95, 153)")
+    expect(page.locator("#q-idle").get_by_role("img", name="waits")).to_have_count(0)
+    page.set_viewport_size({"width": 390, "height": 900})
+    expect(line).to_be_hidden()

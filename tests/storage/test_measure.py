@@ -2,15 +2,15 @@
 
 from hms_async.domain.queue import QueueSettings
 from hms_async.storage import measure, registry, weighing
-from hms_async.storage.measure import QueueMeasures
 from hms_async.storage.replies import Settle
+from hms_async.storage.standings import Standing
 from hms_async.storage.store import Store
 from hms_async.testing import ManualClock
 from tests.servers import Raw, on_real_servers
 from tests.storage.driver import FAULT, Driver
 
 
-async def _only(store: Store) -> QueueMeasures:
+async def _only(store: Store) -> Standing:
     (found,) = (await measure.read(store)).queues
     return found
 

@@ -4,10 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal, NamedTuple
 
 from hms_async.api.dashboard import words
-from hms_async.domain.series import Point, Series
+from hms_async.domain.series import MINUTE_MS, Point, Series
+from hms_async.runtime.trends import TREND_MS, Trend
 
 WIDE: Final = 600
 HIGH: Final = 100
+SMALL: Final = 29, 20
+"""Width and height of a sparkline, in its own units: a minute is one wide."""
 
 Span = Literal["1h", "6h", "24h", "7d", "28d"]
 """How far back a chart goes."""
@@ -53,6 +56,22 @@ class Chart(NamedTuple):
         return f"{self.title}: {told}; at the top {self.top}"
 
 
+class Sparkline(NamedTuple):
+    """A line in a row of a table.
+
+    Attributes:
+        points: Where it goes, as SVG has it.
+        promise: At which height the promise is, from above; `None` without one.
+        late: Whether the last of it is beyond the promise.
+        summary: What it tells, for those who do not see it.
+    """
+
+    points: str
+    promise: float | None
+    late: bool
+    summary: str
+
+
 class _Wanted(NamedTuple):
     name: str
     style: str
@@ -91,6 +110,24 @@ def wait(series: Series, promise_ms: int | None) -> Chart:
     return _chart("Wait against the promise", series, wanted, words.exact_span)
 
 
+def sparkline(trend: Trend, promise_ms: int | None, now_ms: int) -> Sparkline | None:
+    """Return how long attempts waited in the last half hour; `None` if none began."""
+    until_ms = now_ms // MINUTE_MS * MINUTE_MS
+    line = [trend.get(at_ms) for at_ms in range(until_ms - TREND_MS, until_ms, MINUTE_MS)]
+    told = [p95_ms for p95_ms in line if p95_ms is not None]
+    if not told:
+        return None
+    top = max(*told, promise_ms or 0, 1)
+    promise = "" if promise_ms is None else f", promise {words.span(promise_ms)}"
+    return Sparkline(
+        points=_path(line, top, *SMALL),
+        promise=None if promise_ms is None else round(SMALL[1] * (1 - promise_ms / top), 1),
+        late=promise_ms is not None and told[-1] > promise_ms,
+        summary=f"p95 of waits in 30 min: last {words.exact_span(told[-1])}, "
+        f"longest {words.exact_span(max(told))}{promise}",
+    )
+
+
 def _chart(
     title: str,
     series: Series,
@@ -121,17 +158,17 @@ def _last(line: Sequence[float | None]) -> float | None:
     return next((value for value in reversed(line) if value is not None), None)
 
 
-def _path(line: Sequence[float | None], top: float) -> str:
+def _path(line: Sequence[float | None], top: float, wide: int = WIDE, high: int = HIGH) -> str:
     """Return a line as the data of a path; it is broken where there is nothing to tell."""
-    step = WIDE / max(len(line) - 1, 1)
+    step = wide / max(len(line) - 1, 1)
     parts: list[str] = []
     pen_is_down = False
     for n, value in enumerate(line):
         if value is None:
             pen_is_down = False
             continue
-        parts.append(f"{'L' if pen_is_down else 'M'}{n * step:.0f} {HIGH - value / top * HIGH:.1f}")
+        parts.append(f"{'L' if pen_is_down else 'M'}{n * step:.0f} {high - value / top * high:.1f}")
         if not pen_is_down and (n + 1 == len(line) or line[n + 1] is None):
-            parts.append("h1")  # a lone point
+            parts.append("h0")  # a lone point: its caps are seen
         pen_is_down = True
     return "".join(parts)

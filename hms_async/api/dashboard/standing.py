@@ -1,8 +1,8 @@
 """How all queues stand, and who works: one reading a second at the most, however many look."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import anyio
 import msgspec
@@ -11,6 +11,7 @@ from hms_async.client import AsyncOMSClient
 from hms_async.domain.series import Series
 from hms_async.domain.worker import WorkerCard
 from hms_async.runtime.board import Board, Standing
+from hms_async.runtime.trends import Trend
 
 _FRESH_S: Final = 0.9
 _MOST_SERIES: Final = 200
@@ -22,16 +23,36 @@ def serving(workers: Sequence[WorkerCard], queue: str) -> list[WorkerCard]:
     return [card for card in workers if queue in card.queues]
 
 
+class Slots(NamedTuple):
+    """What some workers can do at once.
+
+    Attributes:
+        busy: How many tasks they run.
+        there: How many they can run; 0 if none has said so, as those over REST.
+    """
+
+    busy: int
+    there: int
+
+    @classmethod
+    def of(cls, workers: Sequence[WorkerCard]) -> "Slots":
+        """Return those of some workers together."""
+        return cls(sum(one.running or 0 for one in workers), sum(one.slots or 0 for one in workers))
+
+
 class Look(msgspec.Struct, frozen=True):
     """One look at everything.
 
     Attributes:
         queues: How each stands, the one nearest to harm first.
+        trends: How long attempts waited lately, by queue; of many queues that becomes known bit by
+            bit.
         workers: Those that were heard of lately.
         now_ms: The server's clock.
     """
 
     queues: list[Standing]
+    trends: Mapping[str, Trend]
     workers: list[WorkerCard]
     now_ms: int
 
@@ -118,6 +139,8 @@ class Standings:
         return self._board
 
     async def _read(self, oms: AsyncOMSClient) -> Look:
-        queues = await self._looking(oms).look()
+        board = self._looking(oms)
+        queues = await board.look()
+        trends = await board.trends(queues)
         now_ms = max([one.stats.now_ms for one in queues], default=0)
-        return Look(queues, await self.workers(oms), now_ms or time.time_ns() // 1_000_000)
+        return Look(queues, trends, await self.workers(oms), now_ms or time.time_ns() // 1_000_000)

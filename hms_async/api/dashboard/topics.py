@@ -46,10 +46,14 @@ class Pulse:
 
     async def _overview(self) -> object:
         look = await self._standings.get(self._house.oms)
-        return [
-            (one.name, one.clock, one.stats.totals, one.promise.forecast.misses)
-            for one in look.queues
-        ], [(card.name, card.running) for card in look.workers]
+        return (
+            [
+                (one.name, one.clock, one.stats.totals, one.promise.forecast.misses)
+                for one in look.queues
+            ],
+            look.trends,
+            [(card.name, card.running) for card in look.workers],
+        )
 
     async def _queue(self, name: str) -> object:
         stats = await self._house.oms.stats(name)

@@ -5,7 +5,7 @@
 --        6 via
 -- Reply  'no_queue' | 'ok' | 'already' | 'none' (no incident of this kind is open)
 -- Keeps  an incident that gets worse afterwards is open again, and told again.
--- include queue places tally clock outbox incident audit
+-- include queue places tally clock actions outbox incident audit
 
 local config = redis.call('HMGET', CONFIG, 'version', 'webhook', 'notify')
 if not config[1] then return 'no_queue' end

@@ -4,7 +4,7 @@
 -- ARGV   1 task prefix   2 now_ms   3 id of the operation that closed it   4 limit
 -- Reply  'stale': it is not closed, or by another | {1 while there is more, tasks forgotten}
 -- Keeps  I8; a task of another queue, whose id a foreign hand put here, is left alone.
--- include queue places clock outbox case
+-- include queue places clock actions case
 
 local config = redis.call('HMGET', CONFIG, 'version', 'removing')
 if config[1] or config[2] ~= ARGV[3] then return 'stale' end

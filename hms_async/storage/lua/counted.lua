@@ -18,10 +18,25 @@ local from = math.floor((NOW - span) / step) * step
 if longest >= TEN_MS then from = math.max(from, rolled) end
 local last = math.floor(NOW / 60000)
 local reply = { NOW, rolled }
-for minute = math.max(math.floor(from / 60000), last - MINUTES_KEPT), last do
+
+-- Of most minutes there is nothing in a quiet queue: an hour is asked for at once.
+local function some_counted(minute, until_minute)
+  local keys = {}
+  for one = minute, until_minute do keys[#keys + 1] = NORMAL .. ':stats:' .. one end
+  return redis.call('EXISTS', unpack(keys)) > 0
+end
+
+local function read(minute)
   local counted = redis.pcall('HGETALL', NORMAL .. ':stats:' .. minute)
   if #counted > 0 then
     reply[#reply + 1], reply[#reply + 2] = minute, counted
+  end
+end
+
+for hour = math.max(math.floor(from / 60000), last - MINUTES_KEPT), last, 60 do
+  local until_minute = math.min(hour + 59, last)
+  if some_counted(hour, until_minute) then
+    for minute = hour, until_minute do read(minute) end
   end
 end
 return reply

@@ -7,7 +7,7 @@
 --        8 who, or '' when it is no operator's act   9 via   10 reason
 -- Reply  'ok' | 'stale': another has taken it since, or it is gone
 -- Keeps  nothing is given up in silence: it stays among the dead, and an incident is raised.
--- include queue places tally clock outbox incident audit
+-- include queue places tally clock actions outbox incident audit
 
 local MOST_DEAD = 1000
 local CHANNELS = { webhook = true, notify = true, call = true, reroute = true }

@@ -7,7 +7,7 @@
 -- Keeps  I8; a record is deleted only if it is terminal and ended at the very instant that the
 --        set says (R6): a task that was requeued and ended again is another entry. One that is on
 --        its way to another queue is left until it is there (I2).
--- include queue places tally outbox case supervisors
+-- include queue places actions case supervisors
 
 local limit = tonumber(ARGV[3])
 local config = redis.call('HMGET', CONFIG, 'version', 'keep_done_ms', 'keep_done_max',

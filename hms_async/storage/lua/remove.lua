@@ -9,7 +9,7 @@
 --        task is accepted in between; what is given up is told. `begin` takes no more tasks, and
 --        lets those that are there come to their end. Until `forget` nobody can create the queue
 --        anew: its keys would be cleared with those of the old one.
--- include queue places outbox
+-- include queue places actions
 
 local word, operation = ARGV[3], ARGV[4]
 local config = redis.call('HMGET', CONFIG, 'version', 'removing')

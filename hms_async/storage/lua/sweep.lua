@@ -15,7 +15,7 @@
 -- Keeps  I3 (only an expired lease is reclaimed), I5 (a crash each, `max_crashes`), I6 (a rung
 --        advances and speaks in one step; the lower ones collapse into the highest due).
 -- include queue places clock open tally ladder histogram tell finish lease front promote
--- include outbox incident cancel rungs pace
+-- include actions outbox incident cancel rungs pace
 
 local SWEPT = NORMAL .. ':swept'
 local limit = tonumber(ARGV[3])

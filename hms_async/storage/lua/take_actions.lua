@@ -6,7 +6,7 @@
 --        What it cannot is left to others for a minute; then it may say so
 -- Reply  'no_queue' | for each: {id, tries, field, value, ...}
 -- Keeps  at least once (R19): one that is taken by a process that dies comes again.
--- include queue places tally outbox
+-- include queue places actions
 
 if redis.call('HEXISTS', CONFIG, 'version') == 0 then return 'no_queue' end
 redis.call('ZCARD', ACTIONS)

@@ -5,7 +5,7 @@
 --        5 how many tasks will be late   6 when the first is due, in ms   7 slots wanted or ''
 -- Reply  'no_queue' | 'ok' | 'already': another has told something since
 -- Keeps  one incident for as long as tasks are foreseen to be late.
--- include queue places tally clock outbox incident pace
+-- include queue places tally clock actions outbox incident pace
 
 local misses = tonumber(ARGV[5])
 local config = redis.call('HMGET', CONFIG, 'version', 'webhook', 'notify')

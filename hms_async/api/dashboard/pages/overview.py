@@ -7,12 +7,12 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from hms_async.api import documents
-from hms_async.api.dashboard import words
+from hms_async.api.dashboard import charts, words
 from hms_async.api.dashboard.entry import Looking
 from hms_async.api.dashboard.export import Export, exported
 from hms_async.api.dashboard.parts import Part, show
-from hms_async.api.dashboard.standing import serving
-from hms_async.domain.worker import WorkerCard
+from hms_async.api.dashboard.standing import Look as AllQueues
+from hms_async.api.dashboard.standing import Slots, serving
 from hms_async.runtime.board import Standing
 from hms_async.runtime.promises import Promise
 
@@ -25,14 +25,16 @@ class Row(NamedTuple):
     Attributes:
         standing: How it stands.
         trouble: Why somebody should look, in a few words; empty if nobody needs to.
-        busy: How many tasks its live workers run.
-        workers: How many of them there are.
+        workers: How many live workers serve it.
+        slots: What these can do at once.
+        waits: How long attempts waited lately; `None` if none began, or nobody knows yet.
     """
 
     standing: Standing
     trouble: str
-    busy: int
     workers: int
+    slots: Slots
+    waits: charts.Sparkline | None
 
     @property
     def promise(self) -> Promise:
@@ -55,7 +57,7 @@ async def overview(look: Looking, export: Export | None = None) -> Response:
 
     async def build() -> Part:
         everything = await look.all_queues()
-        rows = [_row(one, everything.workers) for one in everything.queues if look.sees(one.name)]
+        rows = [_row(one, everything) for one in everything.queues if look.sees(one.name)]
         needy = [row for row in rows if row.trouble]
         return Part.of(
             "overview.html",
@@ -79,13 +81,15 @@ def _flat(one: Standing) -> dict[str, object]:
     return {name: value for name, value in glance.items() if not isinstance(value, dict | list)}
 
 
-def _row(standing: Standing, workers: list[WorkerCard]) -> Row:
-    cards = serving(workers, standing.name)
+def _row(standing: Standing, everything: AllQueues) -> Row:
+    cards = serving(everything.workers, standing.name)
+    trend = everything.trends.get(standing.name, {})
     return Row(
         standing=standing,
         trouble=trouble(standing, workers=len(cards)),
-        busy=sum(card.running or 0 for card in cards),
         workers=len(cards),
+        slots=Slots.of(cards),
+        waits=charts.sparkline(trend, standing.stats.sla_ms, standing.stats.now_ms),
     )
 
 

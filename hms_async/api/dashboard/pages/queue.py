@@ -11,6 +11,7 @@ from hms_async.api.dashboard.entry import Look, Looking
 from hms_async.api.dashboard.pages.overview import trouble
 from hms_async.api.dashboard.parts import Part, show
 from hms_async.api.dashboard.rows import Row, row
+from hms_async.api.dashboard.standing import Slots
 from hms_async.domain.task import TaskRecord, TaskState
 from hms_async.domain.worker import WorkerCard
 from hms_async.runtime.board import Standing
@@ -71,8 +72,7 @@ async def queue(
             sentence=sentence(standing, workers),
             trouble=trouble(standing, workers=len(workers)),
             incidents=[one for one in promise.incidents if one.open],
-            slots=sum(card.slots or 0 for card in workers),
-            busy=sum(card.running or 0 for card in workers),
+            slots=Slots.of(workers),
             workers=workers,
             charts=await _charts(look, name, span, promise.queue.settings.sla_ms),
             span=span,
@@ -164,7 +164,7 @@ def sentence(standing: Standing, workers: list[WorkerCard]) -> str:
         told.append(f"{words.several(stats.at_risk, 'task')} past 80% of the promise.")
     if reason := why_not_running(promise, workers):
         told.append(f"{reason[0].upper()}{reason[1:]}.")
-    slots = sum(card.slots or 0 for card in workers)
+    slots = Slots.of(workers).there
     if forecast.misses and forecast.slots_wanted and forecast.slots_wanted > slots > 0:
         told.append(f"{words.several(forecast.slots_wanted - slots, 'more slot')} would keep it.")
     if standing.unwatched:
@@ -184,7 +184,7 @@ def why_not_running(promise: Promise, workers: list[WorkerCard]) -> str:
         return f"the queue is paused{why}"
     if not workers:
         return "no live worker serves this queue"
-    slots = sum(card.slots or 0 for card in workers)
+    slots = Slots.of(workers).there
     if stats.in_progress and slots and stats.in_progress >= slots:
         return f"all {words.several(slots, 'slot')} are busy"
     return ""

@@ -7,7 +7,7 @@ from hms_async.api.dashboard import words
 from hms_async.api.dashboard.entry import Looking
 from hms_async.api.dashboard.parts import Part, show
 from hms_async.api.dashboard.standing import Look as AllQueues
-from hms_async.api.dashboard.standing import serving
+from hms_async.api.dashboard.standing import Slots, serving
 from hms_async.domain.worker import WorkerCard
 
 router = APIRouter()
@@ -43,11 +43,10 @@ def sentence(cards: list[WorkerCard], everything: AllQueues) -> str:
     """Return who is there, in plain words."""
     if not cards:
         return "No worker has been heard of in the last minute."
-    slots = sum(card.slots or 0 for card in cards)
-    busy = sum(card.running or 0 for card in cards)
+    slots = Slots.of(cards)
     silent = [card for card in cards if everything.now_ms - card.seen_ms > SILENT_MS]
     quiet = f", {len(silent)} silent" if silent else ""
-    used = f" {busy} of {words.several(slots, 'slot')} busy." if slots else ""
+    used = f" {slots.busy} of {words.several(slots.there, 'slot')} busy." if slots.there else ""
     return f"{words.several(len(cards), 'worker')} alive{quiet}.{used}"
 
 

@@ -1,11 +1,6 @@
 -- What somebody outside is to be told or asked, written in the script that decides it, and worked
--- off by whichever supervisor comes first (R19). Needs queue, tally.
---
--- `:actions` id -> when it is due (again), `:action:<id>` what it says, `:actions:dead` id -> when
--- it was given up.
+-- off by whichever supervisor comes first (R19). Needs queue, tally, actions.
 
-local ACTIONS = NORMAL .. ':actions'
-local DEAD_ACTIONS = ACTIONS .. ':dead'
 local MOST_ACTIONS = 10000
 
 -- Reads what speaking up may write, so that a wrong type raises before anything is written (R8).
@@ -25,8 +20,6 @@ local function set_receivers(webhook, notify)
   if webhook and webhook ~= '' then receivers[#receivers + 1] = 'webhook' end
   if notify and notify ~= '' and notify ~= '[]' then receivers[#receivers + 1] = 'notify' end
 end
-
-local function action_key(id) return NORMAL .. ':action:' .. id end
 
 -- Further arguments are its fields. One that waits already is not written again.
 local function put_action(id, kind, ...)
