@@ -23,7 +23,11 @@ from tests.process.test_protocol_worker import Crew
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
 EXAMPLES = 10
-MORE = {"POST /oms/enqueue": 40, "POST /oms/complete": 24}  # which take and give several kinds
+MORE = {  # which take and give several kinds
+    "POST /oms/enqueue": 40,
+    "POST /oms/complete": 24,
+    "POST /oms/retry": 24,
+}
 _common: Any = common  # their own types are not whole
 _checks: Any = checks
 CHECKS: list[Any] = [
