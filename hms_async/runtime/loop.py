@@ -254,7 +254,13 @@ class ExchangeLoop:
     def _is_done(self) -> bool:
         if len(self._held) or any(feed.claiming for feed in self._feeds):
             return False
-        return self._stop.draining or (self._burst and all(feed.quiet for feed in self._feeds))
+        if self._stop.draining:
+            return True
+        if not (self._burst and all(feed.quiet for feed in self._feeds)):
+            return False
+        # The bell may have claimed unheard: it gives its slots back when it knows.
+        self._lent.cancel()
+        return not any(feed.asked for feed in self._feeds)
 
     async def _sleep(self) -> None:
         # While stopping nothing is taken any more, so no bell is of use.

@@ -20,7 +20,7 @@ from hms_async import (
 from hms_async.runtime import bell, feed
 from hms_async.storage.replies import Exchanged
 from hms_async.storage.store import Store
-from tests.runtime.support import PATIENCE_S, Ears, waiting, worker
+from tests.runtime.support import PATIENCE_S, Ears, burst, waiting, worker
 from tests.servers import Raw
 
 
@@ -124,6 +124,35 @@ async def test_a_claim_that_is_given_up_while_connections_are_lost_is_asked_for_
     assert wire.cuts == 0
     record = await oms.get_task(task.id)
     assert (record.state, record.crashes) in ((TaskState.WAITING, 0), (TaskState.DONE, 0))
+
+
+async def test_a_burst_does_not_end_before_it_knows_what_its_bell_has_claimed(
+    oms: AsyncOMSClient, ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, claimed, settled = Store.exchange, anyio.Event(), anyio.Event()
+
+    async def exchange(self: Store, queue: str, **options: Any) -> Exchanged | None:
+        reply = await original(self, queue, **options)
+        if options["at_bell_s"] is not None and reply is not None and reply.claims:
+            claimed.set()
+            await anyio.sleep_forever()  # it is given up when its slots are needed
+        if reply is not None and reply.verdict == "replayed":
+            await settled.wait()
+            await anyio.wait_all_tasks_blocked()
+        if options["settles"]:
+            settled.set()
+        return reply
+
+    async def handle(task: Task[Any]) -> None:
+        if task.payload == "chain":
+            await ears.wait_for("q")
+            await oms.enqueue("q", "link")
+            await claimed.wait()
+
+    monkeypatch.setattr(Store, "exchange", exchange)
+    await oms.enqueue("q", "chain")
+    await burst(oms.url, handle, supervise=False)
+    assert (await oms.stats("q")).done == 2
 
 
 async def test_the_bell_brings_a_few_and_the_loop_fetches_the_others(
