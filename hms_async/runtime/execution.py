@@ -25,7 +25,6 @@ from hms_async.runtime.context import run_in
 from hms_async.runtime.handlers import Handler
 from hms_async.runtime.leases import Held
 from hms_async.runtime.task import Attempt, Task
-from hms_async.storage.codec import decode_envelope
 from hms_async.storage.reading import read_last_span
 from hms_async.storage.store import Store
 from hms_async.telemetry import otel
@@ -78,8 +77,7 @@ class Executor:
         """
         attempt.started = time.monotonic()
         try:
-            envelope = decode_envelope(attempt.claim.body)
-            attempt.correlation_id, attempt.trace = envelope.correlation_id, envelope.trace
+            envelope = attempt.open_envelope()
             if self._spans is not None:
                 await self._begin_span(self._spans, attempt)
             payload = handler.read(envelope.payload)

@@ -20,7 +20,7 @@ from hms_async.runtime.claims import Claims, Wish
 from hms_async.runtime.doorbell import Doorbell
 from hms_async.runtime.exchange import settlement_of, to_settle
 from hms_async.runtime.task import Attempt, Task
-from hms_async.storage.codec import decode_envelope, decode_trace
+from hms_async.storage.codec import decode_trace
 from hms_async.storage.replies import Exchanged
 from hms_async.storage.store import Store
 from hms_async.telemetry import otel
@@ -104,12 +104,11 @@ class Popper:
         """Return the task that was claimed; one that cannot be read has failed then."""
         attempt = self._attempt(queue, reply)
         try:
-            envelope = decode_envelope(attempt.claim.body)
+            envelope = attempt.open_envelope()
         except EnvelopeInvalid as error:
             attempt.outcome = Failed(Fault("EnvelopeInvalid", str(error)), retryable=False)
             await self._settle(attempt)
             return None
-        attempt.correlation_id, attempt.trace = envelope.correlation_id, envelope.trace
         return Task(attempt, envelope.payload, extend=self._extend, settle=self._settle)
 
     def _attempt(self, queue: str, reply: Exchanged) -> Attempt:

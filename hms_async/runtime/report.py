@@ -101,7 +101,7 @@ class Reporter:
             "worker_id": self._worker_id,
             "wait_s": attempt.claim.waited_ms / 1_000,
             "run_s": round(attempt.ran_s(), 3),
-            "bytes_in": len(attempt.claim.body),
+            "bytes_in": attempt.bytes_in,
         }
         if attempt.claim.due_ms is not None:
             fields["time_left_s"] = attempt.time_left_s()

@@ -11,7 +11,7 @@ from hms_async.domain.handoff import Handoff, read_handoff
 from hms_async.domain.outcome import Completed, Failed, Fault, Outcome, RetryAsked
 from hms_async.errors import AlreadySettled, LeaseLost, PayloadInvalid, ResultInvalid
 from hms_async.storage.about import encode_about, encode_handoff
-from hms_async.storage.codec import encode_json
+from hms_async.storage.codec import Envelope, decode_envelope, encode_json
 from hms_async.storage.replies import Claim
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ class Attempt:
     """One attempt at one task, while this process holds its lease.
 
     Attributes:
-        claim: What the store handed over.
+        claim: What the store handed over; without its body once the envelope has been read.
+        bytes_in: How long the body is.
         queue: The queue it came from.
         max_result_bytes: The largest result that the queue takes.
         max_attempts: How many the queue allows.
@@ -45,6 +46,7 @@ class Attempt:
     __slots__ = (
         "__weakref__",
         "_server_ms",
+        "bytes_in",
         "cancel_asked",
         "claim",
         "claimed",
@@ -73,6 +75,7 @@ class Attempt:
         run_timeout_ms: int | None = None,
     ) -> None:
         self.claim = claim
+        self.bytes_in = len(claim.body)
         self.queue = queue
         self.max_result_bytes = max_result_bytes
         self.max_attempts = max_attempts
@@ -87,6 +90,17 @@ class Attempt:
         self.claimed = self.started = time.monotonic()
         self.ended = 0.0
         self._server_ms = server_ms
+
+    def open_envelope(self) -> Envelope:
+        """Read what was asked, and let go of its bytes: they would stay for as long as it runs.
+
+        Raises:
+            EnvelopeInvalid: If it cannot be read.
+        """
+        envelope = decode_envelope(self.claim.body)
+        self.claim = self.claim._replace(body=b"")
+        self.correlation_id, self.trace = envelope.correlation_id, envelope.trace
+        return envelope
 
     def now_ms(self) -> int:
         """Return the server's time, as far as it can be known here: workers' clocks differ."""
