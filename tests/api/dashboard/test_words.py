@@ -52,3 +52,19 @@ async def test_a_rung_that_comes_after_the_promise_says_how_long_after(
 
     assert "100% breach" in page
     assert "100% + 15m page" in page
+
+
+async def test_what_a_handler_gave_up_is_told_in_its_own_words(
+    http: httpx.AsyncClient, oms: AsyncOMSClient, queue: str
+) -> None:
+    await oms.enqueue(queue, 1)
+    task = await oms.pop_task(queue)
+    assert task is not None
+    await task.fail("the scan is torn")
+
+    told = (await http.get(f"/ui/q/{queue}/tasks?state=failed")).text
+    assert ">the scan is torn</td>" in told
+    assert (
+        "Failed after 1 attempt, in time: the scan is torn."
+        in (await http.get(f"/ui/t/{task.id}")).text
+    )

@@ -138,7 +138,7 @@ def _in_line(one: Row, place: int, promise: Promise) -> Row:
         return one
     turn_ms = drain_ms * (stats.in_progress + place + 1) / (stats.in_progress + stats.waiting)
     turn = f"its turn in about {words.span(turn_ms)}"
-    return one._replace(note=f"{one.note}, {turn}" if one.note else turn)
+    return one._replace(note=f"{turn}, {one.note}" if one.note else turn)
 
 
 def _by_due(task: TaskRecord) -> float:
