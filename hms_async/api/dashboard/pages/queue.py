@@ -162,7 +162,8 @@ def sentence(standing: Standing, workers: list[WorkerCard]) -> str:
         told.append(words.told(reason))
     slots = Slots.of(workers).there
     if forecast.misses and forecast.slots_wanted and forecast.slots_wanted > slots > 0:
-        told.append(f"{words.several(forecast.slots_wanted - slots, 'more slot')} would keep it.")
+        more = words.several(forecast.slots_wanted - slots, "more slot")
+        told.append(f"{more} would keep what can still be kept.")
     if standing.unwatched:
         told.append("No supervisor watches it, so nobody warns: start a worker for it, or hms act.")
     if not stats.open + stats.ended:
