@@ -54,14 +54,14 @@ CANCEL: Final = Act(
 REQUEUE: Final = Act(
     "requeue",
     "Requeue",
-    "It runs again, with all its attempts, before what waits; its promise counts from when it "
-    "first arrived.",
+    "What is requeued runs again, with all its attempts, before what waits; a promise counts from "
+    "when its task first arrived.",
 )
-BUMP: Final = Act("bump", "Let go first", "It goes before the others that wait.")
+BUMP: Final = Act("bump", "Move to front", "What is moved goes before the others that wait.")
 WAIVE: Final = Act(
     "waive",
     "Waive promise",
-    "Its clock is closed: it goes on without a promise, and counts neither as kept nor as broken. "
+    "What is waived goes on without a promise, and counts neither as kept nor as broken. "
     "There is no way back.",
     why="must",
 )
@@ -95,9 +95,9 @@ STOP: Final = Act(
     "It stops within a second or so; what it has done stays done.",
     danger=True,
 )
-SEND_AGAIN: Final = Act("again", "Try again", "It is sent once more, with all its tries.")
+SEND_AGAIN: Final = Act("again", "Try again", "A message is sent once more, with all its tries.")
 DROP: Final = Act(
-    "drop", "Drop", "It is forgotten, and nobody will be told.", why="must", danger=True
+    "drop", "Drop", "A dropped message is forgotten: nobody will be told.", why="must", danger=True
 )
 
 ON_TASKS: Final = (REQUEUE, BUMP, WAIVE, CANCEL)

@@ -40,7 +40,8 @@ class Chart(NamedTuple):
         top: What its upper edge stands for, in words.
         since_ms: Where it begins.
         lines: What is drawn.
-        rows: The same as a table: an instant, and a text for each line.
+        rows: The same as a table, of the steps in which something was measured: an instant, and a
+            text for each line.
     """
 
     title: str
@@ -76,6 +77,7 @@ class _Wanted(NamedTuple):
     name: str
     style: str
     value: Callable[[Point], float | None]
+    measured: bool = True
 
 
 def in_and_out(series: Series) -> Chart:
@@ -106,7 +108,7 @@ def wait(series: Series, promise_ms: int | None) -> Chart:
 
     wanted = [_Wanted("p95", "in", p95), _Wanted("p50", "out", p50)]
     if promise_ms is not None:
-        wanted.append(_Wanted("promise", "promise", promise))
+        wanted.append(_Wanted("promise", "promise", promise, measured=False))
     return _chart("Wait against the promise", series, wanted, words.exact_span)
 
 
@@ -149,7 +151,7 @@ def _chart(
         [
             (point.at_ms, [say(line[n]) for line in values])
             for n, point in enumerate(points)
-            if any(line[n] for line in values)
+            if any(line[n] for line, one in zip(values, wanted, strict=True) if one.measured)
         ][-60:],
     )
 

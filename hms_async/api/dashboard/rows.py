@@ -101,6 +101,8 @@ def error_of(task: TaskRecord) -> str:
     if not fault and task.attempts:
         last = task.attempts[-1]
         fault = {"type": last.error_type, "message": last.error}
-    text = ": ".join(part for part in (fault.get("type", ""), fault.get("message", "")) if part)
+    # Of what a handler gave up itself the message says all.
+    named = "" if fault.get("type") == "Failed" else fault.get("type", "")
+    text = ": ".join(part for part in (named, fault.get("message", "")) if part)
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST_ERROR else f"{line[: _LONGEST_ERROR - 1]}…"

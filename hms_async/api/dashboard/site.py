@@ -1,6 +1,6 @@
 """The dashboard as an application: pages, files, errors, and the stream that keeps pages fresh."""
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from hms_async.api import problems
-from hms_async.api.dashboard import render
+from hms_async.api.dashboard import render, words
 from hms_async.api.dashboard.hub import Hub
 from hms_async.api.dashboard.pages import ROUTERS
 from hms_async.api.dashboard.parts import ONLY_THE_PART, Part, Parts
@@ -19,6 +19,16 @@ from hms_async.errors import HMSError, Unauthenticated
 
 if TYPE_CHECKING:
     from hms_async.api.house import House
+
+_TITLES: Final = {
+    400: "That cannot be shown",
+    403: "That is not for you to do",
+    404: "Nothing is here",
+    422: "That cannot be shown",
+    429: "Too much at once",
+    503: "That cannot be done now",
+}
+"""What went wrong, in the words of those who look at pages; of others that of HTTP."""
 
 
 def create_dashboard(house: "House") -> FastAPI:
@@ -49,25 +59,24 @@ async def _refused(request: Request, error: Exception) -> Response:
             where = ""
         return RedirectResponse(f"{base}/sign-in{where}", 303)
     problem = problems.problem_of(cast("HMSError", error))
-    return _trouble(request, problem.status, problem.title, problem.detail, problem.code)
+    title = _TITLES.get(problem.status, problem.title)
+    return _trouble(request, problem.status, title, problem.detail, problem.code)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     faults = cast("RequestValidationError", error).errors()
     problem = problems.invalid_parameters([dict(one) for one in faults])
-    return _trouble(request, 400, "That cannot be shown", problem.detail)
+    return _trouble(request, 400, _TITLES[400], problem.detail)
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
     failed = cast("HTTPException", error)
-    return _trouble(
-        request, failed.status_code, "Nothing is here", f"No page is at {request.url.path}."
-    )
+    return _trouble(request, failed.status_code, _TITLES[404], f"No page is at {request.url.path}.")
 
 
 def _trouble(request: Request, status: int, title: str, detail: str, code: str = "") -> Response:
     base = str(request.scope.get("root_path", ""))
-    part = Part.of("trouble.html", title=title, base=base, detail=detail, code=code)
+    part = Part.of("trouble.html", title=title, base=base, detail=words.told(detail), code=code)
     if request.headers.get(ONLY_THE_PART):
         return render.html(part.main, status)
     caller = getattr(request.state, "caller", None)

@@ -143,10 +143,11 @@ def _planned(task: TaskRecord, settings: QueueSettings, now_ms: int) -> Iterator
         at_ms = rung.at_ms(task.arrived_ms, length_ms)
         if until_ms is not None and at_ms > until_ms:
             continue  # it never came to that
+        after = f" + {words.span(rung.plus_ms)}" if rung.plus_ms else ""
         yield Moment(
             at_ms,
             "past" if at_ms <= now_ms else "planned",
-            f"{rung.percent:g}% {rung.name}",
+            f"{rung.percent:g}%{after} {rung.name}",
             note=_actions(rung),
             style="risk" if at_ms <= now_ms else "",
         )

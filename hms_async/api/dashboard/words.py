@@ -87,6 +87,12 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     return "".join(names)
 
 
+def told(text: str) -> str:
+    """Return a text as a sentence: it begins with a capital, unless with a name, and has an end."""
+    begin = text[:1].upper() if text.partition(" ")[0].isalpha() else text[:1]
+    return f"{begin}{text[1:]}{'' if text.endswith(('.', '…', '!', '?')) else '.'}"
+
+
 def short_id(task_id: str, most: int = 14) -> str:
     """Return an id that fits a row: its begin and end tell it from its neighbours."""
     return task_id if len(task_id) <= most else f"{task_id[:6]}…{task_id[-6:]}"

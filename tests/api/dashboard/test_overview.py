@@ -1,4 +1,4 @@
-"""All queues on a page: their sparklines, and who works for them."""
+"""All queues on a page: their sparklines, who works for them, and what is foreseen."""
 
 import re
 
@@ -7,7 +7,9 @@ import pytest
 
 from hms_async import AsyncOMSClient
 from hms_async.api.dashboard import charts
+from hms_async.api.dashboard.pages.overview import foreseen
 from hms_async.api.dashboard.standing import Slots
+from hms_async.domain.forecast import Forecast
 from hms_async.domain.series import MINUTE_MS
 from hms_async.domain.worker import WorkerCard
 from hms_async.storage.store import Store
@@ -53,6 +55,37 @@ def test_slots_of_workers_are_what_they_have_said() -> None:
 
     assert Slots.of([card(4, 3), card(2), card()]) == (3, 6)
     assert Slots.of([]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("misses", "waiting", "first_ms", "told"),
+    [
+        (66, 66, NOW_MS - 1, "all 66 that wait will end late"),
+        (1, 1, NOW_MS, "the one that waits will end late"),
+        (3, 1_200, NOW_MS + 125_000, "3 of 1,200 that wait will end late, the first in 2m 5s"),
+    ],
+)
+def test_what_is_late_by_now_is_not_told_as_something_to_come(
+    misses: int, waiting: int, first_ms: int, told: str
+) -> None:
+    forecast = Forecast(at_ms=NOW_MS, confidence="known", misses=misses, first_miss_ms=first_ms)
+
+    assert foreseen(forecast, waiting, NOW_MS) == told
+
+
+async def test_whoever_comes_first_is_told_how_to_begin(
+    http: httpx.AsyncClient, oms: AsyncOMSClient
+) -> None:
+    nothing = (await http.get("/ui/")).text
+    assert "hms queue create kyc --sla 2h" in nothing
+    assert "export=csv" not in nothing
+
+    await oms.create_queue("idle", sla="1h")
+    page = (await http.get("/ui/q/idle")).text
+    assert "No task has come in yet." in page
+    assert "hms job push idle" in page
+    # A promise alone is nothing that was measured.
+    assert page.count("Nothing to show of this time.") == 2
 
 
 async def test_a_row_has_its_sparkline_and_says_it_in_words(

@@ -173,7 +173,7 @@ async def _incident(look: Look, queue: str, kind: Kind) -> Question:
     return Question(
         act=acts.ACKNOWLEDGE,
         title=f"Acknowledge: {queue}, {_IS_WRONG[kind]}?",
-        about=[f"It is {incident.severity}."] if incident else [],
+        about=[f"Its severity is {incident.severity}."] if incident else [],
         back=f"/q/{queue}",
         button=acts.ACKNOWLEDGE.label,
         twins=twins(

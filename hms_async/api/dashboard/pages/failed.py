@@ -86,12 +86,14 @@ async def _tried(look: Look, task_id: str) -> TaskRecord | None:
 def _sentence(found: Found, asked: list[Kind] | None) -> str:
     if not found.total:
         return "Nothing has failed."
-    partly = "" if found.seen >= found.total else f", of the newest {found.seen:,}"
+    newest = "" if found.seen >= found.total else f"the newest {found.seen:,}"
     if asked is not None:
+        among = f" among {newest}" if newest else ""
         count = sum(one.count for one in asked)
-        return f"{words.several(count, 'failed task')} of this kind{partly}."
+        return f"{words.several(count, 'failed task')} of this kind{among}."
+    partly = f"; {newest} are" if newest else ""
     kinds = words.several(len(found.kinds), "kind")
-    return f"{words.several(found.total, 'failed task')} of {kinds}{partly}."
+    return f"{words.several(found.total, 'failed task')}{partly} of {kinds}."
 
 
 async def _find(look: Look, queues: list[QueueStats]) -> Found:

@@ -173,7 +173,7 @@ async def _stopping(look: Look, operation_id: str) -> Question:
     return Question(
         act=acts.STOP,
         title=f"Stop: {found.act} in {found.queue}?",
-        about=[f"It is {found.state}: done to {found.done:,} of {found.matched:,} tasks."],
+        about=[f"It is {found.state}: {found.done:,} of {found.matched:,} tasks so far."],
         back=f"/operations/{found.id}",
         button=acts.STOP.label,
         twins=twins(

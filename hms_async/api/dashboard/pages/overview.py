@@ -13,6 +13,7 @@ from hms_async.api.dashboard.export import Export, exported
 from hms_async.api.dashboard.parts import Part, show
 from hms_async.api.dashboard.standing import Look as AllQueues
 from hms_async.api.dashboard.standing import Slots, serving
+from hms_async.domain.forecast import Forecast
 from hms_async.runtime.board import Standing
 from hms_async.runtime.promises import Promise
 
@@ -102,9 +103,7 @@ def trouble(standing: Standing, *, workers: int) -> str:
     elif standing.clock == "breached":
         found.append("tasks are late")
     if forecast.misses:
-        first_ms = (forecast.first_miss_ms or stats.now_ms) - stats.now_ms
-        when = f" from {words.span(first_ms)} on" if first_ms > 0 else ""
-        found.append(f"{words.several(forecast.misses, 'task')} will be late{when}")
+        found.append(foreseen(forecast, stats.waiting, stats.now_ms))
     elif stats.at_risk:
         found.append(f"{words.several(stats.at_risk, 'task')} at risk")
     if not workers and stats.open and not stats.paused:
@@ -114,6 +113,18 @@ def trouble(standing: Standing, *, workers: int) -> str:
     if stats.undelivered:
         found.append(f"{words.several(stats.undelivered, 'message')} undelivered")
     return ", ".join(found)
+
+
+def foreseen(forecast: Forecast, waiting: int, now_ms: int) -> str:
+    """Return how many of those that wait will end late: those that are late by now among them."""
+    misses = forecast.misses or 0
+    if misses < waiting:
+        which = f"{misses:,} of {waiting:,} that wait"
+    else:
+        which = f"all {misses:,} that wait" if misses > 1 else "the one that waits"
+    first_ms = (forecast.first_miss_ms or now_ms) - now_ms
+    when = f", the first in {words.span(first_ms)}" if first_ms > 0 else ""
+    return f"{which} will end late{when}"
 
 
 def _sentence(rows: list[Row], needy: list[Row]) -> str:

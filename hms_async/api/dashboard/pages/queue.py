@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from hms_async.api.dashboard import charts, words
 from hms_async.api.dashboard.entry import Look, Looking
-from hms_async.api.dashboard.pages.overview import trouble
+from hms_async.api.dashboard.pages.overview import foreseen, trouble
 from hms_async.api.dashboard.parts import Part, show
 from hms_async.api.dashboard.rows import Row, row
 from hms_async.api.dashboard.standing import Slots
@@ -138,7 +138,7 @@ def _in_line(one: Row, place: int, promise: Promise) -> Row:
         return one
     turn_ms = drain_ms * (stats.in_progress + place + 1) / (stats.in_progress + stats.waiting)
     turn = f"its turn in about {words.span(turn_ms)}"
-    return one._replace(note=f"{one.note}, {turn}" if one.note else turn)
+    return one._replace(note=f"{turn}, {one.note}" if one.note else turn)
 
 
 def _by_due(task: TaskRecord) -> float:
@@ -155,20 +155,19 @@ def sentence(standing: Standing, workers: list[WorkerCard]) -> str:
     elif standing.clock == "breached":
         told.append("Tasks are late.")
     if forecast.misses:
-        first_ms = (forecast.first_miss_ms or stats.now_ms) - stats.now_ms
-        when = f"in {words.span(first_ms)}" if first_ms > 0 else "already"
-        told.append(
-            f"{words.several(forecast.misses, 'waiting task')} will be late, the first {when}."
-        )
+        told.append(words.told(foreseen(forecast, stats.waiting, stats.now_ms)))
     elif stats.at_risk:
         told.append(f"{words.several(stats.at_risk, 'task')} past 80% of the promise.")
     if reason := why_not_running(promise, workers):
-        told.append(f"{reason[0].upper()}{reason[1:]}.")
+        told.append(words.told(reason))
     slots = Slots.of(workers).there
     if forecast.misses and forecast.slots_wanted and forecast.slots_wanted > slots > 0:
-        told.append(f"{words.several(forecast.slots_wanted - slots, 'more slot')} would keep it.")
+        more = words.several(forecast.slots_wanted - slots, "more slot")
+        told.append(f"{more} would keep what can still be kept.")
     if standing.unwatched:
         told.append("No supervisor watches it, so nobody warns: start a worker for it, or hms act.")
+    if not stats.open + stats.ended:
+        told.append("No task has come in yet.")
     if not told:
         told.append("Nothing waits." if not stats.open else "On its way: no task is in danger.")
     return " ".join(told)

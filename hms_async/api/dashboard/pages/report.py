@@ -55,7 +55,10 @@ def sentence(found: list[PromiseReport]) -> str:
         return "No promise has closed in that time."
     failed = [one for one in judged if (one.kept.ratio or 0) < one.queue.settings.goal]
     if not failed:
-        return f"All {words.several(len(judged), 'queue')} kept their goals."
+        if len(judged) == 1:
+            return f"{judged[0].queue.name} kept its goal."
+        which = "" if len(judged) == len(found) else " whose promises closed"
+        return f"All {words.several(len(judged), 'queue')}{which} kept their goals."
     names = words.listed([one.queue.name for one in failed])
     return f"{words.several(len(failed), 'queue')} of {len(judged)} missed the goal: {names}."
 

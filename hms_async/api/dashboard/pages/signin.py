@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from hms_async.api.dashboard import entry, render
+from hms_async.api.dashboard import entry, render, words
 from hms_async.api.dashboard.pages.about import local_path
 from hms_async.api.dashboard.parts import Part
 from hms_async.domain.access import Permission
@@ -27,7 +27,7 @@ async def sign_in(request: Request) -> Response:
     try:
         caller = await request.app.state.house.admit(request)
     except AccessError as error:
-        return _page(request, str(error))
+        return _page(request, words.told(str(error)))
     if not caller.may(Permission.VIEW):
         return _page(request, f"{caller.name} may not look at pages: that takes the role viewer")
     base = str(request.scope.get("root_path", ""))

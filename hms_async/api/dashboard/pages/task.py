@@ -84,7 +84,8 @@ def _ended(record: TaskRecord, clock: str, now_ms: int) -> str:
             return f"Done {words.span(took)} after it arrived{_kept(clock)}."
         case TaskState.FAILED:
             tries = words.several(max(record.attempt, 1), "attempt")
-            return f"Failed after {tries}{_kept(clock)}: {error_of(record) or 'nobody said why'}."
+            why = error_of(record) or "nobody said why"
+            return words.told(f"Failed after {tries}{_kept(clock)}: {why}")
         case TaskState.CANCELLED if record.moved_to:
             return f"Cancelled, and went on in {record.moved_to}."
         case state:

@@ -275,8 +275,8 @@ if (first) offset = first - Date.now();
 showList();
 showMood(document.getElementById("main"));
 tellTimes();
-tell();
 listen();
+tell();
 setInterval(() => {
   tellTimes();
   tell();
