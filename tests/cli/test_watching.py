@@ -197,7 +197,8 @@ def test_an_end_that_is_heard_of_late_is_told_all_the_same() -> None:
 
     async def work() -> None:
         slow = _Slow()
-        await watching_of._follow(cast("AsyncOMSClient", slow), slow.look, bool, told.append)
+        follow = watching_of._follow  # pyright: ignore[reportPrivateUsage]
+        await follow(cast("AsyncOMSClient", slow), slow.look, bool, told.append)
 
     anyio.run(work)
     assert [event.task_id for event in told] == ["t1", "t2"]
