@@ -6,7 +6,8 @@ of that costs twice what the call itself does, and twice the turns of the event 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import hiredis
@@ -77,42 +78,34 @@ class Pool:
         connections = [self._free.pop() if self._free else self._make() for _ in range(number)]
         try:
             for connection in connections:
-                await self._make_ready(connection)
+                async with _within(connection):
+                    await self._connect(connection)
         finally:
             self._free += connections
-
-    async def _make_ready(self, connection: Any) -> None:
-        try:
-            await self._connect(connection)
-        except BaseException:
-            await connection.disconnect(nowait=True)  # it may be open by half
-            raise
 
     async def _carry(self, commands: Sequence[Sequence[Word]], timeout_s: float | None) -> Replies:
         connection = self._free.pop() if self._free else self._make()
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._connect(connection)
-                replies = await _exchange(connection, commands)
-        except BaseException as error:
-            # Its answer may still come, and would be taken for that of the next command.
-            await connection.disconnect(nowait=True)
-            if isinstance(error, TimeoutError):
-                raise exceptions.TimeoutError("the server did not answer in time") from error
-            raise
+            async with _within(connection) as limit:
+                made = await self._connect(connection)
+                if made or timeout_s is None:  # the time that this took is not the command's
+                    limit.reschedule(None if timeout_s is None else _now() + timeout_s)
+                return await _exchange(connection, commands)
         finally:
             self._free.append(connection)
-        return replies
 
-    async def _connect(self, connection: Any) -> None:
+    async def _connect(self, connection: Any) -> bool:
+        """Connect if need be; returns whether it was."""
         if connection.is_connected and await connection.can_read():
             await connection.disconnect()  # between two calls there is nothing to read but its end
-        if not connection.is_connected:
-            await connection.connect()
-            if connection in self._new:
-                self._new.remove(connection)
-            else:
-                self._traffic.reconnects += 1
+        if connection.is_connected:
+            return False
+        await connection.connect()
+        if connection in self._new:
+            self._new.remove(connection)
+        else:
+            self._traffic.reconnects += 1
+        return True
 
     def _make(self) -> Any:
         self._all.append(self._maker.make_connection())
@@ -123,6 +116,26 @@ class Pool:
         """Close the connections."""
         for connection in self._all:
             await connection.disconnect()
+
+
+@asynccontextmanager
+async def _within(connection: Any) -> AsyncGenerator[asyncio.Timeout]:
+    """Give a connection its time, and close it if it breaks off.
+
+    Its answer may still come, and would be taken for that of the next command.
+    """
+    try:
+        async with asyncio.timeout(connect.COMMAND_TIMEOUT_S) as limit:
+            yield limit
+    except BaseException as error:
+        await connection.disconnect(nowait=True)
+        if isinstance(error, TimeoutError):
+            raise exceptions.TimeoutError("the server did not answer in time") from error
+        raise
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _granted(replies: Replies) -> Replies:

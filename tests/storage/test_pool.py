@@ -105,6 +105,21 @@ async def test_connections_that_cannot_be_made_before_are_made_by_their_calls(
     assert await still_works(pool)
 
 
+async def test_the_time_that_a_connection_takes_is_not_that_of_its_first_command(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_time = 1.2
+    original: Any = connections.AbstractConnection.connect
+
+    async def slow(connection: object) -> None:
+        await original(connection)
+        await anyio.sleep(in_time)
+
+    monkeypatch.setattr(connect, "COMMAND_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(connections.AbstractConnection, "connect", slow)
+    assert await pool.call("BLPOP", "nothing", in_time) is None
+
+
 async def refused(_: object) -> None:
     raise exceptions.ConnectionError("refused")
 
