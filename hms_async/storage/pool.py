@@ -78,7 +78,7 @@ class Pool:
         connections = [self._free.pop() if self._free else self._make() for _ in range(number)]
         try:
             for connection in connections:
-                async with _within(connection):
+                async with _closing(connection):
                     await self._connect(connection)
         finally:
             self._free += connections
@@ -86,26 +86,28 @@ class Pool:
     async def _carry(self, commands: Sequence[Sequence[Word]], timeout_s: float | None) -> Replies:
         connection = self._free.pop() if self._free else self._make()
         try:
-            async with _within(connection) as limit:
-                made = await self._connect(connection)
-                if made or timeout_s is None:  # the time that this took is not the command's
-                    limit.reschedule(None if timeout_s is None else _now() + timeout_s)
-                return await _exchange(connection, commands)
+            async with _closing(connection):
+                await self._connect(connection)
+                async with asyncio.timeout(timeout_s):
+                    return await _exchange(connection, commands)
         finally:
             self._free.append(connection)
 
-    async def _connect(self, connection: Any) -> bool:
-        """Connect if need be; returns whether it was."""
+    async def _connect(self, connection: Any) -> None:
         if connection.is_connected and await connection.can_read():
             await connection.disconnect()  # between two calls there is nothing to read but its end
         if connection.is_connected:
-            return False
-        await connection.connect()
+            return
+        # It greets in several steps, each of which has as long as a command.
+        connection.socket_timeout = connect.COMMAND_TIMEOUT_S
+        try:
+            await connection.connect()
+        finally:
+            connection.socket_timeout = None
         if connection in self._new:
             self._new.remove(connection)
         else:
             self._traffic.reconnects += 1
-        return True
 
     def _make(self) -> Any:
         self._all.append(self._maker.make_connection())
@@ -119,23 +121,18 @@ class Pool:
 
 
 @asynccontextmanager
-async def _within(connection: Any) -> AsyncGenerator[asyncio.Timeout]:
-    """Give a connection its time, and close it if it breaks off.
+async def _closing(connection: Any) -> AsyncGenerator[None]:
+    """Close a connection that breaks off.
 
     Its answer may still come, and would be taken for that of the next command.
     """
     try:
-        async with asyncio.timeout(connect.COMMAND_TIMEOUT_S) as limit:
-            yield limit
+        yield
     except BaseException as error:
         await connection.disconnect(nowait=True)
         if isinstance(error, TimeoutError):
             raise exceptions.TimeoutError("the server did not answer in time") from error
         raise
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _granted(replies: Replies) -> Replies:
