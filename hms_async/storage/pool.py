@@ -99,11 +99,11 @@ class Pool:
         if connection.is_connected:
             return
         # It greets in several steps, each of which has as long as a command.
-        connection.socket_timeout = connect.COMMAND_TIMEOUT_S
+        longest, connection.socket_timeout = connection.socket_timeout, connect.COMMAND_TIMEOUT_S
         try:
             await connection.connect()
         finally:
-            connection.socket_timeout = None
+            connection.socket_timeout = longest
         if connection in self._new:
             self._new.remove(connection)
         else:

@@ -26,6 +26,7 @@ EXAMPLES = 10
 MORE = {  # which take and give several kinds
     "POST /oms/enqueue": 40,
     "POST /oms/complete": 24,
+    "POST /oms/fail": 24,
     "POST /oms/retry": 24,
 }
 _common: Any = common  # their own types are not whole
