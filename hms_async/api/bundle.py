@@ -143,20 +143,11 @@ class _Queue:
 
     async def workers(self) -> list[documents.Worker]:
         found = [card for card in await self._oms.workers() if self._name in card.queues]
-        seen = [
-            msgspec.structs.replace(card, queues=tuple(filter(self._caller.reaches, card.queues)))
-            for card in found
-        ]
-        return [documents.Worker.of(card) for card in seen]
+        return [documents.Worker.of(card.visible(self._caller.reaches)) for card in found]
 
     async def undelivered(self) -> list[documents.Message]:
         found = await self._oms.sla.undelivered(self._name, limit=MOST_MESSAGES)
-        return [
-            documents.Message.of(
-                msgspec.structs.replace(one, error=self._redactor.redact_text(one.error))
-            )
-            for one in found
-        ]
+        return [documents.Message.of(one.visible(self._redactor)) for one in found]
 
     async def audit(self) -> list[documents.AuditEntry]:
         self._caller.require(Permission.ADMINISTER, self._name)

@@ -142,12 +142,8 @@ class Visit:
         )
 
     def visible_message(self, message: Undelivered) -> Undelivered:
-        """Return a message without the secrets that its receiver may have answered with.
-
-        It says nothing of what its task is about, so it is for whoever may see the queue.
-        """
-        error = self.house.redactor.redact_text(message.error)
-        return msgspec.structs.replace(message, error=error)
+        """Return an undelivered message as the caller may see it."""
+        return message.visible(self.house.redactor)
 
     @asynccontextmanager
     async def while_there(self, *, stopping: bool = True) -> AsyncGenerator[None]:

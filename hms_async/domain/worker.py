@@ -1,5 +1,6 @@
 """A worker, as operators see it."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
@@ -32,6 +33,10 @@ class WorkerCard(msgspec.Struct, frozen=True, kw_only=True):
     slots: int | None = None
     running: int | None = None
     version: str | None = None
+
+    def visible(self, sees: Callable[[str], bool]) -> "WorkerCard":
+        """Return it with those of its queues only that somebody sees."""
+        return msgspec.structs.replace(self, queues=tuple(filter(sees, self.queues)))
 
     @property
     def seen_at(self) -> datetime:

@@ -11,6 +11,7 @@ from hms_async.domain.duration import Duration, to_ms
 from hms_async.domain.forecast import Forecast
 from hms_async.domain.incident import KINDS, Incident
 from hms_async.domain.queue import Queue, QueueStats, check_name
+from hms_async.domain.redaction import Redactor
 from hms_async.domain.series import HOUR_MS, choose_step
 from hms_async.domain.task import TaskRecord
 from hms_async.errors import (
@@ -91,6 +92,13 @@ class Undelivered(msgspec.Struct, frozen=True):
     kind: str
     tries: int
     error: str
+
+    def visible(self, redactor: Redactor) -> "Undelivered":
+        """Return it without the secrets that its receiver may have answered with.
+
+        It says nothing of what its task is about, so it is for whoever may see the queue.
+        """
+        return msgspec.structs.replace(self, error=redactor.redact_text(self.error))
 
 
 class Promises:

@@ -75,7 +75,7 @@ class Pool:
         Raises:
             RedisError: If the server cannot be reached.
         """
-        connections = [self._free.pop() if self._free else self._make() for _ in range(number)]
+        connections = [self._take() for _ in range(number)]
         try:
             for connection in connections:
                 async with _closing(connection):
@@ -84,7 +84,7 @@ class Pool:
             self._free += connections
 
     async def _carry(self, commands: Sequence[Sequence[Word]], timeout_s: float | None) -> Replies:
-        connection = self._free.pop() if self._free else self._make()
+        connection = self._take()
         try:
             async with _closing(connection):
                 await self._connect(connection)
@@ -109,7 +109,9 @@ class Pool:
         else:
             self._traffic.reconnects += 1
 
-    def _make(self) -> Any:
+    def _take(self) -> Any:
+        if self._free:
+            return self._free.pop()
         self._all.append(self._maker.make_connection())
         self._new.add(self._all[-1])
         return self._all[-1]

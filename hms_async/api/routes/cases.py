@@ -1,6 +1,5 @@
 """Cases: all tasks of one correlation id, and the workers that are about."""
 
-import msgspec
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -26,8 +25,8 @@ async def get_case(correlation_id: str, visit: Viewing) -> Response:
 async def list_workers(visit: Viewing) -> Response:
     """Return the workers that were heard of lately, native ones and those over REST."""
     found = [
-        msgspec.structs.replace(one, queues=seen)
+        documents.Worker.of(seen)
         for one in await visit.oms.workers()
-        if (seen := tuple(filter(visit.sees, one.queues)))
+        if (seen := one.visible(visit.sees)).queues
     ]
-    return answer(answers.Workers(workers=[documents.Worker.of(one) for one in found]))
+    return answer(answers.Workers(workers=found))
