@@ -19,14 +19,20 @@ local function promote_from(zset, from_state, limit, window)
   for i = 1, #due, 2 do
     local id, at = due[i], due[i + 1]
     ids[#ids + 1] = id
-    local run = redis.pcall('HMGET', run_key(id), 'state', 'prio')
+    local run = redis.pcall('HMGET', run_key(id), 'state', 'lane')
     if run.err or not run[1] then
       end_without_record(id, window)
     -- The record is the truth: an entry that it does not confirm only leaves the set (R4).
     elseif run[1] == from_state then
-      if from_state == 'scheduled' then start_clock(id, tonumber(at)) end
-      local lane = (from_state == 'retrying' or run[2] == 'high') and 'express' or 'normal'
-      redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', lane, 'ready', at)
+      local lane = 'express'
+      if from_state == 'scheduled' then
+        -- Its record says since it was accepted which lane it enters, and when that is.
+        start_clock(id, tonumber(at))
+        redis.call('HSET', run_key(id), 'state', 'waiting')
+        if run[2] ~= 'express' then lane = 'normal' end
+      else
+        redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', lane, 'ready', at)
+      end
       local list = lanes[lane]
       list[#list + 1] = id
     end
