@@ -29,12 +29,18 @@ if max_depth then
     - count_left_behind()
 end
 
+-- The end of a long list is searched for, so once for both.
+local function add(list, first, second)
+  local n = #list
+  list[n + 1], list[n + 2] = first, second
+end
+
 -- Body and record of each task, looked for all at once: as a rule none is there.
 local keys, found = {}, 0
 for i = 5, #ARGV, 3 do
-  if not is_id(ARGV[i]) then error('an id outside the alphabet') end
-  keys[#keys + 1] = body_key(ARGV[i])
-  keys[#keys + 1] = run_key(ARGV[i])
+  local id = ARGV[i]
+  if not is_id(id) then error('an id outside the alphabet') end
+  add(keys, body_key(id), run_key(id))
 end
 for first = 1, #keys, 1000 do
   found = found + redis.call('EXISTS', unpack(keys, first, math.min(first + 999, #keys)))
@@ -79,11 +85,6 @@ end
 
 -- Numbers become text here and not in each command that has them, which costs more.
 local function digits(number) return string.format('%.0f', number) end
-
-local function add(list, first, second)
-  list[#list + 1] = first
-  list[#list + 1] = second
-end
 
 -- What ends a task that has not begun, or runs for too long. `limits` tells a claim to look.
 local function add_limits(fields, options)
