@@ -13,6 +13,8 @@ from hms_async.runtime.handlers import Handler
 from hms_async.storage.replies import MOST_A_CALL, Exchanged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hms_async.runtime.task import Attempt
 
 IN_FLIGHT = 2
@@ -51,6 +53,7 @@ class Feed:
         due_at: When its next scheduled or retrying task is due, on the monotonic clock.
         suspects_wait: Whether there are tasks that one more crash would fail (R15).
         heard_at: When the store last told of it, on the monotonic clock.
+        on_move: Called with it when it has grown hungry or not, or has another head.
     """
 
     def __init__(self, queue: Queue, handler: Handler, lanes: Lanes, limit: int) -> None:
@@ -80,6 +83,7 @@ class Feed:
         self.due_at: float | None = None
         self.suspects_wait = False
         self.heard_at = 0.0
+        self.on_move: Callable[[Feed], None] = _nobody
 
     @property
     def name(self) -> str:
@@ -102,6 +106,22 @@ class Feed:
     def idle(self) -> bool:
         """Whether it is open, and was empty when we last asked."""
         return not (self.hungry or self._paused or self.gone or self.refused)
+
+    @property
+    def astir(self) -> bool:
+        """Whether more is to be known of it than whether it is hungry.
+
+        Of most of a thousand queues it is not: they are open, nothing of them is here or on its
+        way, and only their bell can bring news.
+        """
+        return (
+            self.engaged > 0
+            or self.asked > 0
+            or self.claiming > 0
+            or self.suspects_wait
+            or self.due_at is not None
+            or time.monotonic() < self.rests_until
+        )
 
     @property
     def shut(self) -> bool:
@@ -151,7 +171,7 @@ class Feed:
             anyway: Whether the call is made for another reason.
         """
         if suspects and self.suspects_wait:
-            self.hungry = True
+            self.grow_hungry()
         self.note_due(time.monotonic())
         worth_it = self.hungry and (self.backlog or not self.claiming)
         return min(self.room(free_slots), self.share()) if worth_it or anyway else 0
@@ -205,7 +225,14 @@ class Feed:
     def note_due(self, now: float) -> None:
         """Take note that a scheduled or retrying task has come due."""
         if self.due_at is not None and now >= self.due_at:
-            self.hungry, self.due_at = True, None
+            self.due_at = None
+            self.grow_hungry()
+
+    def grow_hungry(self) -> None:
+        """Take note that there may be something to take."""
+        if not self.hungry:
+            self.hungry = True
+            self.on_move(self)
 
     def rang(self) -> None:
         """Take note that there is something to take: if it was empty, it has just come."""
@@ -214,7 +241,7 @@ class Feed:
             now_ms = self.server_ms(time.monotonic())
             sla_ms = self.queue.settings.sla_ms
             self._set_head(now_ms, None if sla_ms is None else now_ms + sla_ms)
-        self.hungry = True
+            self.grow_hungry()
 
     def _set_head(self, arrived_ms: int, due_ms: int | None) -> None:
         self.head = head = Head(arrived_ms, due_ms, self.queue.settings.late)
@@ -224,7 +251,7 @@ class Feed:
         """Leave the queue alone for a while, for a fault of its own; it may be gone, or refused."""
         self.gone, self.refused = gone, refused
         self.rests_until = time.monotonic() + seconds
-        self.hungry = True
+        self.grow_hungry()
 
     def listens(self, free_slots: int) -> bool:
         """Whether its bell should be heard (R13)."""
@@ -251,9 +278,14 @@ class Feed:
             # Its bell is not heard then, so it is asked again.
             self.backlog = False
             self.rest(_PAUSED_POLL_S)
-            return
-        self.hungry = self.backlog = reply.left > 0
-        self.suspects_wait = reply.suspects_left > 0
-        self.due_at = None
-        if reply.next_due_ms is not None:
-            self.due_at = time.monotonic() + max(reply.next_due_ms - reply.now_ms, 0) / 1_000
+        else:
+            self.hungry = self.backlog = reply.left > 0
+            self.suspects_wait = reply.suspects_left > 0
+            self.due_at = None
+            if reply.next_due_ms is not None:
+                self.due_at = time.monotonic() + max(reply.next_due_ms - reply.now_ms, 0) / 1_000
+        self.on_move(self)
+
+
+def _nobody(_: Feed) -> None:
+    """Nobody keeps them in order."""
