@@ -44,7 +44,7 @@ class Feed:
         asked: How many tasks the calls under way may bring for slots that are free now.
         claiming: How many calls under way may bring any.
         hungry: Whether there may be something to take.
-        backlog: Whether the last answer left something behind.
+        left: How much the last answer left behind.
         rings: How often its bell has rung.
         head: The task that it would give out next, as far as is known; see `choice`.
         by_due, by_age: The head's keys of the same name, which are asked for at each choice; the
@@ -70,7 +70,7 @@ class Feed:
         self.asked = 0
         self.claiming = 0
         self.hungry = True
-        self.backlog = False
+        self.left = 0
         self.rings = 0
         self.head: Head | None = None
         self.by_due = self.by_age = _UNKNOWN
@@ -146,7 +146,7 @@ class Feed:
 
     def share(self) -> int:
         """Return how much one call may carry: not all, when another can go beside it."""
-        return min(-(-self._limit // IN_FLIGHT), MOST_A_CALL) if self.backlog else MOST_A_CALL
+        return min(-(-self._limit // IN_FLIGHT), MOST_A_CALL) if self.left else MOST_A_CALL
 
     def room(self, free_slots: int) -> int:
         """Return how many tasks could start now, beside those at hand and those asked for.
@@ -173,12 +173,16 @@ class Feed:
         if suspects and self.suspects_wait:
             self.grow_hungry()
         self.note_due(time.monotonic())
-        worth_it = self.hungry and (self.backlog or not self.claiming)
-        return min(self.room(free_slots), self.share()) if worth_it or anyway else 0
+        return min(self.room(free_slots), self.share()) if self._promises_more or anyway else 0
+
+    @property
+    def _promises_more(self) -> bool:
+        """Whether there may be more to take than the calls under way ask for."""
+        return self.hungry and (self.left > self.asked or not self.claiming)
 
     def ahead(self, want: int) -> int:
         """Return how many tasks to claim beyond those that can start at once."""
-        if not self.backlog or time.monotonic() < self.rests_until:
+        if not self.left or time.monotonic() < self.rests_until:
             return 0
         # What is at hand goes back in one call at a stop, so it is never more than one can carry.
         most = min(self.pace.ahead(self._limit), MOST_A_CALL) - self.at_hand
@@ -216,7 +220,7 @@ class Feed:
 
     def contends(self, free_slots: int) -> bool:
         """Whether it would claim for slots that are free, if it may."""
-        return self.hungry and self.idle_lane is not None and self.room(free_slots) > 0
+        return self._promises_more and self.idle_lane is not None and self.room(free_slots) > 0
 
     def server_ms(self, monotonic_s: float) -> int:
         """Return the server's time at a moment of our monotonic clock."""
@@ -276,10 +280,11 @@ class Feed:
         self._paused, self.gone, self.refused = reply.paused, False, False
         if reply.paused:
             # Its bell is not heard then, so it is asked again.
-            self.backlog = False
+            self.left = 0
             self.rest(_PAUSED_POLL_S)
         else:
-            self.hungry = self.backlog = reply.left > 0
+            self.left = reply.left
+            self.hungry = self.left > 0
             self.suspects_wait = reply.suspects_left > 0
             self.due_at = None
             if reply.next_due_ms is not None:
