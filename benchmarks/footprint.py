@@ -1,9 +1,12 @@
 """What it costs to have us: time to start, memory, and what a worker does at rest.
 
 python -m benchmarks.footprint [--json FILE] [--rounds 11] [--tasks 200000] [--idle 20]
+                               [--python INTERPRETER]
 
 Each figure stands beside its target, where it has one. Workers and servers are processes of their
-own on the loopback interface; servers keep nothing.
+own on the loopback interface; servers keep nothing. What else is installed counts: redis-py loads
+OpenTelemetry's API and structlog loads rich where they are, uvloop is used. So give the interpreter
+of an environment of a plain `pip install hms_async` to learn what that weighs.
 """
 
 import argparse
@@ -79,6 +82,7 @@ class Size(msgspec.Struct, frozen=True):
         idle_s: For how long a worker at rest is watched.
         queued: How many tasks lie on the server.
         settled_s: For how long something is left alone before it is measured.
+        python: The interpreter of what is measured.
     """
 
     rounds: int = 11
@@ -88,6 +92,7 @@ class Size(msgspec.Struct, frozen=True):
     idle_s: float = 20.0
     queued: int = 100_000
     settled_s: float = 3.0
+    python: str = sys.executable
 
 
 class Scene:
@@ -98,9 +103,13 @@ class Scene:
         folder: Where logs and compiled modules go.
         oms: A client of it.
         settled_s: For how long something is left alone before it is measured.
+        python: The interpreter of the workers.
     """
 
-    def __init__(self, url: str, folder: Path, oms: AsyncOMSClient, *, settled_s: float) -> None:
+    def __init__(
+        self, url: str, folder: Path, oms: AsyncOMSClient, *, settled_s: float, python: str
+    ) -> None:
+        self._python = python
         self.url = url
         self.oms = oms
         self.settled_s = settled_s
@@ -114,7 +123,7 @@ class Scene:
         self._started += 1
         log = self._folder / f"worker-{self._started}.log"
         words = ["run", "benchmarks.sleeper:sleep", "-Q", queue, "-c", str(slots), "-l", "warning"]
-        command = [sys.executable, "-m", "hms_async", *words, "-u", self.url]
+        command = [self._python, "-m", "hms_async", *words, "-u", self.url]
         process = Owned(command, log, environ(self._folder))
         try:
             await until(lambda: _says_ready(process))
@@ -179,7 +188,7 @@ def starts(size: Size, folder: Path) -> Iterator[Figure]:
         for name, words in _STARTS.items():
             began = time.perf_counter()
             subprocess.run(  # noqa: S603  # our own words
-                [sys.executable, *words],
+                [size.python, *words],
                 env=environ(folder),
                 cwd=ROOT,
                 stdout=subprocess.DEVNULL,
@@ -337,7 +346,7 @@ async def measured(size: Size, tell: Callable[[Figure], object]) -> list[Figure]
         note(starts(size, folder))
         with running() as server:
             async with AsyncOMSClient(server.url) as oms:
-                scene = Scene(server.url, folder, oms, settled_s=size.settled_s)
+                scene = Scene(server.url, folder, oms, settled_s=size.settled_s, python=size.python)
                 for part in (at_start, in_flight, steady, at_rest):
                     note(await part(scene, size))
         for kind in found().values():
@@ -356,8 +365,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=Size().rounds)
     parser.add_argument("--tasks", type=int, default=Size().tasks)
     parser.add_argument("--idle", type=float, default=Size().idle_s, metavar="SECONDS")
+    parser.add_argument("--python", default=Size().python, help="of the environment to measure")
     given = parser.parse_args()
-    size = Size(rounds=given.rounds, tasks=given.tasks, idle_s=given.idle)
+    size = Size(rounds=given.rounds, tasks=given.tasks, idle_s=given.idle, python=given.python)
     print(f"{'':58} {'figure':>10} {'target':>10}")
     figures = anyio.run(measured, size, _tell)
     if given.json:

@@ -9,7 +9,7 @@ do. Two orders take turns on the same arrivals: ours (R22), and plain rotation.
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count, groupby
 from typing import Any, Literal
@@ -109,9 +109,9 @@ class InTurn(Choice):
         self._served: defaultdict[str, int] = defaultdict(int)
         self._chosen = ""
 
-    def among(self, feeds: Iterable[Feed], free_slots: int) -> Feed | None:
+    def among(self, free_slots: int) -> Feed | None:
         """Return the queue whose turn it is; `None` if none wants a slot."""
-        rivals = [feed for feed in feeds if feed.contends(free_slots)]
+        rivals = [feed for feed in self if feed.contends(free_slots)]
         if not rivals:
             return None
         first = min(rivals, key=lambda feed: self._served[feed.name])

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import traceback
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from hms_async.telemetry.tracing import Spans
 
 log = get_logger("hms_async.worker")
+
+_NO_LIMIT = nullcontext()
 
 
 class Executor:
@@ -75,6 +77,36 @@ class Executor:
             slot: Where, for the log.
             scope: Encloses this call, and is cancelled when the attempt is to be.
         """
+        # As few frames and values as can be: each stays for as long as the handler runs.
+        begun = await self._begin(attempt, handler, slot)
+        if begun is None:
+            return
+        task, longest_ms = begun
+        self._leases.watch(attempt, scope, in_thread=not handler.is_async)
+        context = _context_of(attempt)
+        # A thread cannot be ended: its lease is not renewed for much longer, so that the task does
+        # not stay with it.
+        limit_ms = longest_ms if handler.is_async else None
+        with _NO_LIMIT if limit_ms is None else anyio.move_on_after(limit_ms / 1_000) as in_time:
+            try:
+                result = await run_in(context, handler.call(task, self._threads))
+                if attempt.outcome is None:
+                    attempt.complete(result)
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
+                # The boundary: exit() in a handler must not end its neighbours.
+                if not _absorb(attempt, error):
+                    raise
+        if limit_ms and in_time and in_time.cancel_called and attempt.outcome is None:
+            message = f"the attempt ran for more than {to_text(limit_ms)}"
+            attempt.outcome = Failed(Fault("RunTimeout", message), retryable=True)
+        await _absorb_stray_cancellation()
+
+    async def _begin(
+        self, attempt: Attempt, handler: Handler, slot: int
+    ) -> tuple[Task[Any], int | None] | None:
+        """Return what the handler gets, and for how many ms it may run; `None` if it cannot be."""
         attempt.started = time.monotonic()
         try:
             envelope = attempt.open_envelope()
@@ -84,27 +116,10 @@ class Executor:
         except (EnvelopeInvalid, PayloadInvalid) as error:
             self._log_started(attempt, slot)
             attempt.outcome = Failed(Fault(type(error).__name__, str(error)), retryable=False)
-            return
+            return None
         self._log_started(attempt, slot)
         task = Task(attempt, payload, resources=self._resources, extend=self._leases.check)
-        self._leases.watch(attempt, scope, in_thread=not handler.is_async)
-        context = copy_context()
-        # What the handler logs says which task it was about.
-        say_in(context, attempt.names())
-        if attempt.processing is not None:
-            attempt.processing.enter(context)
-        longest_ms = envelope.run_timeout_ms or attempt.run_timeout_ms
-        if longest_ms is None or not handler.is_async:
-            # A thread cannot be ended: its lease is not renewed for much longer, so that the task
-            # does not stay with it.
-            await self._call(attempt, handler, task, context)
-        else:
-            with anyio.move_on_after(longest_ms / 1_000) as in_time:
-                await self._call(attempt, handler, task, context)
-            if in_time.cancel_called and attempt.outcome is None:
-                message = f"the attempt ran for more than {to_text(longest_ms)}"
-                attempt.outcome = Failed(Fault("RunTimeout", message), retryable=True)
-        await _absorb_stray_cancellation()
+        return task, envelope.run_timeout_ms or attempt.run_timeout_ms
 
     async def _begin_span(self, spans: "Spans", attempt: Attempt) -> None:
         claim = attempt.claim
@@ -132,35 +147,6 @@ class Executor:
         if attempt.outcome is None:
             attempt.outcome = HandedBack()
 
-    async def _call(
-        self, attempt: Attempt, handler: Handler, task: Task[Any], context: Context
-    ) -> None:
-        try:
-            result = await run_in(context, handler.call(task, self._threads))
-            if attempt.outcome is None:
-                attempt.complete(result)
-        except (ResultInvalid, LeaseLost) as error:
-            # Recorded already, or nobody is left to hear of it.
-            if attempt.outcome is None and not attempt.lost:
-                _record_error(attempt, error)
-        except AlreadySettled as error:
-            if attempt.outcome is None:
-                _record_error(attempt, error)  # it was about another task
-                return
-            log.warning("task.second_outcome", **attempt.names(), error=str(error))
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as error:
-            # The boundary: exit() in a handler must not end its neighbours.
-            if not is_cancelled():
-                # A cancellation, too: the handler awaited something that was cancelled.
-                _record_error(attempt, error)
-            elif isinstance(error, asyncio.CancelledError):
-                raise
-            else:
-                # We interrupted it: that is no failure of its own.
-                _log_unheard(attempt, error)
-
     def _log_started(self, attempt: Attempt, slot: int) -> None:
         tell = how_to_narrate(log)
         if tell is None:
@@ -173,6 +159,37 @@ class Executor:
             wait_s=attempt.claim.waited_ms / 1_000,
             time_left_s=attempt.time_left_s(),
         )
+
+
+def _context_of(attempt: Attempt) -> Context:
+    """Return a context for an attempt: what its handler logs says which task it was about."""
+    context = copy_context()
+    say_in(context, attempt.names())
+    if attempt.processing is not None:
+        attempt.processing.enter(context)
+    return context
+
+
+def _absorb(attempt: Attempt, error: BaseException) -> bool:
+    """Take note of what a handler has raised; returns false for a cancellation that is ours."""
+    if isinstance(error, ResultInvalid | LeaseLost):
+        # Recorded already, or nobody is left to hear of it.
+        if attempt.outcome is None and not attempt.lost:
+            _record_error(attempt, error)
+    elif isinstance(error, AlreadySettled):
+        if attempt.outcome is None:
+            _record_error(attempt, error)  # it was about another task
+        else:
+            log.warning("task.second_outcome", **attempt.names(), error=str(error))
+    elif not is_cancelled():
+        # A cancellation, too: the handler awaited something that was cancelled.
+        _record_error(attempt, error)
+    elif isinstance(error, asyncio.CancelledError):
+        return False
+    else:
+        # We interrupted it: that is no failure of its own.
+        _log_unheard(attempt, error)
+    return True
 
 
 async def _absorb_stray_cancellation() -> None:

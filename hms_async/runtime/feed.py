@@ -13,6 +13,8 @@ from hms_async.runtime.handlers import Handler
 from hms_async.storage.replies import MOST_A_CALL, Exchanged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hms_async.runtime.task import Attempt
 
 IN_FLIGHT = 2
@@ -42,7 +44,7 @@ class Feed:
         asked: How many tasks the calls under way may bring for slots that are free now.
         claiming: How many calls under way may bring any.
         hungry: Whether there may be something to take.
-        backlog: Whether the last answer left something behind.
+        left: How much the last answer left behind.
         rings: How often its bell has rung.
         head: The task that it would give out next, as far as is known; see `choice`.
         by_due, by_age: The head's keys of the same name, which are asked for at each choice; the
@@ -51,6 +53,7 @@ class Feed:
         due_at: When its next scheduled or retrying task is due, on the monotonic clock.
         suspects_wait: Whether there are tasks that one more crash would fail (R15).
         heard_at: When the store last told of it, on the monotonic clock.
+        on_move: Called with it when it has grown hungry or not, or has another head.
     """
 
     def __init__(self, queue: Queue, handler: Handler, lanes: Lanes, limit: int) -> None:
@@ -67,7 +70,7 @@ class Feed:
         self.asked = 0
         self.claiming = 0
         self.hungry = True
-        self.backlog = False
+        self.left = 0
         self.rings = 0
         self.head: Head | None = None
         self.by_due = self.by_age = _UNKNOWN
@@ -80,6 +83,7 @@ class Feed:
         self.due_at: float | None = None
         self.suspects_wait = False
         self.heard_at = 0.0
+        self.on_move: Callable[[Feed], None] = _nobody
 
     @property
     def name(self) -> str:
@@ -104,6 +108,22 @@ class Feed:
         return not (self.hungry or self._paused or self.gone or self.refused)
 
     @property
+    def astir(self) -> bool:
+        """Whether more is to be known of it than whether it is hungry.
+
+        Of most of a thousand queues it is not: they are open, nothing of them is here or on its
+        way, and only their bell can bring news.
+        """
+        return (
+            self.engaged > 0
+            or self.asked > 0
+            or self.claiming > 0
+            or self.suspects_wait
+            or self.due_at is not None
+            or time.monotonic() < self.rests_until
+        )
+
+    @property
     def shut(self) -> bool:
         """Whether the server refuses it to us, and it is not time yet to ask again."""
         return self.refused and time.monotonic() < self.rests_until
@@ -126,7 +146,7 @@ class Feed:
 
     def share(self) -> int:
         """Return how much one call may carry: not all, when another can go beside it."""
-        return min(-(-self._limit // IN_FLIGHT), MOST_A_CALL) if self.backlog else MOST_A_CALL
+        return min(-(-self._limit // IN_FLIGHT), MOST_A_CALL) if self.left else MOST_A_CALL
 
     def room(self, free_slots: int) -> int:
         """Return how many tasks could start now, beside those at hand and those asked for.
@@ -151,14 +171,18 @@ class Feed:
             anyway: Whether the call is made for another reason.
         """
         if suspects and self.suspects_wait:
-            self.hungry = True
+            self.grow_hungry()
         self.note_due(time.monotonic())
-        worth_it = self.hungry and (self.backlog or not self.claiming)
-        return min(self.room(free_slots), self.share()) if worth_it or anyway else 0
+        return min(self.room(free_slots), self.share()) if self._promises_more or anyway else 0
+
+    @property
+    def _promises_more(self) -> bool:
+        """Whether there may be more to take than the calls under way ask for."""
+        return self.hungry and (self.left > self.asked or not self.claiming)
 
     def ahead(self, want: int) -> int:
         """Return how many tasks to claim beyond those that can start at once."""
-        if not self.backlog or time.monotonic() < self.rests_until:
+        if not self.left or time.monotonic() < self.rests_until:
             return 0
         # What is at hand goes back in one call at a stop, so it is never more than one can carry.
         most = min(self.pace.ahead(self._limit), MOST_A_CALL) - self.at_hand
@@ -196,7 +220,7 @@ class Feed:
 
     def contends(self, free_slots: int) -> bool:
         """Whether it would claim for slots that are free, if it may."""
-        return self.hungry and self.idle_lane is not None and self.room(free_slots) > 0
+        return self._promises_more and self.idle_lane is not None and self.room(free_slots) > 0
 
     def server_ms(self, monotonic_s: float) -> int:
         """Return the server's time at a moment of our monotonic clock."""
@@ -205,7 +229,14 @@ class Feed:
     def note_due(self, now: float) -> None:
         """Take note that a scheduled or retrying task has come due."""
         if self.due_at is not None and now >= self.due_at:
-            self.hungry, self.due_at = True, None
+            self.due_at = None
+            self.grow_hungry()
+
+    def grow_hungry(self) -> None:
+        """Take note that there may be something to take."""
+        if not self.hungry:
+            self.hungry = True
+            self.on_move(self)
 
     def rang(self) -> None:
         """Take note that there is something to take: if it was empty, it has just come."""
@@ -214,7 +245,7 @@ class Feed:
             now_ms = self.server_ms(time.monotonic())
             sla_ms = self.queue.settings.sla_ms
             self._set_head(now_ms, None if sla_ms is None else now_ms + sla_ms)
-        self.hungry = True
+            self.grow_hungry()
 
     def _set_head(self, arrived_ms: int, due_ms: int | None) -> None:
         self.head = head = Head(arrived_ms, due_ms, self.queue.settings.late)
@@ -224,7 +255,7 @@ class Feed:
         """Leave the queue alone for a while, for a fault of its own; it may be gone, or refused."""
         self.gone, self.refused = gone, refused
         self.rests_until = time.monotonic() + seconds
-        self.hungry = True
+        self.grow_hungry()
 
     def listens(self, free_slots: int) -> bool:
         """Whether its bell should be heard (R13)."""
@@ -249,11 +280,17 @@ class Feed:
         self._paused, self.gone, self.refused = reply.paused, False, False
         if reply.paused:
             # Its bell is not heard then, so it is asked again.
-            self.backlog = False
+            self.left = 0
             self.rest(_PAUSED_POLL_S)
-            return
-        self.hungry = self.backlog = reply.left > 0
-        self.suspects_wait = reply.suspects_left > 0
-        self.due_at = None
-        if reply.next_due_ms is not None:
-            self.due_at = time.monotonic() + max(reply.next_due_ms - reply.now_ms, 0) / 1_000
+        else:
+            self.left = reply.left
+            self.hungry = self.left > 0
+            self.suspects_wait = reply.suspects_left > 0
+            self.due_at = None
+            if reply.next_due_ms is not None:
+                self.due_at = time.monotonic() + max(reply.next_due_ms - reply.now_ms, 0) / 1_000
+        self.on_move(self)
+
+
+def _nobody(_: Feed) -> None:
+    """Nobody keeps them in order."""

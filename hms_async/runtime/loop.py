@@ -110,6 +110,8 @@ class ExchangeLoop:
         self._slots = slots
         self._feeds = list(feeds)
         self._by_name = {feed.name: feed for feed in feeds}
+        self._names = frozenset(self._by_name)
+        self._astir: dict[Feed, None] = {}  # the few to look at for each call, of a thousand
         self._held = held
         self._stop = stop
         self._reporter = reporter
@@ -120,10 +122,15 @@ class ExchangeLoop:
         self._carriers = IN_FLIGHT
         self._choice = Choice()
         self._others_first = False
-        self._next_due = math.inf  # when something scheduled is due in any of the queues
+        self._next_due = -math.inf  # when something scheduled is due in any of the queues
         self._lent = CancelScope()  # around the bell's wait while it has slots
         self._over = asyncio.Event()
         self._wake = asyncio.Event()
+        for feed in self._feeds:  # which have been asked once
+            self._note_astir(feed)
+            if len(self._feeds) > 1:
+                feed.on_move = self._choice.place
+                self._choice.place(feed)
         stop.on_change(self._stopping)
         slots.on_finished(self._finished)
 
@@ -192,10 +199,10 @@ class ExchangeLoop:
             feed = self._feeds[0]
             return None if feed.shut else self._call_for(feed, may_claim=True)
         self._note_due()
-        first = self._choice.among(self._feeds, self._free)
+        first = self._choice.among(self._free)
         others = [
             feed
-            for feed in self._feeds
+            for feed in self._astir
             if (feed.engaged or feed.suspects_wait) and feed is not first
         ]
         others.sort(key=lambda feed: feed.heard_at)
@@ -216,9 +223,9 @@ class ExchangeLoop:
         now = time.monotonic()
         if now < self._next_due:
             return
-        for feed in self._feeds:
+        for feed in self._astir:
             feed.note_due(now)
-        due = [feed.due_at for feed in self._feeds if feed.due_at is not None]
+        due = [feed.due_at for feed in self._astir if feed.due_at is not None]
         self._next_due = min(due, default=math.inf)
 
     def _call_for(self, feed: Feed, *, may_claim: bool) -> "_Call | None":
@@ -239,7 +246,7 @@ class ExchangeLoop:
             want = feed.want(self._free, suspects=suspects, anyway=anyway)
             ahead = feed.ahead(want)
             # Others wait for these slots, too: nothing is put by for one queue then.
-            if ahead and not all(one is feed or one.quiet for one in self._feeds):
+            if ahead and not all(one is feed or one.quiet for one in self._choice):
                 ahead = 0
         if not (batch or want or opens or news):
             return None
@@ -252,7 +259,7 @@ class ExchangeLoop:
         return self._slots.free - self._promised
 
     def _is_done(self) -> bool:
-        if len(self._held) or any(feed.claiming for feed in self._feeds):
+        if len(self._held) or any(feed.claiming for feed in self._astir):
             return False
         if self._stop.draining:
             return True
@@ -265,22 +272,30 @@ class ExchangeLoop:
     async def _sleep(self) -> None:
         # While stopping nothing is taken any more, so no bell is of use.
         free = 0 if self._stop.draining else self._free
-        ears = [feed.name for feed in self._feeds if feed.listens(free)] if free > 0 else []
+        ears = self._ears(free)
         if not ears:
             self._lent.cancel()
         elif len(self._feeds) > 1 or not self._feeds[0].claiming:
             # What a call under way may bring needs no claim at the bell, which keeps its token.
             self.bell.listen(ears)
         now = time.monotonic()
-        wakes = [
-            at
-            for feed in self._feeds
-            if (feed.engaged or feed.due_at is not None or feed.rests_until > now)
-            and (at := feed.wakes_at(free)) is not None
-        ]
+        wakes = [at for feed in self._astir if (at := feed.wakes_at(free)) is not None]
         timeout = max(min(wakes) - now, 0.001) if wakes else None
         with anyio.move_on_after(timeout):
             await self._wake.wait()
+
+    def _ears(self, free: int) -> frozenset[str]:
+        """Return the queues whose bells are of use (R13): of those that are not astir, each is."""
+        if free <= 0:
+            return frozenset()
+        return self._names.difference(feed.name for feed in self._astir if not feed.listens(free))
+
+    def _note_astir(self, feed: Feed) -> None:
+        """Do so when a call begins, is answered, and ends: a feed grows astir by nothing else."""
+        if feed.astir:
+            self._astir[feed] = None
+        else:
+            self._astir.pop(feed, None)
 
     def _unheard(self) -> list[str]:
         """Return queues that were empty when we last asked; no bell is of use at a stop."""
@@ -300,7 +315,7 @@ class ExchangeLoop:
             return not self._stop.draining and feed.listens(self._free)
         if self._polls:
             for feed in self._feeds:
-                feed.hungry = True
+                feed.grow_hungry()
         return True
 
     async def _claim_at_bell(self, queues: Sequence[str], wait_s: float) -> bool:
@@ -320,6 +335,7 @@ class ExchangeLoop:
         again = _Call(feed, lane, [], 0, 0, suspects=False, rings=feed.rings, again=True)
         feed.asked += lent
         self._promised += lent
+        self._note_astir(feed)
         try:
             with CancelScope() as self._lent:
                 try:
@@ -335,6 +351,7 @@ class ExchangeLoop:
         finally:
             feed.asked -= lent
             self._promised -= lent
+            self._note_astir(feed)
             self._wake.set()
         return True
 
@@ -377,6 +394,7 @@ class ExchangeLoop:
         call.feed.claiming += call.claims
         self._promised += call.want
         self._suspect_asked = self._suspect_asked or call.suspects
+        self._note_astir(call.feed)
 
     def _release(self, call: "_Call") -> None:
         call.lane.busy = False
@@ -385,6 +403,7 @@ class ExchangeLoop:
         self._promised -= call.want
         if call.suspects:
             self._suspect_asked = False
+        self._note_astir(call.feed)
         self._wake.set()
 
     async def _step(self, call: "_Call") -> None:
@@ -509,8 +528,9 @@ class ExchangeLoop:
         self._promised += len(opened)
         feed.learn(reply)
         if feed.rings != call.rings:
-            feed.hungry = True  # what it rang for may have come after this call
+            feed.grow_hungry()  # what it rang for may have come after this call
         feed.engaged += len(attempts)
+        self._note_astir(feed)
         if feed.due_at is not None:
             self._next_due = min(self._next_due, feed.due_at)
         self._start(feed)

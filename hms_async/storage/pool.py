@@ -57,6 +57,15 @@ class Pool:
         """
         return await self._carry(commands, connect.COMMAND_TIMEOUT_S) if commands else []
 
+    async def wait(self, *command: Word) -> Any:
+        """Send a command that waits on the server and return its reply; there is no time limit.
+
+        Raises:
+            RedisError: If the server cannot be asked, or refuses.
+        """
+        (reply,) = _granted(await self._carry([command], None))
+        return reply
+
     async def call_after(self, wait: Sequence[Word], *command: Word) -> Any:
         """Send a command that waits on the server and one behind it, and return the latter's reply.
 

@@ -140,6 +140,17 @@ class Server:
             connect.translate(reply) if isinstance(reply, Exception) else reply for reply in replies
         ]
 
+    async def wait(self, *command: Word) -> Any:
+        """Send a command that waits on the server, and return its reply; there is no time limit.
+
+        Raises:
+            StoreError: If the server cannot be asked, or refuses.
+        """
+        with connect.translated():
+            if self._in_memory:
+                return await self.waiting.execute_command(*command)
+            return await self._pool.wait(*command)
+
     async def run_after(
         self, wait: Sequence[Word], name: str, queue: str, *args: str | bytes | float
     ) -> Any:

@@ -238,8 +238,7 @@ class Store(Server):
         bells: dict[str, str | None] = {self.keys.part(queue, "bell"): queue for queue in queues}
         if listener is not None:
             bells[self.keys.call(listener)] = None
-        with connect.translated():
-            reply = await self.waiting.blpop(list(bells), timeout=timeout_s)
+        reply = await self.wait("BLPOP", *bells, timeout_s)
         return bells[reply[0].decode()] if reply else None
 
     async def call(self, listener: str, keep_ms: int) -> None:

@@ -73,6 +73,25 @@ async def test_a_paused_queue_is_not_listened_to(oms: AsyncOMSClient, ears: Ears
         await ears.wait_for("open", "paused")
 
 
+async def test_what_is_due_soon_when_a_worker_of_two_queues_starts_needs_no_bell(
+    oms: AsyncOMSClient, ears: Ears
+) -> None:
+    del ears
+
+    @handler(queue="soon")
+    async def soon(task: Task[Any]) -> object:
+        return task.payload
+
+    @handler(queue="other")
+    async def other(_task: Task[Any]) -> None: ...
+
+    for queue in ("soon", "other"):
+        await oms.create_queue(queue)
+    enqueued = await oms.enqueue("soon", "done", delay=0.3)
+    async with running(AsyncWorker(handlers=[soon, other], url=oms.url, supervise=False)):
+        assert await oms.result(enqueued.id, timeout=PATIENCE_S) == "done"
+
+
 async def test_a_token_that_is_of_no_use_is_rung_back(
     oms: AsyncOMSClient, raw: Raw, ears: Ears
 ) -> None:
