@@ -1,6 +1,6 @@
 """The client: queues, tasks in, and everything one may ask about them."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from hms_async.runtime.bulk import Operations
     from hms_async.runtime.promises import Promises
     from hms_async.runtime.tokens import Tokens
+    from hms_async.telemetry.tracing import Spans
 
 _LARGEST_PAGE = 500
 
@@ -453,32 +454,44 @@ class AsyncOMSClient:
             EnqueueUnknown: If the server never answered; repeating with the same id is safe.
             TooFewReplicas: If it is stored, but not on as many replicas as `durable` says.
         """
-        task = NewTask(
-            payload,
-            id=id,
-            correlation_id=correlation_id,
-            priority=priority,
-            delay=delay,
-            eta=eta,
-            idempotency_key=idempotency_key,
-            sla=sla,
-            expires_at=expires_at,
-            expires_in=expires_in,
-            max_wait=max_wait,
-            run_timeout=run_timeout,
-            traceparent=traceparent,
-            tracestate=tracestate,
-            baggage=baggage,
+        # Nothing of the task is held here: while thousands wait, the garbage collector looks at
+        # whatever they hold again and again, which takes as long as all the rest.
+        answer = self._enqueue(
+            queue,
+            NewTask(
+                payload,
+                id=id,
+                correlation_id=correlation_id,
+                priority=priority,
+                delay=delay,
+                eta=eta,
+                idempotency_key=idempotency_key,
+                sla=sla,
+                expires_at=expires_at,
+                expires_in=expires_in,
+                max_wait=max_wait,
+                run_timeout=run_timeout,
+                traceparent=traceparent,
+                tracestate=tracestate,
+                baggage=baggage,
+            ),
         )
-        return await self._enqueue(queue, task)
+        return _made(await answer)
 
-    async def _enqueue(self, queue: str, task: NewTask, again: Again | None = None) -> Enqueued:
+    def _enqueue(
+        self, queue: str, task: NewTask, again: Again | None = None
+    ) -> Awaitable[Sequence[Result]]:
         if (spans := otel.spans(self.url)) is None:
             order = to_order(queue, task, again=again)
-            return _made(await self._opened().submitter.submit(queue, [order]))
+            return self._opened().submitter.submit(queue, (order,))
+        return self._enqueue_in_span(spans, queue, task, again)
+
+    async def _enqueue_in_span(
+        self, spans: "Spans", queue: str, task: NewTask, again: Again | None
+    ) -> Sequence[Result]:
         with spans.enqueue(queue, given=task.traceparent) as sending:
             order = to_order(queue, task, sending.carry, again)
-            return _made(await self._opened().submitter.submit(queue, [order]))
+            return [_made(await self._opened().submitter.submit(queue, (order,)))]
 
     async def enqueue_many(self, queue: str, payloads: Iterable[Any]) -> list[Enqueued]:
         """Drop many tasks into a queue, in order.
@@ -680,7 +693,7 @@ class AsyncOMSClient:
             priority=old.priority,
         )
         actor = self._acting(by, reason)
-        made = await self._enqueue(old.queue, task, Again.by(actor, task_id))
+        made = _made(await self._enqueue(old.queue, task, Again.by(actor, task_id)))
         about = {"queue": old.queue, "task_id": made.id, "target": task_id}
         tell("run_again", actor, changed=made.created, **about)
         return made
@@ -846,7 +859,7 @@ class AsyncOMSClient:
                 raise WrongState(task_id, state, f"task {task_id} is {state}, cannot be {done}")
 
 
-def _made(results: list[Result]) -> Enqueued:
+def _made(results: Sequence[Result]) -> Enqueued:
     """Return what became of the one order that was submitted."""
     (result,) = results
     if isinstance(result, HMSError):

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -50,10 +50,10 @@ class _Call(msgspec.Struct):
         error: What the last send met.
     """
 
-    future: "asyncio.Future[list[Result]]"
+    future: "asyncio.Future[Sequence[Result]]"
     deadline: float
     orders: Sequence[Order]
-    results: list[Result]
+    results: Sequence[Result] = ()
     under_way: int = 0
     maybe_sent: int = 0
     error: StoreUnavailable | None = None
@@ -74,7 +74,7 @@ class _Call(msgspec.Struct):
         """Note what became of the next ones, unless the caller was let go meanwhile."""
         if len(self.results) == len(self.orders):
             return
-        self.results += results
+        self.results = [*self.results, *results]
         if len(self.results) == len(self.orders) and not self.future.done():
             self.future.set_result(self.results)
 
@@ -105,7 +105,7 @@ class Submitter:
     def __init__(self, store: Store, *, durable: int = 0) -> None:
         self._store = store
         self._durable = durable
-        self._waiting: dict[str, deque[_Call]] = {}
+        self._waiting = defaultdict[str, deque[_Call]](deque)
         self._wanted = asyncio.Event()
         self._closed = False
         self._calls: deque[_Call] = deque()  # all have the same time, so the first ends first
@@ -123,16 +123,16 @@ class Submitter:
                     )
                 )
 
-    def submit(self, queue: str, orders: Sequence[Order]) -> "asyncio.Future[list[Result]]":
+    def submit(self, queue: str, orders: Sequence[Order]) -> "asyncio.Future[Sequence[Result]]":
         """Send orders; the future has what became of each, in order.
 
         A caller that is cancelled stops waiting; its orders go out all the same.
         """
         if self._closed:
             raise ClientClosed("the client is closed: nothing was sent")
-        future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
-        call = _Call(future, time.monotonic() + ENQUEUE_TIMEOUT_S, orders, [])
-        self._waiting.setdefault(queue, deque()).append(call)
+        future: asyncio.Future[Sequence[Result]] = asyncio.get_running_loop().create_future()
+        call = _Call(future, time.monotonic() + ENQUEUE_TIMEOUT_S, orders)
+        self._waiting[queue].append(call)
         self._forget_answered()
         self._calls.append(call)
         self._called.set()

@@ -6,8 +6,7 @@ of that costs twice what the call itself does, and twice the turns of the event 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import hiredis
@@ -87,20 +86,30 @@ class Pool:
         connections = [self._take() for _ in range(number)]
         try:
             for connection in connections:
-                async with _closing(connection):
-                    await self._connect(connection)
+                await self._use(connection, [], None)
         finally:
             self._free += connections
 
     async def _carry(self, commands: Sequence[Sequence[Word]], timeout_s: float | None) -> Replies:
         connection = self._take()
         try:
-            async with _closing(connection):
-                await self._connect(connection)
-                async with asyncio.timeout(timeout_s):
-                    return await _exchange(connection, commands)
+            return await self._use(connection, commands, timeout_s)
         finally:
             self._free.append(connection)
+
+    async def _use(
+        self, connection: Any, commands: Sequence[Sequence[Word]], timeout_s: float | None
+    ) -> Replies:
+        try:
+            await self._connect(connection)
+            async with asyncio.timeout(timeout_s):
+                return await _exchange(connection, commands)
+        except BaseException as error:
+            # Its answer may still come, and would be taken for that of the next command.
+            await connection.disconnect(nowait=True)
+            if isinstance(error, TimeoutError):
+                raise exceptions.TimeoutError("the server did not answer in time") from error
+            raise
 
     async def _connect(self, connection: Any) -> None:
         if connection.is_connected and await connection.can_read():
@@ -129,21 +138,6 @@ class Pool:
         """Close the connections."""
         for connection in self._all:
             await connection.disconnect()
-
-
-@asynccontextmanager
-async def _closing(connection: Any) -> AsyncGenerator[None]:
-    """Close a connection that breaks off.
-
-    Its answer may still come, and would be taken for that of the next command.
-    """
-    try:
-        yield
-    except BaseException as error:
-        await connection.disconnect(nowait=True)
-        if isinstance(error, TimeoutError):
-            raise exceptions.TimeoutError("the server did not answer in time") from error
-        raise
 
 
 def _granted(replies: Replies) -> Replies:
