@@ -54,6 +54,13 @@ def make_id(now_ms: int, entropy: bytes) -> str:
     return _time_part(now_ms) + entropy.translate(_FROM_BYTE).decode()
 
 
+def make_ids(now_ms: int, entropy: bytes) -> list[str]:
+    """Return a task id for each 16 of these random bytes, as `make_id` does."""
+    time_part, random = _time_part(now_ms), entropy.translate(_FROM_BYTE).decode()
+    starts = range(0, len(random), ENTROPY_BYTES)
+    return [time_part + random[start : start + ENTROPY_BYTES] for start in starts]
+
+
 @lru_cache(maxsize=1)
 def _time_part(now_ms: int) -> str:
     return "".join([_CROCKFORD[now_ms >> shift & 31] for shift in range(45, -1, -5)])

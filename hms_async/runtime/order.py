@@ -10,7 +10,7 @@ import msgspec
 from hms_async.domain.audit import Actor
 from hms_async.domain.duration import Duration, instant_to_ms, to_ms
 from hms_async.domain.queue import PRIORITIES, check_name
-from hms_async.domain.task import ENTROPY_BYTES, NewTask, make_id
+from hms_async.domain.task import ENTROPY_BYTES, NewTask, make_id, make_ids
 from hms_async.domain.trace import TraceContext, check_trace
 from hms_async.errors import ConfigInvalid, NameInvalid
 from hms_async.storage.audit import as_args
@@ -87,11 +87,8 @@ def to_order(
 def to_orders(queue: str, items: Sequence[Any], tracing: Tracing | None = None) -> list[Order]:
     """Check new tasks, and payloads of such without options, and make them ready to be sent."""
     check_name(queue, what="queue name")
-    now_ms = _now_ms()
     # All at once: to ask the system for the entropy of one takes as long as to make its id thrice.
-    entropy = os.urandom(ENTROPY_BYTES * len(items))
-    starts = range(0, len(entropy), ENTROPY_BYTES)
-    ids = [make_id(now_ms, entropy[start : start + ENTROPY_BYTES]) for start in starts]
+    ids = make_ids(_now_ms(), os.urandom(ENTROPY_BYTES * len(items)))
     made = zip(items, ids, strict=True)
     if tracing is not None:
         return [_to_order(queue, _as_task(item), made_id, tracing) for item, made_id in made]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hms_async.domain.outcome import Fault
 from hms_async.domain.queue import check_name
-from hms_async.domain.task import ENDED, OPEN, TaskRecord, TaskState, make_id
+from hms_async.domain.task import ENDED, OPEN, TaskRecord, TaskState, make_id, make_ids
 
 times_ms = st.integers(0, 2**48 - 1)
 entropies = st.binary(min_size=16, max_size=16)
@@ -37,6 +37,13 @@ def _bits(entropy: bytes) -> list[int]:
 def test_an_id_is_a_ulid() -> None:
     # The time of the example in the ULID specification.
     assert make_id(1_469_918_176_385, bytes(16)) == "01ARYZ6S410000000000000000"
+
+
+@given(times_ms, st.lists(entropies, max_size=4))
+def test_many_ids_are_those_of_each_entropy(now_ms: int, several: list[bytes]) -> None:
+    one_by_one = [make_id(now_ms, entropy) for entropy in several]
+
+    assert make_ids(now_ms, b"".join(several)) == one_by_one
 
 
 def test_every_state_is_open_or_ended() -> None:
