@@ -42,6 +42,9 @@ _NOT_NOW = (
 # Words without a class in redis-py; from inside a script 6.2 puts them into the text.
 _NOT_NOW_WORDS = r"\b(MISCONF|NOREPLICAS|BUSY|READONLY|MASTERDOWN|UNKILLABLE)\b"
 _FULL_WORDS = r"\bOOM command not allowed\b|used memory > 'maxmemory'"
+# uvloop says so to whoever writes to a connection that the server has just closed; asyncio drops
+# the bytes without a word, and the read that follows meets the end.
+_UVLOOP_CLOSED = "the handler is closed"
 
 # With them redis-py takes no notice that a pooled connection was closed by the server, and the
 # first command after a restart fails.
@@ -171,7 +174,9 @@ def translated(note: Callable[[StoreError], None] | None = None) -> Generator[No
     """
     try:
         yield
-    except (exceptions.RedisError, OSError) as error:
+    except (exceptions.RedisError, OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and _UVLOOP_CLOSED not in str(error):
+            raise
         translation = translate(error)
         if note is not None:
             note(translation)
