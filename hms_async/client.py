@@ -69,8 +69,9 @@ _LARGEST_PAGE = 500
 class AsyncOMSClient:
     """A service's way to its queues. Use it as an async context manager, in one event loop.
 
-    Calls of `enqueue` that are made in one turn of the loop leave together, so plain `enqueue`
-    in a task group is as fast as `enqueue_many`.
+    Calls of `enqueue` that are made in one turn of the loop leave together, so in a task group
+    they take no round trip each. `enqueue_many` is more than twice as fast as that: it needs no
+    asyncio task for each.
 
     Args:
         url: Where the server is; `HMS_URL` if not given, else `redis://127.0.0.1:6379/0`.
