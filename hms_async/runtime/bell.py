@@ -17,7 +17,7 @@ from hms_async.storage.store import Store
 
 WAIT_S = 1.0
 SUPERVISED_WAIT_S = 3.0
-_MARGIN_S = 3.0
+MARGIN_S = 3.0
 
 
 class Bell:
@@ -102,11 +102,11 @@ class Bell:
                 self._listening = frozenset()
 
     async def _wait(self, queues: list[str]) -> None:
-        # The connection has no time-out of its own: a half-open one would wait for ever.
         wait_s = SUPERVISED_WAIT_S if self._supervised else WAIT_S
-        with anyio.move_on_after(wait_s + _MARGIN_S):
-            if self._claim is not None and await self._claim(queues, wait_s):
-                return
+        if self._claim is not None and await self._claim(queues, wait_s):
+            return
+        # The connection has no time-out of its own: a half-open one would wait for ever.
+        with anyio.move_on_after(wait_s + MARGIN_S):
             queue = await self._store.wait_for_bell(queues, wait_s)
             self._listening = frozenset()
             if not self._rung(queue) and queue is not None:

@@ -26,7 +26,7 @@ from hms_async.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from hms_async.runtime.bell import Bell
+from hms_async.runtime.bell import MARGIN_S, Bell
 from hms_async.runtime.choice import Choice
 from hms_async.runtime.exchange import Lane, settlement_of, to_settle
 from hms_async.runtime.feed import IN_FLIGHT, Feed
@@ -336,18 +336,22 @@ class ExchangeLoop:
         feed.asked += lent
         self._promised += lent
         self._note_astir(feed)
+        # The connection has no time-out of its own: a half-open one would wait for ever.
+        latest = anyio.current_time() + wait_s + MARGIN_S
         try:
-            with CancelScope() as self._lent:
-                try:
-                    began = time.monotonic()
-                    reply = await lane.claim_at_bell(lent, wait_s)
-                    self._heard(reply)
-                    self._note_pop(reply)
-                    self._take(again, reply, began)
-                except (HMSError, asyncio.CancelledError):
-                    # Given up or broken, it may have claimed: its number has the answer (R2).
-                    await self._ask_again(again)
-                    raise
+            with CancelScope(deadline=latest) as self._lent:
+                began = time.monotonic()
+                reply = await lane.claim_at_bell(lent, wait_s)
+                self._heard(reply)
+                self._note_pop(reply)
+                self._take(again, reply, began)
+        # Given up or broken, it may have claimed: its number has the answer (R2).
+        except (HMSError, asyncio.CancelledError):
+            await self._ask_again(again)
+            raise
+        else:
+            if self._lent.cancelled_caught:
+                await self._ask_again(again)
         finally:
             feed.asked -= lent
             self._promised -= lent

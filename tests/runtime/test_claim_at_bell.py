@@ -17,7 +17,7 @@ from hms_async import (
     Task,
     TaskState,
 )
-from hms_async.runtime import bell, feed
+from hms_async.runtime import bell, feed, loop
 from hms_async.storage.replies import Exchanged
 from hms_async.storage.store import Store
 from tests.runtime.support import PATIENCE_S, Ears, burst, waiting, worker
@@ -124,6 +124,26 @@ async def test_a_claim_that_is_given_up_while_connections_are_lost_is_asked_for_
     assert wire.cuts == 0
     record = await oms.get_task(task.id)
     assert (record.state, record.crashes) in ((TaskState.WAITING, 0), (TaskState.DONE, 0))
+
+
+async def test_a_claim_that_is_given_up_is_asked_for_however_long_the_server_stays_away(
+    oms: AsyncOMSClient, ears: Ears, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bell, "WAIT_S", 0.1)
+    monkeypatch.setattr(loop, "MARGIN_S", 0.1)
+    monkeypatch.setattr(loop, "_LEAVE_AFTER_S", 0.01)
+    echo = Echo()
+
+    async def never() -> None:
+        wire.cuts = 6
+        await anyio.sleep_forever()
+
+    wire.deal = never
+    async with listening(oms, ears, echo):
+        task = await oms.enqueue("q", 1)
+        # Nobody would rescue it.
+        assert await oms.result(task.id, timeout=PATIENCE_S) == 1
+    assert (wire.cuts, (await oms.get_task(task.id)).crashes) == (0, 0)
 
 
 async def test_a_burst_does_not_end_before_it_knows_what_its_bell_has_claimed(
@@ -248,7 +268,7 @@ async def test_r2_nor_is_a_claim_lost_whose_answer_does_not_come_in_time(
     echo = Echo()
     wire.deal = anyio.sleep_forever
     monkeypatch.setattr(bell, "WAIT_S", 0.1)
-    monkeypatch.setattr(bell, "_MARGIN_S", 0.1)
+    monkeypatch.setattr(loop, "MARGIN_S", 0.1)
     async with listening(oms, ears, echo):
         enqueued = await oms.enqueue("q", 1)
         await oms.result(enqueued.id, timeout=PATIENCE_S)
