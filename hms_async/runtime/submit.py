@@ -53,7 +53,7 @@ class _Call(msgspec.Struct):
     future: "asyncio.Future[Sequence[Result]]"
     deadline: float
     orders: Sequence[Order]
-    results: Sequence[Result] = ()
+    results: list[Result] | tuple[()] = ()  # most calls are answered at once
     under_way: int = 0
     maybe_sent: int = 0
     error: StoreUnavailable | None = None
@@ -70,11 +70,14 @@ class _Call(msgspec.Struct):
                 self.maybe_sent = self.under_way
         self.under_way = 0
 
-    def answer(self, results: Sequence[Result]) -> None:
+    def answer(self, results: list[Result]) -> None:
         """Note what became of the next ones, unless the caller was let go meanwhile."""
         if len(self.results) == len(self.orders):
             return
-        self.results = [*self.results, *results]
+        if self.results:
+            self.results += results
+        else:
+            self.results = results
         if len(self.results) == len(self.orders) and not self.future.done():
             self.future.set_result(self.results)
 
