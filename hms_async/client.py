@@ -492,6 +492,7 @@ class AsyncOMSClient:
     ) -> Sequence[Result]:
         with spans.enqueue(queue, given=task.traceparent) as sending:
             order = to_order(queue, task, sending.carry, again)
+            # A refusal is raised in here already: its span is to tell of it.
             return [_made(await self._opened().submitter.submit(queue, (order,)))]
 
     async def enqueue_many(self, queue: str, payloads: Iterable[Any]) -> list[Enqueued]:

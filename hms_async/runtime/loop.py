@@ -345,11 +345,13 @@ class ExchangeLoop:
                 self._heard(reply)
                 self._note_pop(reply)
                 self._take(again, reply, began)
-        # Given up or broken, it may have claimed: its number has the answer (R2).
+        # Broken or given up, it may have claimed: its number has the answer (R2).
         except (HMSError, asyncio.CancelledError):
             await self._ask_again(again)
             raise
         else:
+            # Its slots were called back, or its time is over. Asking is beyond the scope, so that
+            # no such call cuts it short, however long the server stays away.
             if self._lent.cancelled_caught:
                 await self._ask_again(again)
         finally:

@@ -86,7 +86,7 @@ class Pool:
         connections = [self._take() for _ in range(number)]
         try:
             for connection in connections:
-                await self._use(connection, [], None)
+                await self._use(connection, [], None)  # says nothing, but connects
         finally:
             self._free += connections
 
