@@ -271,7 +271,17 @@ end
 for first = 1, #texts, 1000 do
   redis.call('MSET', unpack(texts, first, math.min(first + 999, #texts)))
 end
-for i = 1, #records, 2 do redis.call('HSET', records[i], unpack(records[i + 1])) end
+-- Most tasks of a call begin alike, and a copy costs the server a third of writing field by field.
+local pattern
+for i = 1, #records, 2 do
+  local record, fields = records[i], records[i + 1]
+  if pattern and fields == plain.fields then
+    redis.call('COPY', pattern, record)
+  else
+    redis.call('HSET', record, unpack(fields))
+    if plain and fields == plain.fields then pattern = record end
+  end
+end
 call_in_slices('ZADD', SLA, rungs)
 call_in_slices('ZADD', SCHEDULED, scheduled)
 call_in_slices('RPUSH', EXPRESS, lanes.express)
