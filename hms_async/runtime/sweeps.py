@@ -113,7 +113,7 @@ async def tidy(
         try:
             pruned, more = await store.prune(queue, limit, supervisor=supervisor)
             mended = 0 if more else await _reconcile(store, queue, limit, places)
-            more = await series.roll_up(store, queue) or more
+            await _roll_up(store, queue)
         except QueueNotFound:
             continue  # removed a moment ago
         except (StoreProtocol, StoreRefused) as error:
@@ -125,6 +125,12 @@ async def tidy(
         report.mended += mended
         report.more = report.more or more
     return report
+
+
+async def _roll_up(store: Store, queue: str) -> None:
+    for _ in range(_PAGES_A_ROUND):
+        if not await series.roll_up(store, queue):
+            break
 
 
 async def _reconcile(store: Store, queue: str, limit: int, places: MutableMapping[str, int]) -> int:

@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from hms_async import AsyncOMSClient, ConfigInvalid, QueueNotFound, Supervisor, Task, TaskState
 from hms_async.runtime import sweeps
+from hms_async.storage import series
 from hms_async.storage.store import Store
 from hms_async.testing import ManualClock
 from tests.runtime.support import PATIENCE_S, QUICK, worker
@@ -140,3 +141,15 @@ async def test_a_round_of_tidying_looks_at_a_part_of_a_long_queue(
             looked_at.clear()
 
     assert [(one[0], len(one)) for one in rounds] == [(0, 10), (1_000, 10), (2_000, 6), (0, 10)]
+
+
+async def test_a_new_queue_s_two_empty_days_are_rolled_up_in_one_round_of_tidying(
+    oms: AsyncOMSClient,
+) -> None:
+    await oms.create_queue("q", sla="1h")
+    await oms.enqueue("q", 1)
+    async with Store(oms.url) as store:
+        report = await sweeps.tidy(store, ["q"])
+        left = await series.roll_up(store, "q")
+
+    assert (report.more, left) == (False, False)
