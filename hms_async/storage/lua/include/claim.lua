@@ -152,7 +152,8 @@ local function claim(taken, lanes, want, ahead, suspects, token_stem, worker, qu
     for i, task in ipairs(picked) do keys[i] = body_key(task.id) end
     bodies = redis.call('MGET', unpack(keys))
   end
-  local claims, ids, leases, expires = taken.claims, taken.ids, {}, NOW + lease
+  local claims, ids, leases = taken.claims, taken.ids, {}
+  local expires = string.format('%.0f', NOW + lease)
   for i, task in ipairs(picked) do
     local id, body = task.id, bodies[i]
     if not body then
@@ -163,7 +164,7 @@ local function claim(taken, lanes, want, ahead, suspects, token_stem, worker, qu
       local k = #ids + 1
       local token, attempt, arrived = token_stem .. k, task.attempt + 1, tonumber(task.arrived)
       redis.call('HSET', task.record, 'state', 'in_progress', 'token', token, 'worker', worker,
-        'started', NOW, 'attempt', attempt, 'nth', claimed_before + k)
+        'started', NOW_TEXT, 'attempt', attempt, 'nth', claimed_before + k)
       local waited = observe_since(WAITED, tonumber(task.ready) and task.ready or task.arrived)
       ids[k] = id
       if i <= want then taken.to_start = taken.to_start + 1 end

@@ -30,14 +30,14 @@ end
 -- and `about`, what its event is to say, if anything. `window` is in ms. Further arguments are
 -- fields for the record; for a failed task the first is `error`, its fault.
 local function finish(id, state, task, window, ...)
-  redis.call('HSET', run_key(id), 'state', state, 'finished', NOW, ...)
+  redis.call('HSET', run_key(id), 'state', state, 'finished', NOW_TEXT, ...)
   local list = ended[state]
   if not list then
     list = {}
     ended[state] = list
   end
   local n = #list
-  list[n + 1], list[n + 2] = NOW, id
+  list[n + 1], list[n + 2] = NOW_TEXT, id
   if task.key then
     -- A key lives until the later of its window and the task's end. After a requeue it may
     -- stand for a later task: then it is not ours to end.
