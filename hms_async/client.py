@@ -41,7 +41,7 @@ from hms_async.errors import (
 from hms_async.runtime import results
 from hms_async.runtime.acting import tell, this_process
 from hms_async.runtime.follow import consumer_name, next_events
-from hms_async.runtime.order import Again, Order, to_order, to_orders
+from hms_async.runtime.order import Again, Orders, to_order, to_orders
 from hms_async.runtime.session import Session
 from hms_async.runtime.submit import Result
 from hms_async.runtime.task import Task
@@ -498,6 +498,9 @@ class AsyncOMSClient:
     async def enqueue_many(self, queue: str, payloads: Iterable[Any]) -> list[Enqueued]:
         """Drop many tasks into a queue, in order.
 
+        All payloads are checked and written as JSON before anything is sent, so it does not matter
+        what becomes of them meanwhile.
+
         Args:
             queue: The queue's name.
             payloads: Payloads, or `NewTask(payload, id=..., ...)` where one has options.
@@ -517,7 +520,7 @@ class AsyncOMSClient:
         with spans.enqueue(queue, count=len(items)) as sending:
             return await self._enqueue_many(queue, to_orders(queue, items, sending.carry))
 
-    async def _enqueue_many(self, queue: str, orders: Sequence[Order]) -> list[Enqueued]:
+    async def _enqueue_many(self, queue: str, orders: Orders) -> list[Enqueued]:
         outcome = await self._opened().submitter.submit_many(queue, orders)
         accepted = [result for result in outcome if isinstance(result, Enqueued)]
         if len(accepted) < len(outcome):

@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
 
 import msgspec
 
@@ -80,28 +80,71 @@ def to_order(
         again: Of which task it is another run, if it is.
     """
     check_name(queue, what="queue name")
-    made_id = make_id(_now_ms(), os.urandom(ENTROPY_BYTES))
-    return _to_order(queue, task, made_id, tracing, again)
+    return _to_order(queue, task, tracing, again)
 
 
-def to_orders(queue: str, items: Sequence[Any], tracing: Tracing | None = None) -> list[Order]:
-    """Check new tasks, and payloads of such without options, and make them ready to be sent."""
+class Orders(Sequence[Order]):
+    """Checked tasks as orders, each of which is made when it is first asked for, and then kept.
+
+    Args:
+        queue: Where they go.
+        checked: The tasks: payloads of such without options as JSON, the others as orders.
+    """
+
+    def __init__(self, queue: str, checked: list[Order | bytes]) -> None:
+        self._queue = queue
+        self._checked = checked
+
+    def __len__(self) -> int:
+        return len(self._checked)
+
+    @overload
+    def __getitem__(self, index: int) -> Order: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Order]: ...
+
+    def __getitem__(self, index: int | slice) -> Order | list[Order]:
+        if isinstance(index, int):
+            start = range(len(self))[index]
+            (one,) = self[start : start + 1]
+            return one
+        part = self._checked[index]
+        made = [one for one in part if isinstance(one, Order)]
+        if len(made) < len(part):
+            self._checked[index] = made = self._make(part)
+        return made
+
+    def _make(self, part: list[Order | bytes]) -> list[Order]:
+        # All at once: to ask the system for the entropy of one takes as long as to make its id
+        # thrice.
+        ids = make_ids(_now_ms(), os.urandom(ENTROPY_BYTES * len(part)))
+        return [
+            one
+            if isinstance(one, Order)
+            else Order(made_id, encode_envelope(made_id, self._queue, one), own_id=True)
+            for one, made_id in zip(part, ids, strict=True)
+        ]
+
+    def apart(self, size: int) -> Iterator["Orders"]:
+        """Return them in groups of such a size."""
+        for start in range(0, len(self), size):
+            yield Orders(self._queue, self._checked[start : start + size])
+
+
+def to_orders(queue: str, items: Sequence[Any], tracing: Tracing | None = None) -> Orders:
+    """Check new tasks, and payloads of such without options, and make them ready to be sent.
+
+    All are checked, and all payloads are JSON, when this returns.
+    """
     check_name(queue, what="queue name")
-    # All at once: to ask the system for the entropy of one takes as long as to make its id thrice.
-    ids = make_ids(_now_ms(), os.urandom(ENTROPY_BYTES * len(items)))
-    made = zip(items, ids, strict=True)
-    if tracing is not None:
-        return [_to_order(queue, _as_task(item), made_id, tracing) for item, made_id in made]
-    return [
-        _to_order(queue, item, made_id)
-        if isinstance(item, NewTask)
-        else Order(made_id, encode_envelope(made_id, queue, encode_json(item)), own_id=True)
-        for item, made_id in made
+    checked = [
+        _to_order(queue, item if isinstance(item, NewTask) else NewTask(item), tracing)
+        if tracing is not None or isinstance(item, NewTask)
+        else encode_json(item)
+        for item in items
     ]
-
-
-def _as_task(item: Any) -> NewTask:
-    return item if isinstance(item, NewTask) else NewTask(item)
+    return Orders(queue, checked)
 
 
 def _now_ms() -> int:
@@ -111,11 +154,13 @@ def _now_ms() -> int:
 def _to_order(
     queue: str,
     task: NewTask,
-    made_id: str,
     tracing: Tracing | None = None,
     again: Again | None = None,
 ) -> Order:
-    task_id = made_id if task.id is None else check_name(task.id, what="task id")
+    if task.id is None:
+        task_id = make_id(_now_ms(), os.urandom(ENTROPY_BYTES))
+    else:
+        task_id = check_name(task.id, what="task id")
     options = _options(task, again)
     trace = check_trace(task.traceparent, task.tracestate, task.baggage)
     payload = encode_json(task.payload)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import anyio
@@ -23,7 +23,7 @@ from hms_async.errors import (
     TooFewReplicas,
 )
 from hms_async.runtime.exchange import Backoff
-from hms_async.runtime.order import Order
+from hms_async.runtime.order import Order, Orders
 from hms_async.storage.connect import is_ambiguous
 from hms_async.storage.replies import Refused
 from hms_async.storage.store import Store
@@ -45,7 +45,7 @@ class _Call(msgspec.Struct):
         deadline: Until when, on the monotonic clock; nothing of it is sent afterwards.
         orders: What to send.
         results: What became of the first of them.
-        under_way: How many have been sent, while an answer is awaited.
+        under_way: How many have been sent and are answered or may still be.
         maybe_sent: How many the server may have without our having heard of it.
         error: What the last send met.
     """
@@ -58,17 +58,20 @@ class _Call(msgspec.Struct):
     maybe_sent: int = 0
     error: StoreUnavailable | None = None
 
-    def left(self, count: int) -> None:
-        """Note that so many more are on their way."""
-        self.under_way = len(self.results) + count
-
-    def came_back(self, error: StoreUnavailable | None = None) -> None:
-        """Note that they are not any more, and whether they may have arrived all the same."""
-        if error is not None:
+    def came_back(self, error: HMSError | None = None) -> None:
+        """Note that no answer will come, and whether they may have arrived all the same."""
+        maybe = error is not None
+        if isinstance(error, StoreUnavailable):
             self.error = error
-            if is_ambiguous(error):
-                self.maybe_sent = self.under_way
+            maybe = is_ambiguous(error)
+        if maybe:
+            self.maybe_sent = max(self.maybe_sent, self.under_way)
         self.under_way = 0
+
+    @property
+    def sent(self) -> int:
+        """How many need not be sent any more, as far as is known."""
+        return max(len(self.results), self.under_way)
 
     def answer(self, results: list[Result]) -> None:
         """Note what became of the next ones, unless the caller was let go meanwhile."""
@@ -85,15 +88,16 @@ class _Call(msgspec.Struct):
         """Answer what can be said without waiting any longer."""
         error = self.error or StoreUnavailable("the server has not answered")
         known = len(self.results)
-        sent = max(known, self.under_way, self.maybe_sent)
+        sent = max(self.sent, self.maybe_sent)
         unknown = [_unknown(order, error) for order in self.orders[known:sent]]
         self.answer([*unknown, *[error] * (len(self.orders) - sent)])
 
 
 class _Span(NamedTuple):
-    """The next orders of a call, as many as go out together."""
+    """The next orders of a call, as many as go out together, and where in it they begin."""
 
     call: _Call
+    start: int
     orders: Sequence[Order]
 
 
@@ -142,15 +146,15 @@ class Submitter:
         self._wanted.set()
         return future
 
-    async def submit_many(self, queue: str, orders: Sequence[Order]) -> list[Result]:
+    async def submit_many(self, queue: str, orders: Orders) -> list[Result]:
         """Send any number of orders and wait for what became of each, in order.
 
         They are sent in parts, each with the whole time for itself: a million tasks take half a
         minute. When a part gets no answer in time, those behind it are not sent.
         """
         results: list[Result] = []
-        for start in range(0, len(orders), _ITEMS_A_TIMEOUT):
-            results += await self.submit(queue, orders[start : start + _ITEMS_A_TIMEOUT])
+        for part in orders.apart(_ITEMS_A_TIMEOUT):
+            results += await self.submit(queue, part)
             if isinstance(results[-1], EnqueueUnknown | StoreUnavailable):
                 unsent = StoreUnavailable("not sent, as the server did not answer those before")
                 return results + [unsent] * (len(orders) - len(results))
@@ -182,38 +186,72 @@ class Submitter:
             self._wanted.clear()
             while self._waiting:
                 for queue, calls in list(self._waiting.items()):
-                    await self._send(queue, _take(calls))
+                    if _fill_a_part(calls) and not self._durable:
+                        await self._send_in_turn(queue, calls)
+                    else:
+                        await self._send(queue, _take(calls))
                     if not calls:
                         del self._waiting[queue]
+
+    async def _send_in_turn(self, queue: str, calls: deque[_Call]) -> None:
+        """Send what waits for a queue part by part, each before the one ahead of it is answered.
+
+        So the server works on one while the next one is made. It ends when a part would not be
+        full, or another queue has something.
+        """
+        under_way = deque([_take(calls)])
+
+        def parts() -> Iterator[list[Order]]:
+            yield _leave(under_way[-1])
+            while _fill_a_part(calls) and len(self._waiting) == 1:
+                under_way.append(_take(calls))
+                yield _leave(under_way[-1])
+
+        def take(answers: list[Refused | None]) -> None:
+            self._answered(queue, under_way.popleft(), answers, 0)
+
+        try:
+            await self._store.enqueue_in_turn(queue, parts(), take)
+        except HMSError as error:
+            for spans in under_way:
+                for span in spans:
+                    span.call.came_back(error)
+            while under_way:
+                await self._send(queue, under_way.popleft())
 
     async def _send(self, queue: str, spans: list[_Span]) -> None:
         backoff = Backoff()
         while spans := [span for span in spans if time.monotonic() < span.call.deadline]:
-            for call, orders in spans:
-                call.left(len(orders))
             try:
-                answers, replicas = await self._ask(queue, spans)
+                answers, replicas = await self._ask(queue, _leave(spans))
             except StoreUnavailable as error:
-                for call, _ in spans:
-                    call.came_back(error)
+                for span in spans:
+                    span.call.came_back(error)
             except HMSError as error:
-                for call, _ in spans:
-                    call.came_back()
+                for span in spans:
+                    span.call.came_back()
                 await self._refused(queue, spans, error)
                 return
             else:
-                rest = iter(answers)
-                for call, orders in spans:
-                    call.came_back()
-                    answered = zip(orders, rest, strict=False)
-                    call.answer(self._results(queue, call, answered, replicas))
+                self._answered(queue, spans, answers, replicas)
                 return
             await backoff.wait()
 
+    def _answered(
+        self,
+        queue: str,
+        spans: list[_Span],
+        answers: list[Refused | None],
+        replicas: int | StoreError,
+    ) -> None:
+        rest = iter(answers)
+        for call, _, orders in spans:
+            answered = zip(orders, rest, strict=False)
+            call.answer(self._results(queue, call, answered, replicas))
+
     async def _ask(
-        self, queue: str, spans: list[_Span]
+        self, queue: str, orders: list[Order]
     ) -> tuple[list[Refused | None], int | StoreError]:
-        orders = [order for span in spans for order in span.orders]
         if not self._durable:
             return await self._store.enqueue(queue, orders), 0
         return await self._store.enqueue_durably(
@@ -252,13 +290,13 @@ class Submitter:
 
     async def _refused(self, queue: str, spans: list[_Span], error: HMSError) -> None:
         """Answer all of a call that was refused whole, after a closer look at a broken one."""
-        if isinstance(error, StoreProtocol) and sum(len(orders) for _, orders in spans) > 1:
-            for call, orders in spans:
-                for order in orders:
-                    await self._send(queue, [_Span(call, [order])])
+        if isinstance(error, StoreProtocol) and sum(len(span.orders) for span in spans) > 1:
+            for call, start, orders in spans:
+                for index, order in enumerate(orders, start):
+                    await self._send(queue, [_Span(call, index, [order])])
             return
-        for call, orders in spans:
-            call.answer([error] * len(orders))
+        for span in spans:
+            span.call.answer([error] * len(span.orders))
 
 
 def _unknown(order: Order, error: StoreUnavailable) -> EnqueueUnknown:
@@ -286,20 +324,34 @@ def _refusal(queue: str, order: Order, refused: Refused, *, resent: bool) -> Res
             return StoreProtocol(f"enqueue answered {word!r}")
 
 
+def _fill_a_part(calls: deque[_Call]) -> bool:
+    """Tell whether what waits is as much as a call carries, or the rest of something larger."""
+    if not calls:
+        return False
+    return max(len(calls), len(calls[0].orders)) >= _ITEMS_A_CALL or calls[0].sent > 0
+
+
+def _leave(spans: list[_Span]) -> list[Order]:
+    """Note that they are on their way, and return all that is in them."""
+    for call, start, orders in spans:
+        call.under_way = start + len(orders)
+    return [order for span in spans for order in span.orders]
+
+
 def _take(calls: deque[_Call]) -> list[_Span]:
     """Take the next orders, by number and size so that no call keeps the server busy for long."""
     spans: list[_Span] = []
     number, size = 0, 0
     now = time.monotonic()
     while calls and number < _ITEMS_A_CALL:
-        call, start = calls[0], len(calls[0].results)
+        call, start = calls[0], calls[0].sent
         if now < call.deadline:
             orders = call.orders[start : start + _ITEMS_A_CALL - number]
             for index, order in enumerate(orders):
                 size += len(order.body)
                 if size > _BYTES_A_CALL and (number or index):
-                    return [*spans, _Span(call, orders[:index])] if index else spans
-            spans.append(_Span(call, orders))
+                    return [*spans, _Span(call, start, orders[:index])] if index else spans
+            spans.append(_Span(call, start, orders))
             number += len(orders)
             if start + len(orders) < len(call.orders):
                 break

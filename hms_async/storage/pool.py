@@ -6,7 +6,7 @@ of that costs twice what the call itself does, and twice the turns of the event 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import hiredis
@@ -77,6 +77,27 @@ class Pool:
         _, reply = _granted(await self._carry([wait, command], None))
         return reply
 
+    async def call_in_turn(
+        self, commands: Iterable[Sequence[Word]], take: Callable[[Any], object]
+    ) -> None:
+        """Send commands on one connection, each before the one ahead of it is answered.
+
+        The server begins with each when it is done with the one ahead, however long it takes here
+        to make the next one and to look at an answer.
+
+        Args:
+            commands: The next one is asked for when the last one was sent.
+            take: Is given each reply, in order.
+
+        Raises:
+            RedisError: If the server cannot be asked, or refuses one of them.
+        """
+        connection = self._take()
+        try:
+            await self._use(connection, lambda: _exchange_in_turn(connection, commands, take))
+        finally:
+            self._free.append(connection)
+
     async def open(self, number: int) -> None:
         """Have so many connections ready, so that no call waits for one to be made.
 
@@ -86,24 +107,24 @@ class Pool:
         connections = [self._take() for _ in range(number)]
         try:
             for connection in connections:
-                await self._use(connection, [], None)  # says nothing, but connects
+                await self._use(connection, _say_nothing)
         finally:
             self._free += connections
 
     async def _carry(self, commands: Sequence[Sequence[Word]], timeout_s: float | None) -> Replies:
         connection = self._take()
         try:
-            return await self._use(connection, commands, timeout_s)
+            replies: Replies = await self._use(
+                connection, lambda: _exchange(connection, commands, timeout_s)
+            )
+            return replies
         finally:
             self._free.append(connection)
 
-    async def _use(
-        self, connection: Any, commands: Sequence[Sequence[Word]], timeout_s: float | None
-    ) -> Replies:
+    async def _use(self, connection: Any, talk: Callable[[], Awaitable[Any]]) -> Any:
         try:
             await self._connect(connection)
-            async with asyncio.timeout(timeout_s):
-                return await _exchange(connection, commands)
+            return await talk()
         except BaseException as error:
             # Its answer may still come, and would be taken for that of the next command.
             await connection.disconnect(nowait=True)
@@ -147,10 +168,37 @@ def _granted(replies: Replies) -> Replies:
     return replies
 
 
-async def _exchange(connection: Any, commands: Sequence[Sequence[Word]]) -> Replies:
+async def _say_nothing() -> None:
+    """To be connected is enough."""
+
+
+async def _exchange(
+    connection: Any, commands: Sequence[Sequence[Word]], timeout_s: float | None
+) -> Replies:
     packed = b"".join(map(_pack, commands))
-    await connection.send_packed_command(packed, check_health=False)
-    return [await _read(connection) for _ in commands]
+    async with asyncio.timeout(timeout_s):
+        await connection.send_packed_command(packed, check_health=False)
+        return [await _read(connection) for _ in commands]
+
+
+async def _exchange_in_turn(
+    connection: Any, commands: Iterable[Sequence[Word]], take: Callable[[Any], object]
+) -> None:
+    async def answer() -> None:
+        async with asyncio.timeout(connect.COMMAND_TIMEOUT_S):
+            reply = await connection.read_response()
+        take(reply)
+
+    ahead = False
+    for command in commands:
+        packed = _pack(command)
+        async with asyncio.timeout(connect.COMMAND_TIMEOUT_S):
+            await connection.send_packed_command(packed, check_health=False)
+        if ahead:
+            await answer()
+        ahead = True
+    if ahead:
+        await answer()
 
 
 async def _read(connection: Any) -> Any:

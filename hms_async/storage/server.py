@@ -1,6 +1,7 @@
 """A connection to the server: how scripts and commands are sent."""
 
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, cast
@@ -98,9 +99,8 @@ class Server:
         Raises:
             StoreError: If the server cannot be asked, or refuses.
         """
-        now = "" if self._clock is None else self._clock()
         began = time.monotonic()
-        reply = await self._send(self._pool.call, name, (len(keys), *keys, now, *args))
+        reply = await self._send(self._pool.call, name, (len(keys), *keys, self._now(), *args))
         self.traffic.answered(name, began)
         return reply
 
@@ -124,7 +124,6 @@ class Server:
         Raises:
             StoreError: If the server cannot be asked.
         """
-        now = "" if self._clock is None else self._clock()
         left: set[str] = set()
         commands: list[tuple[Word, ...]] = []
         for name, queue, args in calls:
@@ -132,13 +131,53 @@ class Server:
             # The first leaves the script with the server, should it not know it.
             sent = ("EVALSHA", script.sha) if name in left else ("EVAL", script.text)
             left.add(name)
-            front = (1, self.keys.queue(queue), self.keys.task_prefix(queue), now)
-            commands.append((*sent, *front, *args))
+            commands.append((*sent, *self._front(queue), *args))
         with connect.translated(self.traffic.failed):
             replies = await self._pool.call_each(commands)
         return [
             connect.translate(reply) if isinstance(reply, Exception) else reply for reply in replies
         ]
+
+    async def run_in_turn(
+        self,
+        name: str,
+        queue: str,
+        calls: Iterable[Sequence[str | bytes | float]],
+        take: Callable[[Any], object],
+    ) -> None:
+        """Run a script on a queue once for each of some arguments, one after another.
+
+        Each call is sent before the one ahead of it is answered, and none after one has failed.
+
+        Args:
+            name: The script.
+            queue: The queue.
+            calls: The arguments; the next ones are asked for when the last ones were sent.
+            take: Is given each reply, in order.
+
+        Raises:
+            QueueNotFound: If the script says that there is no such queue.
+            StoreError: If the server cannot be asked, or refuses.
+        """
+        script = load(name)
+        began = deque[float]()
+
+        def commands() -> Iterable[Sequence[Word]]:
+            # The first leaves the script with the server, should it not know it.
+            sent = ("EVAL", script.text)
+            for args in calls:
+                began.append(time.monotonic())
+                yield (*sent, *self._front(queue), *args)
+                sent = ("EVALSHA", script.sha)
+
+        def answer(reply: Any) -> None:
+            self.traffic.answered(name, began.popleft())
+            if reply == _NO_QUEUE:
+                raise QueueNotFound(queue)
+            take(reply)
+
+        with connect.translated(self.traffic.failed):
+            await self._pool.call_in_turn(commands(), answer)
 
     async def wait(self, *command: Word) -> Any:
         """Send a command that waits on the server, and return its reply; there is no time limit.
@@ -204,12 +243,17 @@ class Server:
         return reply, connect.translate(failed[0]) if failed else told[1]
 
     async def _run(self, send: _Send, name: str, queue: str, *args: str | bytes | float) -> Any:
-        now = "" if self._clock is None else self._clock()
-        sent = (1, self.keys.queue(queue), self.keys.task_prefix(queue), now, *args)
-        reply = await self._send(send, name, sent)
+        reply = await self._send(send, name, (*self._front(queue), *args))
         if reply == _NO_QUEUE:
             raise QueueNotFound(queue)
         return reply
+
+    def _front(self, queue: str) -> tuple[Word, ...]:
+        """Return the arguments that each script on a queue begins with."""
+        return (1, self.keys.queue(queue), self.keys.task_prefix(queue), self._now())
+
+    def _now(self) -> int | str:
+        return "" if self._clock is None else self._clock()
 
     async def _send(self, send: _Send, name: str, sent: Sequence[str | bytes | float]) -> Any:
         script = load(name)

@@ -1,6 +1,6 @@
 """One method for each operation; everything that happens in Redis happens here."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -146,6 +146,22 @@ class Store(Server):
             For each item `None` when it was created, else why it was not.
         """
         return _enqueued(await self.run("enqueue", queue, *self._to_enqueue(queue, items)))
+
+    async def enqueue_in_turn(
+        self,
+        queue: str,
+        parts: Iterable[Sequence[Enqueue]],
+        take: Callable[[list[Refused | None]], object],
+    ) -> None:
+        """Accept tasks part by part, each sent before the one ahead of it is answered.
+
+        Args:
+            queue: The queue.
+            parts: The next one is asked for when the last one was sent.
+            take: Is given for each part what `enqueue` returns, in order.
+        """
+        calls = (self._to_enqueue(queue, part) for part in parts)
+        await self.run_in_turn("enqueue", queue, calls, lambda reply: take(_enqueued(reply)))
 
     async def enqueue_durably(
         self, queue: str, items: Sequence[Enqueue], *, replicas: int, timeout_ms: int

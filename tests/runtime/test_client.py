@@ -14,7 +14,7 @@ from hms_async import (
     TaskState,
 )
 from hms_async.runtime import results
-from hms_async.runtime.order import to_orders
+from hms_async.runtime.order import Order, to_orders
 from hms_async.runtime.pop import Popper
 from hms_async.runtime.task import Attempt
 from hms_async.storage.events import EventReader
@@ -65,6 +65,23 @@ async def test_many_go_in_slices_and_in_order(oms: AsyncOMSClient, raw: Raw) -> 
 
     assert counter.scripts() == 5
     assert raw.entries("queue:q")[1:] == [one.id for one in accepted]
+
+
+async def test_many_are_sent_as_they_were_when_they_were_given(oms: AsyncOMSClient) -> None:
+    payloads: list[dict[str, object]] = [{"number": number} for number in range(600)]
+    accepted: list[Enqueued] = []
+
+    async def change() -> None:
+        await anyio.lowlevel.checkpoint()
+        for payload in payloads:
+            payload["number"] = {"no JSON"}
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(change)
+        accepted += await oms.enqueue_many("q", payloads)
+
+    assert payloads[-1] == {"number": {"no JSON"}}
+    assert (await oms.get_task(accepted[-1].id)).payload == {"number": 599}
 
 
 async def test_a_refused_task_harms_no_other_of_its_turn(oms: AsyncOMSClient) -> None:
@@ -129,8 +146,9 @@ async def test_what_reaches_a_closed_session_is_refused_and_does_not_hang(
         assert task is not None
         session = oms._opened()  # pyright: ignore[reportPrivateUsage]
 
+    nothing: list[Order] = []
     with anyio.fail_after(PATIENCE_S):
-        for orders in (to_orders("q", [NewTask(1)]), []):
+        for orders in (to_orders("q", [NewTask(1)]), nothing):
             with pytest.raises(ClientClosed, match="nothing was sent"):
                 await session.submitter.submit("q", orders)
         with pytest.raises(ClientClosed):

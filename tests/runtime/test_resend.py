@@ -22,6 +22,8 @@ from hms_async.runtime import submit
 from hms_async.storage import connect
 from hms_async.storage.store import Store
 from tests.runtime.support import PATIENCE_S, worker
+from tests.scripted import scripted
+from tests.servers import Raw
 
 pytestmark = pytest.mark.parametrize("store_url", ["valkey"], indirect=True)
 
@@ -44,6 +46,17 @@ async def test_an_enqueue_whose_answer_was_lost_is_one_task_and_reads_as_created
 
     assert (plain.created, keyed.created) == (True, True)
     assert (await oms.stats("q")).waiting == 2
+
+
+async def test_many_whose_answers_were_lost_are_each_one_task_and_in_order(
+    oms: AsyncOMSClient, raw: Raw
+) -> None:
+    async with proxied(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
+        proxy.lose_answers = 2
+        accepted = await through.enqueue_many("q", range(600))
+
+    assert all(one.created for one in accepted)
+    assert raw.entries("queue:q") == [one.id for one in accepted]
 
 
 async def test_with_an_id_of_the_callers_own_the_same_reads_as_there_already(
@@ -78,6 +91,27 @@ async def test_no_connection_is_not_unknown_since_nothing_was_sent() -> None:
     async with AsyncOMSClient("redis://127.0.0.1:1/0") as oms:
         with anyio.fail_after(3), pytest.raises(StoreUnavailable):
             await oms.enqueue("q", 1)
+
+
+async def test_many_without_a_connection_are_not_unknown_either() -> None:
+    async with AsyncOMSClient("redis://127.0.0.1:1/0") as oms:
+        with anyio.fail_after(3), pytest.raises(EnqueueManyError) as refused:
+            await oms.enqueue_many("q", range(600))
+
+    assert [type(one) for one in refused.value.results] == [StoreUnavailable] * 600
+
+
+async def test_of_many_those_that_left_before_the_server_fell_silent_are_unknown(
+    oms: AsyncOMSClient,
+) -> None:
+    async with proxied(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
+        await through.list_queues()
+        proxy.silent = True
+        with anyio.fail_after(3), pytest.raises(EnqueueManyError) as refused:
+            await through.enqueue_many("q", range(1_000))
+
+    kinds = [type(one) for one in refused.value.results]
+    assert kinds == [EnqueueUnknown] * 500 + [StoreUnavailable] * 500
 
 
 async def test_calls_behind_a_silent_one_do_not_wait_for_ever(oms: AsyncOMSClient) -> None:
@@ -221,3 +255,31 @@ async def test_a_missing_queue_is_told_at_once_even_after_a_lost_answer(
         proxy.lose_answers = 1
         with pytest.raises(QueueNotFound):
             await through.enqueue("nowhere", 1)
+
+
+async def test_many_of_which_a_part_was_refused_are_sent_again_and_none_is_there_twice(
+    oms: AsyncOMSClient, raw: Raw
+) -> None:
+    async with scripted(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
+        await through.list_queues()
+        # The part behind it is on its way then, and arrives.
+        proxy.plan.append("OOM command not allowed")
+        accepted = await through.enqueue_many("q", range(600))
+
+    assert all(one.created for one in accepted)
+    assert sorted(raw.entries("queue:q")) == sorted(one.id for one in accepted)
+
+
+async def test_many_to_a_queue_that_nobody_created_are_refused(oms: AsyncOMSClient) -> None:
+    with pytest.raises(QueueNotFound):
+        await oms.enqueue_many("nowhere", range(600))
+
+
+async def test_many_do_not_keep_another_queue_waiting(oms: AsyncOMSClient, raw: Raw) -> None:
+    await oms.create_queue("other")
+    async with anyio.create_task_group() as group:
+        group.start_soon(oms.enqueue_many, "q", range(10_000))
+        while not raw.entries("queue:q"):
+            await anyio.lowlevel.checkpoint()
+        await oms.enqueue("other", 1)
+        assert len(raw.entries("queue:q")) < 5_000

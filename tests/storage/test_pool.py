@@ -1,7 +1,7 @@
 """The short way to the server: whatever happens to a call, the next one gets its own reply."""
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import anyio
@@ -161,6 +161,88 @@ async def test_an_error_of_either_is_raised_when_both_have_been_read(
             await pool.call_after(wait, *command)
     assert await still_works(pool)
     assert await pool.call("CLIENT", "ID") == before
+
+
+async def test_in_turn_each_command_leaves_before_the_one_ahead_is_answered(
+    pool: Pool, raw: Raw
+) -> None:
+    replies = list[Any]()
+
+    def commands() -> Iterator[tuple[str | int, ...]]:
+        yield ("BLPOP", "bell", 0)
+        assert replies == []
+        raw("RPUSH", "bell", "rung")
+        yield ("ECHO", "second")
+        assert replies == [[b"bell", b"rung"]]
+        yield ("ECHO", "third")
+
+    with anyio.fail_after(PATIENCE_S):
+        await pool.call_in_turn(commands(), replies.append)
+    assert replies == [[b"bell", b"rung"], b"second", b"third"]
+    await pool.call_in_turn([], replies.append)
+    assert len(replies) == 3
+    assert await still_works(pool)
+
+
+async def test_in_turn_no_command_leaves_after_one_that_was_refused(pool: Pool) -> None:
+    asked, replies = list[str](), list[Any]()
+
+    def commands() -> Iterator[tuple[str, str]]:
+        for word in ("ECHO", "NONSENSE", "SADD", "ECHO"):
+            asked.append(word)
+            yield (word, "own")
+
+    with pytest.raises(exceptions.ResponseError, match="unknown command"):
+        await pool.call_in_turn(commands(), replies.append)
+    assert asked == ["ECHO", "NONSENSE", "SADD"]
+    assert replies == [b"own"]
+    assert await still_works(pool)
+
+
+async def test_in_turn_what_comes_of_a_look_at_a_reply_ends_it(pool: Pool) -> None:
+    def refuse(reply: object) -> None:
+        raise ValueError(reply)
+
+    with pytest.raises(ValueError, match="first"):
+        await pool.call_in_turn([("ECHO", "first"), ("ECHO", "second")], refuse)
+    assert await still_works(pool)
+
+
+@pytest.mark.parametrize(("fault", "count"), [(Fault.CLOSED_BEFORE, 1), (Fault.CLOSED_AFTER, 2)])
+async def test_in_turn_a_connection_that_dies_ends_it(
+    cut: Pool, proxy: Proxy, fault: Fault, count: int
+) -> None:
+    await cut.call("PING")
+    proxy.plan.append(fault)
+    replies = list[Any]()
+    with pytest.raises(exceptions.ConnectionError):
+        await cut.call_in_turn([("EVAL", COUNT, 0)] * 2, replies.append)
+    assert (replies, await cut.call("EVAL", COUNT, 0)) == ([], count)
+    assert await still_works(cut)
+
+
+async def test_in_turn_silence_is_an_error_in_time(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replies = list[Any]()
+    with monkeypatch.context() as patience:
+        patience.setattr(connect, "COMMAND_TIMEOUT_S", 0.05)
+        with pytest.raises(exceptions.TimeoutError, match="did not answer in time"):
+            await pool.call_in_turn([("PING",), ("BLPOP", "bell", 0)], replies.append)
+    assert replies == [b"PONG"]
+    assert await still_works(pool)
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_wherever_calls_in_turn_are_cancelled_the_next_gets_its_own_reply(
+    pool: Pool, turns: int
+) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(pool.call_in_turn, [("ECHO", "of another")] * 5, list[Any]().append)
+        for _ in range(turns):
+            await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+    assert await still_works(pool)
 
 
 def idle_connection(pool: Pool) -> Any:
