@@ -185,7 +185,9 @@ class Feed:
         if not self.left or time.monotonic() < self.rests_until:
             return 0
         # What is at hand goes back in one call at a stop, so it is never more than one can carry.
-        most = min(self.pace.ahead(self._limit), MOST_A_CALL) - self.at_hand
+        # And what has ended and is not settled would be done again after a crash: handlers that
+        # end at once must not run away from it.
+        most = min(self.pace.ahead(self._limit), MOST_A_CALL) - self.at_hand - len(self.outbox)
         return max(min(most, self.share(), MOST_A_CALL - want), 0)
 
     @property

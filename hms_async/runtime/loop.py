@@ -240,6 +240,7 @@ class ExchangeLoop:
         suspects = not self._suspect_asked and self._held.may_take_suspect(batch)
         opens = bool(lane.ahead) and self._free > 0
         news = feed.wants_news and not any(one.busy for one in feed.lanes)
+        del feed.outbox[: len(batch)]
         want = ahead = 0
         if may_claim and not self._stop.draining:
             anyway = bool(batch) or opens or news
@@ -250,7 +251,6 @@ class ExchangeLoop:
                 ahead = 0
         if not (batch or want or opens or news):
             return None
-        del feed.outbox[: len(batch)]
         return _Call(feed, lane, batch, want, ahead, suspects and want > 0, feed.rings)
 
     @property

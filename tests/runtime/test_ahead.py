@@ -92,6 +92,27 @@ async def test_what_was_claimed_ahead_begins_after_the_next_answer_of_its_lane(
     assert not any([await oms.result(one.id, timeout=0) for one in sent])
 
 
+async def test_handlers_that_end_at_once_do_not_run_away_from_what_is_settled(
+    oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, most = 0, 0
+
+    def heard(_lane: int, reply: Exchanged) -> None:
+        nonlocal held, most
+        held += len(reply.claims) - len(reply.settled)
+        most = max(most, held)
+
+    async def at_once(_task: Task[Any]) -> None: ...
+
+    listen(monkeypatch, heard)
+    await oms.enqueue_many("q", range(1_000))
+    await burst(oms.url, at_once, concurrency=SLOTS)
+
+    # Were the worker killed, this much would be done again.
+    assert most <= 4 * SLOTS
+    assert (await oms.stats("q")).done == 1_000
+
+
 async def test_at_a_stop_what_has_not_begun_goes_back_in_its_order(
     oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
