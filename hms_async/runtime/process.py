@@ -1,5 +1,6 @@
 """A process that belongs to a worker: its event loop, its logging, its end."""
 
+import gc
 import sys
 import threading
 import time
@@ -62,6 +63,9 @@ def run_alone(
         fmt, level = logs.from_env()
         logs.configure(fmt=fmt, level=level)
     others = set(threading.enumerate())
+    # What is here now stays: the collector is not to go through it again and again, which would
+    # hold up all tasks, for 7 ms at least and for longer the more the handlers' modules hold.
+    gc.freeze()
     anyio.run(main, backend_options={"use_uvloop": _has_uvloop()})
     code = exit_code()
     left = [one for one in threading.enumerate() if one not in others and not one.daemon]
