@@ -21,7 +21,7 @@ import msgspec
 from benchmarks.speed.quantiles import spread
 from hms_async import AsyncOMSClient, AsyncWorker, Task, handler
 from hms_async.domain.sla import Late
-from hms_async.runtime import loop
+from hms_async.runtime import plan as planning
 from hms_async.runtime.choice import Choice
 from hms_async.runtime.feed import Feed
 from hms_async.storage.embedded import running
@@ -201,7 +201,7 @@ class Bench:
         worker = AsyncWorker(
             handlers=[work_for(kind) for kind in plan], url=self._url, concurrency=SLOTS
         )
-        with mock.patch.object(loop, "Choice", _CHOICES[case.order]):
+        with mock.patch.object(planning, "Choice", _CHOICES[case.order]):
             async with anyio.create_task_group() as group:
                 await group.start(worker.run)
                 began = time.monotonic()

@@ -270,7 +270,7 @@ class AsyncWorker:
                 async with anyio.create_task_group() as group:
                     for number in parts.slots.numbers():
                         group.start_soon(parts.slots.run, number, name=f"slot-{number}")
-                    group.start_soon(parts.loop.bell.run, name="bell")
+                    group.start_soon(parts.loop.listener.run, name="bell")
                     group.start_soon(parts.heartbeat.run, name="heartbeat")
                     group.start_soon(parts.card.run, name="registry")
                     group.start_soon(see_through, name="shutdown")

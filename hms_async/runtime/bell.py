@@ -1,7 +1,7 @@
 """The doorbell: sleeping until there is work, on one connection for all queues.
 
 Tokens travel here, so this is the one wait that may be cancelled (R12, R13). Tasks do so only where
-the loop claims at the bell, and then it is the loop that sees to what a cancellation leaves.
+the listener claims at the bell, and then it also sees to what a cancellation leaves.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
@@ -15,11 +15,17 @@ from hms_async import (
     TaskRecord,
     TaskState,
 )
+from hms_async.domain.queue import Queue, QueueSettings
+from hms_async.runtime.exchange import Lanes
+from hms_async.runtime.feed import Feed
+from hms_async.runtime.handlers import bind
+from hms_async.storage.replies import Claim, Exchanged
 from hms_async.storage.store import Store
 from hms_async.testing import ManualClock, running
 
 QUICK = RetryPolicy(max_attempts=3, base="1ms", cap="1ms")
 PATIENCE_S = 10.0
+NOW_MS = 1_767_225_600_000
 
 
 def worker(
@@ -78,6 +84,42 @@ async def stats_when(oms: AsyncOMSClient, holds: Callable[[QueueStats], bool]) -
         stats = await oms.stats("q")
         if holds(stats):
             return stats
+
+
+def feeds_of(*names: str, limit: int = 10) -> list[Feed]:
+    """Feeds without a store, for what decides and makes no call."""
+    lanes = Lanes(cast("Any", None), "worker", heads=len(names) > 1)
+    return [
+        Feed(
+            Queue(name=name, settings=QueueSettings(), version=1), bind(_handle, name), lanes, limit
+        )
+        for name in names
+    ]
+
+
+async def _handle(_: Task[Any]) -> None: ...
+
+
+def answered(
+    *claims: Claim, left: int = 0, ahead: int = 0, head: tuple[int, int | None] | None = None
+) -> Exchanged:
+    """An answer that brings these claims, and says no more than it is asked to."""
+    return Exchanged(
+        verdict="ok",
+        now_ms=NOW_MS,
+        left=left,
+        next_due_ms=None,
+        version=1,
+        paused=False,
+        lease_ms=30_000,
+        settled=[],
+        claims=list(claims),
+        suspect=None,
+        suspects_left=0,
+        cancelling=frozenset(),
+        ahead=ahead,
+        head=head,
+    )
 
 
 class Ears:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from hms_async import AsyncOMSClient, AsyncWorker, Task, handler
-from hms_async.runtime import loop
+from hms_async.runtime import listener
 from hms_async.storage.store import Store
 from hms_async.testing import ManualClock, running
 from tests.runtime.support import PATIENCE_S
@@ -77,7 +77,7 @@ async def test_a_tight_promise_is_kept_beside_a_long_backlog(store_url: str) -> 
 async def test_what_arrives_later_with_a_tighter_promise_goes_first(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(listener, "LOOK_EVERY_S", 0.01)
     desk = Desk()
     async with AsyncOMSClient(store_url) as oms:
         await oms.create_queue("slow", sla="24h")

@@ -17,7 +17,7 @@ from hms_async import (
     Task,
     TaskState,
 )
-from hms_async.runtime import bell, feed, loop
+from hms_async.runtime import bell, feed, listener
 from hms_async.storage.replies import Exchanged
 from hms_async.storage.store import Store
 from tests.runtime.support import PATIENCE_S, Ears, burst, waiting, worker
@@ -130,8 +130,8 @@ async def test_a_claim_that_is_given_up_is_asked_for_however_long_the_server_sta
     oms: AsyncOMSClient, ears: Ears, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bell, "WAIT_S", 0.1)
-    monkeypatch.setattr(loop, "MARGIN_S", 0.1)
-    monkeypatch.setattr(loop, "_LEAVE_AFTER_S", 0.01)
+    monkeypatch.setattr(listener, "MARGIN_S", 0.1)
+    monkeypatch.setattr(listener, "LEAVE_AFTER_S", 0.01)
     echo = Echo()
 
     async def never() -> None:
@@ -268,7 +268,7 @@ async def test_r2_nor_is_a_claim_lost_whose_answer_does_not_come_in_time(
     echo = Echo()
     wire.deal = anyio.sleep_forever
     monkeypatch.setattr(bell, "WAIT_S", 0.1)
-    monkeypatch.setattr(loop, "MARGIN_S", 0.1)
+    monkeypatch.setattr(listener, "MARGIN_S", 0.1)
     async with listening(oms, ears, echo):
         enqueued = await oms.enqueue("q", 1)
         await oms.result(enqueued.id, timeout=PATIENCE_S)

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hms_async import AsyncOMSClient, Task
 from hms_async.errors import StoreRefused, StoreUnavailable
-from hms_async.runtime import bell, loop
+from hms_async.runtime import bell, carrier
 from hms_async.runtime import health as health_module
 from hms_async.runtime.health import READY_WITHIN_S, Health, Outlook
 from hms_async.storage.traffic import Traffic
@@ -91,7 +91,7 @@ async def test_a_worker_of_which_every_queue_is_gone_is_not_ready(
     oms: AsyncOMSClient, raw: Raw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bell, "WAIT_S", 0.1)
-    monkeypatch.setattr(loop, "_FAULT_REST_S", 0.1)
+    monkeypatch.setattr(carrier, "_FAULT_REST_S", 0.1)
     await oms.create_queue("q")
     async with worker(oms.url, work, health_port=0, supervise=False) as one:
 

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from hms_async import AsyncOMSClient, QueueNotFound, StoreProtocol, Supervisor, Task, TaskState
-from hms_async.runtime import heartbeat, loop, sweeps
+from hms_async.runtime import carrier, heartbeat, sweeps
 from hms_async.runtime.heartbeat import Heartbeat
 from hms_async.runtime.leases import Held
 from hms_async.runtime.loop import ExchangeLoop
@@ -210,7 +210,7 @@ async def test_a_ladder_of_a_newer_release_is_read_and_worked_by(
 async def test_settings_that_cannot_be_read_are_said_so_and_end_no_worker(
     oms: AsyncOMSClient, raw: Raw, monkeypatch: pytest.MonkeyPatch, field: str, value: str
 ) -> None:
-    monkeypatch.setattr(loop, "_FAULT_REST_S", 0.005)
+    monkeypatch.setattr(carrier, "_FAULT_REST_S", 0.005)
     await oms.create_queue("q", sla="2h")
     fine = raw.fields("queue:q:config")[field]
     async with worker(oms.url, echo, supervise=False):
@@ -271,7 +271,7 @@ async def test_a_worker_says_once_that_its_queue_is_gone_and_goes_on_when_it_is_
                 thrice.set()
             raise
 
-    monkeypatch.setattr(loop, "_FAULT_REST_S", 0.005)
+    monkeypatch.setattr(carrier, "_FAULT_REST_S", 0.005)
     monkeypatch.setattr(Store, "exchange", exchange)
     await oms.create_queue("q")
     with capture_logs() as logs:

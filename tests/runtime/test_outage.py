@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from hms_async import AsyncOMSClient, AsyncWorker, Event, StoreUnavailable, Task, TaskState
-from hms_async.runtime import loop, shutdown
+from hms_async.runtime import carrier, shutdown
 from hms_async.storage.embedded import EmbeddedServer, running, start
 from hms_async.testing import running as working
 from tests.runtime.support import PATIENCE_S, QUICK
@@ -52,7 +52,7 @@ async def test_an_idle_worker_takes_tasks_again_after_an_outage(server: Embedded
 async def test_an_idle_worker_does_not_wait_for_the_server_to_stop(
     server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_LEAVE_AFTER_S", 0.1)
+    monkeypatch.setattr(carrier, "LEAVE_AFTER_S", 0.1)
 
     async def handle(_task: Task[Any]) -> None:
         return None

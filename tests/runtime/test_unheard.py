@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from hms_async import AsyncOMSClient, AsyncWorker, StoreRefused, StoreUnavailable, Task, handler
-from hms_async.runtime import loop
+from hms_async.runtime import carrier
 from hms_async.storage.store import Store
 from hms_async.testing import running
 from tests.runtime.support import PATIENCE_S
@@ -40,7 +40,7 @@ async def test_what_finds_no_slot_any_more_is_handed_back(
         else:
             await anyio.sleep(0.2)
 
-    monkeypatch.setattr(loop, "_FAULT_REST_S", 0.1)
+    monkeypatch.setattr(carrier, "_FAULT_REST_S", 0.1)
     for queue in ("a", "b"):
         await oms.create_queue(queue)
     with anyio.fail_after(PATIENCE_S):
