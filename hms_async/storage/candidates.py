@@ -109,8 +109,11 @@ async def act(server: Server, operation: Operation, ids: Sequence[str]) -> list[
         StoreError: If the server cannot be asked.
     """
     name, rest = _SCRIPTS[operation.act]
+    # These two keep the reason in the task's record.
     if operation.act is Act.WAIVE:
-        rest = (operation.by.reason or f"operation {operation.id}", "", "")  # it is in the record
+        rest = (operation.by.reason or f"operation {operation.id}", "", "")
+    elif name == "cancel":
+        rest = ("", "", f"operation {operation.id}", *rest)
     replies = await server.run_many(name, operation.queue, [(one, *rest) for one in ids])
     return [reply if isinstance(reply, StoreError) else str(reply.decode()) for reply in replies]
 
@@ -118,11 +121,11 @@ async def act(server: Server, operation: Operation, ids: Sequence[str]) -> list[
 # The script of each act, and what it is told beside the id; who acts is not told.
 _SCRIPTS: dict[Act, tuple[str, tuple[str, ...]]] = {
     Act.REQUEUE: ("requeue", ("0", "", "", "")),
-    Act.CANCEL: ("cancel", ("", "", "", "")),
+    Act.CANCEL: ("cancel", ()),
     Act.BUMP: ("bump", ("", "", "")),
     Act.WAIVE: ("waive", ()),
-    Act.PURGE: ("cancel", ("", "", "", "1")),
-    Act.REMOVE: ("cancel", ("", "", "", "")),
+    Act.PURGE: ("cancel", ("1",)),
+    Act.REMOVE: ("cancel", ()),
 }
 _ENDED_PARTS = frozenset({"failed", "cancelled", "expired"})
 

@@ -152,6 +152,19 @@ async def test_purge_does_not_ask_for_a_task_that_was_claimed_since_it_was_seen(
     assert "cancel" not in driver.run("a")
 
 
+@pytest.mark.parametrize("act", ["cancel", "purge"])
+async def test_a_task_that_an_operation_cancels_names_that(
+    driver: Driver, oms: AsyncOMSClient, act: str
+) -> None:
+    await driver.push("a")
+    operation = await oms.operations.start(act, "q", reason="a wrong upload")
+    await work_off(driver.store, operation)
+
+    task = await oms.get_task("a")
+    assert (task.state, task.cancel_by) == ("cancelled", None)
+    assert task.cancel_reason == f"operation {operation.id}"
+
+
 async def test_bump_keeps_the_order(driver: Driver, oms: AsyncOMSClient) -> None:
     ids = [f"w{n:02d}" for n in range(18)]
     await driver.push(*ids)

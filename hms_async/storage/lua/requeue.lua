@@ -34,7 +34,8 @@ if anew then
   redis.call('HDEL', run_key(id), 'rung')
 end
 redis.call('HDEL', run_key(id), 'attempt', 'crashes', 'finished', 'error', 'result',
-  'token', 'settled_by', 'lost_token', 'cancel', 'revived', 'moved_to', 'moving', 'handoff', 'expires')
+  'token', 'settled_by', 'lost_token', 'cancel', 'cancel_by', 'cancel_reason', 'revived', 'moved_to',
+  'moving', 'handoff', 'expires')
 if key and redis.pcall('GET', key) == id then redis.call('PERSIST', key) end
 if run[8] then add_to_case(run[8], { arrived, id }) end -- it may have been one too many
 if sla then put_on_the_clock(id, ladder, arrived - shift, sla, spoken) end
