@@ -134,7 +134,8 @@ def _candidate(queue: str, kind: Kind, part: str, row: list[bytes]) -> Candidate
     """Return the task of an entry; `None` for what is none, or stands here no more (R4)."""
     if len(row) == 2:  # noqa: PLR2004  # an entry without a record
         return None
-    task_id, _, state, of, lane, arrived, accepted, finished, corr, cancel, sla, waived, *rest = row
+    task_id, _, state, of, lane, arrived, accepted, requeued, *row = row
+    finished, corr, cancel, sla, waived, *rest = row
     if of.decode(errors="replace") != queue:
         return None
     if kind in ("front", "back") and (state, lane or b"normal") != (
@@ -152,7 +153,7 @@ def _candidate(queue: str, kind: Kind, part: str, row: list[bytes]) -> Candidate
         id=_text(task_id),
         state=known,
         arrived_ms=arrived_ms,
-        taken_in_ms=decode_number(accepted or None) or arrived_ms,
+        taken_in_ms=decode_number(requeued or accepted or None) or arrived_ms,
         finished_ms=decode_number(finished or None),
         correlation_id=_text(corr) or None,
         error_type=fault.get("type", ""),

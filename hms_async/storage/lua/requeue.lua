@@ -23,7 +23,7 @@ local ladder = read_ladder(config[2])
 local arrived, sla, spoken = tonumber(run[2]), tonumber(run[3]), tonumber(run[4])
 local key, shift = run[5], tonumber(run[7]) or 0
 
-redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'express', 'ready', NOW)
+redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'express', 'ready', NOW, 'requeued', NOW)
 redis.call('RPUSH', EXPRESS, id)
 -- A scheduled task that was cancelled is wanted now, so its clock starts now; one that expired is
 -- wanted in spite of its old limits.
