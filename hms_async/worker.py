@@ -149,13 +149,14 @@ class AsyncWorker:
         When cancelled, what runs is cancelled too and handed back, its attempt not counted.
 
         Args:
-            burst: Return as soon as nothing waits.
+            burst: Return as soon as nothing waits, but in queues whose scripts fail.
             task_status: Told when tasks will be taken: `await group.start(worker.run)`.
 
         Raises:
             QueueNotFound: If a queue does not exist; a worker never creates one.
             StoreError: If the server cannot be reached at the start, is too old, or refuses us.
-                Later it is waited for.
+                Later it is waited for. `StoreProtocol` at the end of a burst names the queues that
+                it had to leave, as a key of theirs is not what our scripts write.
         """
         refuse_while_importing()
         ready = asyncio.Event()
@@ -192,13 +193,14 @@ class AsyncWorker:
         ends the process.
 
         Args:
-            burst: Return as soon as nothing waits.
+            burst: Return as soon as nothing waits, but in queues whose scripts fail.
             ready: Called when signals are heard and tasks will be taken.
             leave: Ends the process at once with a code, where a handler that will not end
                 keeps it from ending by itself.
 
         Raises:
             SystemExit: With 128 + the signal's number when anything was handed back.
+            StoreError: As `run` does.
         """
 
         def exit_code() -> int:
@@ -215,6 +217,7 @@ class AsyncWorker:
         leave: Leave | None = None,
     ) -> None:
         self._stop = stop = Stop()
+        broken: list[Feed] = []
         with CancelScope() as scope:
             async with Store(self.url, namespace=self.namespace) as store:
                 outlook = Outlook(
@@ -226,7 +229,7 @@ class AsyncWorker:
                 with shown as self.shown_at:
                     async with self.beside(store), self._lifespan() as resources:
                         try:
-                            await self._work(
+                            broken = await self._work(
                                 store,
                                 resources,
                                 stop,
@@ -238,6 +241,12 @@ class AsyncWorker:
                         finally:
                             # What follows closes resources and connections: a cancellation waits.
                             scope.shield = True
+        if broken and not stop.draining:  # the end of a burst
+            for one in broken:
+                log.error("queue.left", queue=one.name, error=str(one.broken), worker_id=self.name)
+            raise StoreProtocol(
+                "; ".join(f'queue "{one.name}" was left: {one.broken}' for one in broken)
+            )
 
     async def _work(
         self,
@@ -249,8 +258,12 @@ class AsyncWorker:
         burst: bool,
         ready: Callable[[], None] | None,
         leave: Leave | None,
-    ) -> None:
-        """Run the parts. `leave` is there when the process is ours to end."""
+    ) -> list[Feed]:
+        """Run the parts. `leave` is there when the process is ours to end.
+
+        Returns:
+            The queues whose scripts fail.
+        """
         parts = await self._build(store, resources, stop, outlook, burst=burst)
         guard = ExitStack()
         began = time.monotonic()
@@ -294,6 +307,7 @@ class AsyncWorker:
                 handed_back=self.handed_back,
                 duration_s=round(time.monotonic() - began, 3),
             )
+        return [feed for feed in parts.feeds if feed.broken]
 
     async def _build(
         self, store: Store, resources: Any, stop: Stop, outlook: Outlook, *, burst: bool

@@ -472,6 +472,8 @@ class Task(Struct, frozen=True, kw_only=True):
     finished_at: Instant | None
     lease_expires_at: Instant | None
     cancel_asked_at: Instant | None
+    cancel_by: str | None
+    cancel_reason: str | None
     worker: str | None
     result: Any
     error: Mapping[str, str] | None
@@ -505,6 +507,8 @@ class Task(Struct, frozen=True, kw_only=True):
             finished_at=instant(one.finished_ms),
             lease_expires_at=instant(one.lease_expires_ms),
             cancel_asked_at=instant(one.cancel_asked_ms),
+            cancel_by=one.cancel_by,
+            cancel_reason=one.cancel_reason,
             worker=one.worker,
             result=one.result,
             error=dict(one.error) if one.error else None,

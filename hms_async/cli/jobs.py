@@ -176,6 +176,8 @@ def _lines(task: TaskRecord) -> list[tuple[str, show.Cell]]:
         ("worker", task.worker or show.NONE),
         ("lease until", show.moment(task.lease_expires_ms)),
         ("cancel asked", show.moment(task.cancel_asked_ms)),
+        ("cancel by", task.cancel_by or show.NONE),
+        ("cancel reason", task.cancel_reason or show.NONE),
         ("payload", show.short(task.payload, 2_000) if task.raw is None else "unreadable"),
         ("stored", show.short(task.raw, 2_000) if task.raw is not None else show.NONE),
         ("result", show.NONE if task.result is None else show.short(task.result, 2_000)),

@@ -56,7 +56,8 @@ def run(
         hms run service:worker --shutdown-timeout 1m
 
     The first Ctrl-C (or SIGTERM) finishes what runs, the second hands it back, the third ends the
-    process. It exits with 0 when all was finished, else with 130 (143).
+    process. It exits with 0 when all was finished, else with 130 (143). A burst leaves a queue in
+    whose keys there is what is not ours, names it, and exits with 3.
     """  # noqa: D301  # click keeps lines after a real \b
     logs.configure(fmt=log_format, level=log_level)
     worker = worker_for(targets, context)

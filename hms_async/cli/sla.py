@@ -239,6 +239,7 @@ def undelivered(
     """List messages that no receiver took, try them again, or let go of them."""
     if again and drop:
         raise click.UsageError("give either --again or --drop, not both")
+    redactor = config.redactor()
 
     async def work(oms: AsyncOMSClient) -> list[Undelivered]:
         if not (again or drop):
@@ -246,7 +247,7 @@ def undelivered(
         act: Literal["again", "drop"] = "again" if again else "drop"
         return await oms.sla.act_on_undelivered(queue, act, ids or None, reason=reason)
 
-    found = ask(url, namespace, work)
+    found = [one.visible(redactor) for one in ask(url, namespace, work)]
     if output == "json":
         messages = [documents.Message.of(one) for one in found]
         show.json("sla.undelivered", queue=queue, messages=messages)

@@ -25,6 +25,7 @@ MOST_QUEUES: Final = 100
 _LOOK_AGAIN_S: Final = 2.0
 _LOOK_FOR_READER_S: Final = 0.5
 _AT_ONCE: Final = 500
+_NAMED: Final = 5
 _ALL_KEPT: Final = "0-0"
 
 
@@ -65,7 +66,7 @@ def tail(
 
     With -o json each line is one JSON object; the id of the last one goes on from there with
     --after. While the server is away it waits, and then goes on where it was. With several queues
-    an id stands for its instant.
+    an id stands for its instant. It follows 100 queues at the most and says which it leaves out.
     """
 
     def tell(event: Event) -> None:
@@ -104,6 +105,7 @@ class Tail:
         self._kinds = kinds or None
         self._after = after
         self._followed: set[str] = set()
+        self._left_out: set[str] = set()
 
     async def run(self, tell: Callable[[Event], None]) -> None:
         """Tell of events as they come, until nobody reads any more, or there is no queue left."""
@@ -123,21 +125,29 @@ class Tail:
         after = self._after
         async with send, anyio.create_task_group() as group:
             while True:
-                names = self._queues or await self._all()
-                for name in [name for name in names if name not in self._followed]:
-                    if len(self._followed) == MOST_QUEUES:
-                        show.warn(
-                            f"only {MOST_QUEUES} queues are followed: name those you want, -Q"
-                        )
-                        self._queues = tuple(self._followed)
-                        break
-                    self._followed.add(name)
+                for name in self._new(self._queues or await self._all()):
                     group.start_soon(self._follow, name, after, send, name=f"tail-{name}")
                 # One that is created later is told of from its beginning.
                 after = _ALL_KEPT
                 if self._queues:
                     return
                 await anyio.sleep(_LOOK_AGAIN_S)
+
+    def _new(self, names: tuple[str, ...]) -> list[str]:
+        """Return which of these are to be followed from now on, and say which cannot be."""
+        known = self._followed | self._left_out
+        new = [name for name in names if name not in known]
+        room = MOST_QUEUES - len(self._followed)
+        taken, left = new[:room], new[room:]
+        self._followed.update(taken)
+        self._left_out.update(left)
+        if left:
+            more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+            show.warn(
+                f"{MOST_QUEUES} queues are followed at the most, so nothing is told of "
+                f"{', '.join(left[:_NAMED])}{more}: name those you want, -Q"
+            )
+        return taken
 
     async def _all(self) -> tuple[str, ...]:
         try:

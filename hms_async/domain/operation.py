@@ -82,7 +82,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         queue: The queue.
         where: Which of its tasks are meant.
         by: Who wants it, and why.
-        created_ms: When it was begun. Tasks that came in, or ended, later are left alone.
+        created_ms: When it was begun. Tasks that came in, came back, or ended later are left alone.
         state: How far it is.
         rate: Tasks a second at most; `None` for no limit.
         force: Of `remove`: whether open tasks are cancelled first.
@@ -132,7 +132,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _was_there(task: Candidate, created_ms: int) -> bool:
-    """Return whether a task came in, or ended, before the operation was begun."""
+    """Return whether a task came in, or back, or ended before the operation was begun."""
     return (task.finished_ms or 0) <= created_ms and (
         task.state.ended or task.taken_in_ms <= created_ms
     )

@@ -22,7 +22,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: Its id.
         state: Where it is.
-        taken_in_ms: When it was accepted; for one that was never to wait, when it arrived.
+        taken_in_ms: When it was accepted, or brought back after its end; for one that was never to
+            wait, when it arrived.
         arrived_ms: When its SLA clock started, or is going to.
         finished_ms: When it ended.
         correlation_id: The case it belongs to.

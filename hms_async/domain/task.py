@@ -171,6 +171,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         finished_ms: When it ended.
         lease_expires_ms: Until when its holder need not be heard of.
         cancel_asked_ms: When somebody asked its holder to cancel it; done and failed come first.
+        cancel_by: Who cancelled it, or asked its holder to; `None` if no operator named did.
+        cancel_reason: Why; for one of many the operation that did it.
         worker: Who holds it, or held it last.
         result: What it came to.
         error: Why it failed, or why its last attempt did.
@@ -204,6 +206,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     finished_ms: int | None = None
     lease_expires_ms: int | None = None
     cancel_asked_ms: int | None = None
+    cancel_by: str | None = None
+    cancel_reason: str | None = None
     worker: str | None = None
     result: Any = None
     error: Mapping[str, str] | None = None

@@ -19,6 +19,7 @@ ID_BYTES = 12
 _ALPHABET = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ID = r"[0-9A-HJKMNP-TV-Z]{12}"
 TEXT = re.compile(rf"hms_({_ID})_([A-Za-z0-9_-]{{43}})")
+_BEARER = re.compile(rf"token:{_ID}")
 _ID_OR_TEXT = re.compile(rf"({_ID})|{TEXT.pattern}")
 
 
@@ -75,6 +76,11 @@ def make_text(entropy: bytes) -> tuple[str, str]:
     token_id = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in entropy[:ID_BYTES]).decode()
     secret = base64.urlsafe_b64encode(entropy[ID_BYTES:]).decode().rstrip("=")
     return token_id, f"hms_{token_id}_{secret}"
+
+
+def is_bearer(name: str) -> bool:
+    """Return whether this is the name of a token's bearer, which has the token's id: no secret."""
+    return _BEARER.fullmatch(name) is not None
 
 
 def digest_of(text: str) -> str:

@@ -60,7 +60,7 @@ class Operations:
     ) -> Operation:
         """Begin an act on many tasks.
 
-        Tasks that come in, or end, after its begin are left alone.
+        Tasks that come in, come back, or end after its begin are left alone.
 
         Args:
             act: `requeue`, `cancel`, `bump`, `waive`, or `purge`, which cancels all that is open

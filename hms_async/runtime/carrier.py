@@ -113,7 +113,8 @@ class Carrier:
         except StoreProtocol as error:
             self._reporter.refused(feed.name, error)
             await self._settle_one_by_one(call, settlements, settles)
-            feed.rest(_FAULT_REST_S)
+            # With outcomes it may have been one of them: the next call has none.
+            feed.rest(_FAULT_REST_S, broken=None if batch else error)
             return
         feed.pace.tripped(time.monotonic() - began)
         if runs := [attempt.ran_s() for attempt in batch if attempt.ended]:

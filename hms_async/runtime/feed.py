@@ -15,6 +15,7 @@ from hms_async.storage.replies import MOST_A_CALL, Exchanged
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hms_async.errors import StoreProtocol
     from hms_async.runtime.task import Attempt
 
 IN_FLIGHT = 2
@@ -49,6 +50,7 @@ class Feed:
         head: The task that it would give out next, as far as is known; see `choice`.
         by_due, by_age: The head's keys of the same name, which are asked for at each choice; the
             smallest without a head, as nobody knows how urgent it is then.
+        broken: What a script met there that is not ours, until one succeeds.
         rests_until: Until when it is left alone, on the monotonic clock.
         due_at: When its next scheduled or retrying task is due, on the monotonic clock.
         suspects_wait: Whether there are tasks that one more crash would fail (R15).
@@ -77,6 +79,7 @@ class Feed:
         self._ahead_ms = 0.0  # how far the server's clock is before our monotonic one
         self.gone = False
         self.refused = False
+        self.broken: StoreProtocol | None = None
         self._limit = limit
         self._paused = False
         self.rests_until = 0.0
@@ -100,7 +103,9 @@ class Feed:
     @property
     def quiet(self) -> bool:
         """Whether nothing is to be had from it, as far as is known."""
-        return self._paused or self.gone or self.refused or not self.hungry
+        return (
+            self._paused or self.gone or self.refused or self.broken is not None or not self.hungry
+        )
 
     @property
     def idle(self) -> bool:
@@ -253,9 +258,16 @@ class Feed:
         self.head = head = Head(arrived_ms, due_ms, self.queue.settings.late)
         self.by_due, self.by_age = head.by_due, head.by_age
 
-    def rest(self, seconds: float, *, gone: bool = False, refused: bool = False) -> None:
-        """Leave the queue alone for a while, for a fault of its own; it may be gone, or refused."""
-        self.gone, self.refused = gone, refused
+    def rest(
+        self,
+        seconds: float,
+        *,
+        gone: bool = False,
+        refused: bool = False,
+        broken: "StoreProtocol | None" = None,
+    ) -> None:
+        """Leave the queue alone for a while: it may be gone, refused, or broken."""
+        self.gone, self.refused, self.broken = gone, refused, broken
         self.rests_until = time.monotonic() + seconds
         self.grow_hungry()
 
@@ -279,7 +291,7 @@ class Feed:
         self.head, self.by_due, self.by_age = None, _UNKNOWN, _UNKNOWN
         if reply.head is not None:
             self._set_head(*reply.head)
-        self._paused, self.gone, self.refused = reply.paused, False, False
+        self._paused, self.gone, self.refused, self.broken = reply.paused, False, False, None
         if reply.paused:
             # Its bell is not heard then, so it is asked again.
             self.left = 0

@@ -109,8 +109,11 @@ async def act(server: Server, operation: Operation, ids: Sequence[str]) -> list[
         StoreError: If the server cannot be asked.
     """
     name, rest = _SCRIPTS[operation.act]
+    # These two keep the reason in the task's record.
     if operation.act is Act.WAIVE:
-        rest = (operation.by.reason or f"operation {operation.id}", "", "")  # it is in the record
+        rest = (operation.by.reason or f"operation {operation.id}", "", "")
+    elif name == "cancel":
+        rest = ("", "", f"operation {operation.id}", *rest)
     replies = await server.run_many(name, operation.queue, [(one, *rest) for one in ids])
     return [reply if isinstance(reply, StoreError) else str(reply.decode()) for reply in replies]
 
@@ -118,11 +121,11 @@ async def act(server: Server, operation: Operation, ids: Sequence[str]) -> list[
 # The script of each act, and what it is told beside the id; who acts is not told.
 _SCRIPTS: dict[Act, tuple[str, tuple[str, ...]]] = {
     Act.REQUEUE: ("requeue", ("0", "", "", "")),
-    Act.CANCEL: ("cancel", ("", "", "", "")),
+    Act.CANCEL: ("cancel", ()),
     Act.BUMP: ("bump", ("", "", "")),
     Act.WAIVE: ("waive", ()),
-    Act.PURGE: ("cancel", ("", "", "", "1")),
-    Act.REMOVE: ("cancel", ("", "", "", "")),
+    Act.PURGE: ("cancel", ("1",)),
+    Act.REMOVE: ("cancel", ()),
 }
 _ENDED_PARTS = frozenset({"failed", "cancelled", "expired"})
 
@@ -131,7 +134,8 @@ def _candidate(queue: str, kind: Kind, part: str, row: list[bytes]) -> Candidate
     """Return the task of an entry; `None` for what is none, or stands here no more (R4)."""
     if len(row) == 2:  # noqa: PLR2004  # an entry without a record
         return None
-    task_id, _, state, of, lane, arrived, accepted, finished, corr, cancel, sla, waived, *rest = row
+    task_id, _, state, of, lane, arrived, accepted, requeued, *row = row
+    finished, corr, cancel, sla, waived, *rest = row
     if of.decode(errors="replace") != queue:
         return None
     if kind in ("front", "back") and (state, lane or b"normal") != (
@@ -149,7 +153,7 @@ def _candidate(queue: str, kind: Kind, part: str, row: list[bytes]) -> Candidate
         id=_text(task_id),
         state=known,
         arrived_ms=arrived_ms,
-        taken_in_ms=decode_number(accepted or None) or arrived_ms,
+        taken_in_ms=decode_number(requeued or accepted or None) or arrived_ms,
         finished_ms=decode_number(finished or None),
         correlation_id=_text(corr) or None,
         error_type=fault.get("type", ""),

@@ -324,6 +324,8 @@ def decode_record(
         finished_ms=decode_number(run.get(b"finished")),
         lease_expires_ms=lease_expires_ms,
         cancel_asked_ms=decode_number(run.get(b"cancel")),
+        cancel_by=_text(run.get(b"cancel_by")),
+        cancel_reason=_text(run.get(b"cancel_reason")),
         worker=_text(run.get(b"worker")),
         result=None if result is None else decode_json(result),
         error=None if error is None else decode_fault(error),

@@ -9,6 +9,7 @@ import msgspec
 from hms_async.config import redactor
 from hms_async.domain.redaction import Redactor
 from hms_async.domain.scrub import REDACTED
+from hms_async.domain.token import is_bearer
 from hms_async.errors import ConfigInvalid
 from hms_async.telemetry.text import as_text
 
@@ -52,6 +53,8 @@ def _shown(name: str, value: Any) -> Any:
     if name == "error":
         value = as_text(value)
     if isinstance(value, str):
+        if name == "actor" and is_bearer(value):
+            return value  # it only looks like a secret behind its name
         if name in _END_MATTERS:
             value = value[-_LONGEST_TEXT:]
         return hide_text(value[: _LONGEST.get(name, _LONGEST_TEXT)])

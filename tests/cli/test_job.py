@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,22 @@ def test_cancelling_a_task_in_progress_asks_its_worker(hms: Hms, url: str) -> No
     )
     assert task(hms, task_id)["cancel_asked_at"] is not None
     assert "cancel asked" in hms("job", "show", task_id).stdout
+
+
+def test_a_cancelled_task_says_who_cancelled_it_and_why(
+    hms: Hms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "ann")
+    task_id = pushed(hms)
+    assert "cancel" not in hms("job", "show", task_id).stdout
+    hms("job", "cancel", task_id, "--reason", "the client asked")
+
+    shown = hms("job", "show", task_id).stdout
+    assert re.search(r"^cancel by +ann@", shown, re.MULTILINE)
+    assert re.search(r"^cancel reason +the client asked$", shown, re.MULTILINE)
+    document = task(hms, task_id)
+    assert document["cancel_by"].startswith("ann@")
+    assert document["cancel_reason"] == "the client asked"
 
 
 def test_bump_lets_a_task_go_before_the_others(hms: Hms) -> None:

@@ -162,6 +162,22 @@ def test_burst_works_off_all_queues_and_ends(hms: Hms, url: str) -> None:
     assert {one["name"]: one["done"] for one in found} == {"kyc": 20, "mail": 20}
 
 
+def test_a_burst_that_has_to_leave_a_queue_says_which_and_fails(hms: Hms, url: str) -> None:
+    for name in ("kyc", "mail"):
+        hms("queue", "create", name)
+        push(hms, name, "1")
+    broken = Raw(url)
+    broken("DEL", "queue:kyc:events")
+    broken("SET", "queue:kyc:events", "not ours")  # a look at the queue does not meet it
+    broken.close()
+    with started("run", "service", "-b") as worker:
+        code, said = worker.end()
+    assert code == 3
+    assert said[-1].startswith('error HMS-E044: queue "kyc" was left: the server answered: WRONG')
+    found = json.loads(hms("stats", "mail", "-o", "json").stdout)["queues"]
+    assert [one["done"] for one in found] == [1]
+
+
 def test_the_log_is_data_and_the_banner_is_talk(hms: Hms, photos: str) -> None:
     push(hms, photos, '{"file": "sam.jpg"}', "--corr", "REQ-123")
     done = subprocess.run(  # noqa: S603  # our own command line

@@ -152,13 +152,13 @@ def hooked(hms: Hms, url: str) -> None:
     hms("queue", "create", "kyc", "--sla", "1h", "--ladder", "50% note,webhook", *hook)
 
 
-def given_up(url: str, number: int) -> list[str]:
+def given_up(url: str, number: int, error: str = "nobody answers") -> list[str]:
     """Let messages of late tasks of `kyc` be given up; returns their ids, the last first."""
 
     async def work() -> list[str]:
         async with Store(url) as store, AsyncOMSClient(store=store) as oms:
             for action in await outbox.take(store, "kyc", limit=9, lease_ms=60_000):
-                await outbox.end(store, action, "dead", error="nobody answers")
+                await outbox.end(store, action, "dead", error=error)
             return [one.said.id for one in await oms.sla.undelivered("kyc")]
 
     for _ in range(number):
@@ -177,6 +177,16 @@ def test_undelivered(hms: Hms, url: str) -> None:
     assert document["messages"][0]["type"] == "sla.note"
     assert "1 to be tried again" in hms("sla", "undelivered", "kyc", "--again").stderr
     assert "no message of kyc was given up" in hms("sla", "undelivered", "kyc").stderr
+
+
+@pytest.mark.usefixtures("hooked")
+def test_secrets_in_what_a_receiver_answered_are_left_out(hms: Hms, url: str) -> None:
+    given_up(url, 1, "HTTP 401: Bearer c4n4ry-12345 for https://sam:c4n4ry@h.example/?token=c4n4ry")
+    undelivered = ("sla", "undelivered", "kyc")
+    shown = [hms(*undelivered), hms(*undelivered, "-o", "json"), hms(*undelivered, "--drop")]
+    for output in (one.output for one in shown):
+        assert "HTTP 401" in output
+        assert "c4n4ry" not in output
 
 
 @pytest.mark.usefixtures("hooked")

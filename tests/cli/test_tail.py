@@ -11,10 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from hms_async import storage
-from hms_async.domain.event import FAMILIES, TYPES, check_type
+from hms_async.cli import show
+from hms_async.cli import tail as tail_command
+from hms_async.client import AsyncOMSClient
+from hms_async.domain.event import FAMILIES, TYPES, Event, check_type
 from hms_async.errors import ConfigInvalid
 from tests.cli.conftest import ROOT, Hms
 from tests.cli.terminal import at_terminal
@@ -40,6 +44,10 @@ def told(process: "subprocess.Popen[str]", number: int) -> list[dict[str, Any]]:
     """The next events."""
     assert process.stdout is not None
     return [json.loads(process.stdout.readline()) for _ in range(number)]
+
+
+def nobody_reads(_: Event) -> None:
+    """Tell of nothing."""
 
 
 def push(hms: Hms, queue: str, *args: str) -> str:
@@ -82,6 +90,29 @@ def test_it_goes_on_after_the_last_event_and_tells_no_more_than_is_asked(
         "--after", "0-0", "-o", "json", "--state", "cancelled,sla.", "--corr", "REQ-2"
     ) as process:
         assert [event["task_id"] for event in told(process, 1)] == [other]
+
+
+async def test_queues_that_are_left_out_are_named_also_those_that_come_later(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_command, "MOST_QUEUES", 2)
+    monkeypatch.setattr(tail_command, "_LOOK_AGAIN_S", 0.01)
+    send, warnings = anyio.create_memory_object_stream[str](9)
+    monkeypatch.setattr(show, "warn", send.send_nowait)
+    with send, warnings, anyio.fail_after(20):
+        async with AsyncOMSClient(url) as oms, anyio.create_task_group() as group:
+            for name in "abcdefghij":
+                await oms.create_queue(name)
+            group.start_soon(tail_command.Tail(oms, (), (), "0-0").run, nobody_reads)
+            said = await warnings.receive()
+            assert "2 queues are followed at the most" in said
+            assert "nothing is told of c, d, e, f, g and 3 more" in said
+            await oms.create_queue("later")
+            said = await warnings.receive()
+            assert "nothing is told of later:" in said
+            group.cancel_scope.cancel()
+        with pytest.raises(anyio.WouldBlock):
+            warnings.receive_nowait()
 
 
 def test_a_reader_that_goes_ends_it_without_another_event(hms: Hms, url: str) -> None:

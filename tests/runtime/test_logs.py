@@ -9,6 +9,8 @@ from typing import Any, Literal
 import pytest
 import structlog
 
+from hms_async.domain.scrub import REDACTED
+from hms_async.domain.token import make_text
 from hms_async.errors import ConfigInvalid
 from hms_async.telemetry import logs
 from hms_async.telemetry.text import short, span
@@ -369,6 +371,39 @@ def test_payloads_are_never_logged(fmt: Literal["text", "json"]) -> None:
     line = written("x.y", {"payload": {"card": "4111"}, "queue": "q"}, fmt=fmt, level="debug")
     assert "4111" not in line
     assert "queue" in line
+
+
+@pytest.mark.parametrize("fmt", ["text", "json"])
+def test_an_actor_that_is_a_token_is_named(fmt: Literal["text", "json"]) -> None:
+    token_id, _ = make_text(bytes(range(44)))
+    act = {"action": "pause", "actor": f"token:{token_id}", "via": "rest", "queue": "kyc"}
+    assert f"token:{token_id}" in written("action", act, fmt=fmt)
+
+
+@pytest.mark.parametrize(
+    "actor",
+    [
+        "token:c4n4ry",
+        "token:C4N4RYC4N4RYC",  # one letter more than an id
+        "token:ABCDEFGHJKMN, token=c4n4ry",
+        "token: ABCDEFGHJKMN",
+        "token=ABCDEFGHJKMN",
+        "password:ABCDEFGHJKMN",
+        "Bearer ABCDEFGHJKMN",
+        "Authorization: Bearer c4n4ry-12345",
+        "hms_ABCDEFGHJKMN_c4n4ry",
+    ],
+)
+def test_an_actors_secret_is_none_the_less_left_out(actor: str) -> None:
+    line = written("action", {"action": "pause", "actor": actor, "via": "client"})
+    assert REDACTED in line
+    assert not re.search("c4n4ry|[ =:]ABCDEFGHJKMN", line, re.IGNORECASE)
+
+
+def test_what_else_is_written_like_a_tokens_name_is_left_out() -> None:
+    for name in ("reason", "error", "target", "note"):
+        line = written("some.event", {name: "token:ABCDEFGHJKMN"})
+        assert "ABCDEFGHJKMN" not in line
 
 
 def test_context_is_merged() -> None:

@@ -8,7 +8,16 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from hms_async import AsyncOMSClient, QueueNotFound, StoreProtocol, Supervisor, Task, TaskState
+from hms_async import (
+    AsyncOMSClient,
+    AsyncWorker,
+    QueueNotFound,
+    StoreProtocol,
+    Supervisor,
+    Task,
+    TaskState,
+    handler,
+)
 from hms_async.runtime import carrier, heartbeat, sweeps
 from hms_async.runtime.heartbeat import Heartbeat
 from hms_async.runtime.leases import Held
@@ -253,6 +262,54 @@ async def test_a_burst_ends_when_its_queue_is_removed(oms: AsyncOMSClient, raw: 
 
     gone = [one for one in logs if one["event"] == "queue.gone"]
     assert [one["queue"] for one in gone] == ["q"]
+
+
+async def test_a_burst_leaves_a_broken_queue_when_the_others_are_done(
+    oms: AsyncOMSClient, raw: Raw
+) -> None:
+    @handler(queue="bad")
+    async def bad(_task: Task[Any]) -> None: ...
+
+    @handler(queue="good")
+    async def good(_task: Task[Any]) -> None: ...
+
+    for name in ("bad", "good"):
+        await oms.create_queue(name)
+        await oms.enqueue_many(name, list(range(5)))
+    break_queue(raw, "bad")
+    one = AsyncWorker(handlers=[bad, good], concurrency=2, url=oms.url)
+    with (
+        capture_logs() as logs,
+        anyio.fail_after(PATIENCE_S),
+        pytest.raises(StoreProtocol, match='queue "bad" was left'),
+    ):
+        await one.run(burst=True)
+
+    assert (await oms.stats("good")).done == 5
+    assert [one["queue"] for one in logs if one["event"] == "queue.left"] == ["bad"]
+
+
+async def test_a_burst_goes_on_with_a_queue_that_refuses_one_outcome_only(
+    oms: AsyncOMSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, refused = Store.exchange, list[str]()
+
+    async def exchange(self: Store, *args: Any, **options: Any) -> Exchanged | None:
+        settles = [one.id for one in options.get("settles", ())]
+        if "bad" in settles:
+            refused.append("bad")
+            raise StoreProtocol("not this one")
+        return await original(self, *args, **options)
+
+    monkeypatch.setattr(carrier, "_FAULT_REST_S", 0.005)
+    monkeypatch.setattr(Store, "exchange", exchange)
+    await oms.create_queue("q")
+    await oms.enqueue("q", 0, id="bad")
+    await oms.enqueue_many("q", list(range(20)))
+    await burst(oms.url, echo, concurrency=1)
+
+    assert refused
+    assert (await oms.stats("q")).done == 20
 
 
 async def test_a_worker_says_once_that_its_queue_is_gone_and_goes_on_when_it_is_back(

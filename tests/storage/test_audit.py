@@ -12,7 +12,7 @@ from hms_async.storage import codec, outbox, watching
 from hms_async.storage.audit import append_audit, read_audit
 from hms_async.storage.replies import Enqueue
 from hms_async.testing import ManualClock
-from tests.storage.driver import Driver
+from tests.storage.driver import FAULT, Driver
 
 HOOK = {"webhook": "https://desk.example", "webhook_secret": "s3cret"}
 ANN = Actor("ann@desk", "cli", "the client asked")
@@ -104,6 +104,41 @@ async def test_a_cancelled_task_is_written_down(driver: Driver) -> None:
     entry = await the_entry(driver)
     assert (entry.act, entry.task_id) == ("cancel", "a")
     assert entry.fields == {"was": "waiting", "outcome": "cancelled"}
+
+
+async def cancelled(driver: Driver, task_id: str) -> tuple[str | None, str | None]:
+    """Who had a task cancelled, and why."""
+    task = await driver.store.task(task_id)
+    assert task is not None
+    assert task.state == "cancelled"
+    return task.cancel_by, task.cancel_reason
+
+
+async def test_a_cancelled_task_says_itself_who_wanted_it_and_why(driver: Driver) -> None:
+    await driver.push("held")
+    claim = await driver.claim_one()
+    await driver.push("waits")
+    assert await driver.store.cancel("q", "held", by=ANN) == "asked"
+    await driver.store.cancel("q", "held", by=Actor("bob", "cli", "me too"))
+    assert await driver.store.cancel("q", "waits", by=ANN) == "ok"
+    await driver.settle(claim, "retry", 0, FAULT)
+
+    for task_id in ("held", "waits"):
+        assert await cancelled(driver, task_id) == ("ann@desk", "the client asked")
+        await driver.store.requeue("q", task_id, by=ANN)
+        assert not {"cancel_by", "cancel_reason"} & driver.run(task_id).keys()
+
+
+async def test_what_nobody_named_cancels_names_nobody(driver: Driver) -> None:
+    await driver.push("a")
+    await driver.store.cancel("q", "a")
+    assert await cancelled(driver, "a") == (None, None)
+
+
+async def test_what_is_kept_of_a_long_reason_to_cancel_has_an_end(driver: Driver) -> None:
+    await driver.push("a")
+    await driver.store.cancel("q", "a", by=Actor("ann", "cli", "\N{SNOWMAN}" * 5_000))
+    assert await cancelled(driver, "a") == ("ann", "\N{SNOWMAN}" * 666)
 
 
 async def test_to_ask_a_holder_twice_is_one_act(driver: Driver) -> None:

@@ -152,6 +152,19 @@ async def test_purge_does_not_ask_for_a_task_that_was_claimed_since_it_was_seen(
     assert "cancel" not in driver.run("a")
 
 
+@pytest.mark.parametrize("act", ["cancel", "purge"])
+async def test_a_task_that_an_operation_cancels_names_that(
+    driver: Driver, oms: AsyncOMSClient, act: str
+) -> None:
+    await driver.push("a")
+    operation = await oms.operations.start(act, "q", reason="a wrong upload")
+    await work_off(driver.store, operation)
+
+    task = await oms.get_task("a")
+    assert (task.state, task.cancel_by) == ("cancelled", None)
+    assert task.cancel_reason == f"operation {operation.id}"
+
+
 async def test_bump_keeps_the_order(driver: Driver, oms: AsyncOMSClient) -> None:
     ids = [f"w{n:02d}" for n in range(18)]
     await driver.push(*ids)
@@ -203,6 +216,26 @@ async def test_what_cannot_be_done_is_said_with_the_reason(
 # What comes in meanwhile, and what moves.
 
 
+@pytest.mark.parametrize(("act", "by_then"), [("cancel", 0), ("purge", 0), ("cancel", 1)])
+async def test_a_task_that_is_brought_back_later_is_left_alone(
+    driver: Driver, oms: AsyncOMSClient, clock: ManualClock, act: str, by_then: int
+) -> None:
+    failed = await fail_many(driver, 2)
+    await driver.push("waits")
+    clock.advance("1m")
+    for task_id in failed[:by_then]:
+        await oms.requeue(task_id)
+    operation = await oms.operations.start(act, "q")
+    clock.advance("1s")
+    for task_id in failed[by_then:]:
+        await oms.requeue(task_id)
+    done = await work_off(driver.store, operation)
+
+    assert done.done == 1 + by_then
+    assert {driver.run(task_id)["state"] for task_id in failed[by_then:]} == {"waiting"}
+    assert await states(driver) == {"waiting": 2 - by_then, "cancelled": 1 + by_then}
+
+
 async def test_tasks_that_come_in_or_end_later_are_left_alone(
     driver: Driver, oms: AsyncOMSClient, clock: ManualClock
 ) -> None:
@@ -217,9 +250,9 @@ async def test_tasks_that_come_in_or_end_later_are_left_alone(
     claims = await driver.claim(1)
     await driver.settle(claims[0], "fail", "", FAULT)
     assert (await work_off(driver.store, requeue)).done == 3
-    assert (await work_off(driver.store, purge)).done == 3  # those of the first have an old arrival
+    assert (await work_off(driver.store, purge)).done == 0  # those of the first came back later
 
-    assert await states(driver) == {"waiting": 2, "scheduled": 1, "failed": 1, "cancelled": 3}
+    assert await states(driver) == {"waiting": 5, "scheduled": 1, "failed": 1}
 
 
 @pytest.mark.parametrize("act", ["cancel", "purge"])

@@ -92,7 +92,8 @@ def _last(task: TaskRecord, free_ms: int, again_ms: int | None, now_ms: int) -> 
             if task.lease_expires_ms is None
             else (f", lease ends in {words.span(task.lease_expires_ms - now_ms)} unless renewed")
         )
-        asked = ", asked to cancel" if task.cancel_asked_ms else ""
+        why = _why_cancelled(task)
+        asked = f", asked to cancel{f' ({why})' if why else ''}" if task.cancel_asked_ms else ""
         yield Moment(
             started_ms,
             "now",
@@ -111,7 +112,8 @@ def _last(task: TaskRecord, free_ms: int, again_ms: int | None, now_ms: int) -> 
                 task.worker or "",
             )
         style = {"done": "ok", "failed": "bad", "expired": "bad"}.get(task.state.value, "")
-        yield Moment(finished_ms, "past", task.state.value, style=style)
+        note = _why_cancelled(task) if task.state is TaskState.CANCELLED else ""
+        yield Moment(finished_ms, "past", task.state.value, note=note, style=style)
     elif task.state is TaskState.RETRYING:
         yield Moment(free_ms, "now", "backs off", now_ms - free_ms)
         if task.starts_ms is not None:
@@ -123,6 +125,11 @@ def _last(task: TaskRecord, free_ms: int, again_ms: int | None, now_ms: int) -> 
             "waits" if free_ms == task.arrived_ms else "waits again",
             now_ms - free_ms,
         )
+
+
+def _why_cancelled(task: TaskRecord) -> str:
+    by = f"by {task.cancel_by}" if task.cancel_by else ""
+    return ": ".join(filter(None, (by, task.cancel_reason)))
 
 
 def _planned(task: TaskRecord, settings: QueueSettings, now_ms: int) -> Iterator[Moment]:

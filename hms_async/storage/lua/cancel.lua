@@ -15,11 +15,20 @@ local run = redis.pcall('HMGET', run_key(id), 'state', 'arrived', 'sla', 'key', 
 if run.err or not run[1] or not config[1] or run[7] ~= QUEUE then return 'gone' end
 if not OPEN[run[1]] or (ARGV[7] == '1' and run[1] == 'in_progress') then return run[1] end
 set_clock(config[3], config[4])
+-- Its record says who wants it and why: who looks at a task does not search the audit for it.
+local said = {}
+for _, one in ipairs({ { 'cancel_by', ARGV[4] }, { 'cancel_reason', ARGV[6] } }) do
+  if one[2] and one[2] ~= '' then
+    said[#said + 1] = one[1]
+    said[#said + 1] = in_short(one[2])
+  end
+end
 check_types()
 check_audit(AUDIT)
 begin_draining()
 local word = cancel_task(id, { state = run[1], arrived = run[2], sla = run[3], key = run[4],
-  corr = run[5], accepted = run[6], token = run[8], cancel = run[9] }, tonumber(config[2]))
+  corr = run[5], accepted = run[6], token = run[8], cancel = run[9] }, tonumber(config[2]),
+  unpack(said))
 write_ended()
 count_observed()
 write_tally()

@@ -7,8 +7,8 @@
 --        set:         7 score and 8 id that we have passed   9 the highest score, or inf
 --        ids:         7 ... the ids
 -- Reply  'no_queue' | {more: 1 or 0, length of the lane or set, for each {entry, score or '', state,
---        queue, lane, arrived, accepted, finished, corr, cancel, sla, waived, error}}; without a
---        record only {entry, score}
+--        queue, lane, arrived, accepted, requeued, finished, corr, cancel, sla, waived, error}};
+--        without a record only {entry, score}
 -- Keeps  I8: the work is that of the page, however long the lane or set is. A place in a set is a
 --        score and an id, so that what leaves the set or enters it moves nobody past us.
 -- include queue places
@@ -71,8 +71,8 @@ else
   more = #entries == limit
 end
 
-local fields = { 'state', 'queue', 'lane', 'arrived', 'accepted', 'finished', 'corr', 'cancel',
-  'sla', 'waived' }
+local fields = { 'state', 'queue', 'lane', 'arrived', 'accepted', 'requeued', 'finished', 'corr',
+  'cancel', 'sla', 'waived' }
 if ARGV[6] == '1' then fields[#fields + 1] = 'error' end
 local rows, bytes = {}, 0
 for i, entry in ipairs(entries) do

@@ -23,7 +23,7 @@ local ladder = read_ladder(config[2])
 local arrived, sla, spoken = tonumber(run[2]), tonumber(run[3]), tonumber(run[4])
 local key, shift = run[5], tonumber(run[7]) or 0
 
-redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'express', 'ready', NOW)
+redis.call('HSET', run_key(id), 'state', 'waiting', 'lane', 'express', 'ready', NOW, 'requeued', NOW)
 redis.call('RPUSH', EXPRESS, id)
 -- A scheduled task that was cancelled is wanted now, so its clock starts now; one that expired is
 -- wanted in spite of its old limits.
@@ -34,7 +34,8 @@ if anew then
   redis.call('HDEL', run_key(id), 'rung')
 end
 redis.call('HDEL', run_key(id), 'attempt', 'crashes', 'finished', 'error', 'result',
-  'token', 'settled_by', 'lost_token', 'cancel', 'revived', 'moved_to', 'moving', 'handoff', 'expires')
+  'token', 'settled_by', 'lost_token', 'cancel', 'cancel_by', 'cancel_reason', 'revived', 'moved_to',
+  'moving', 'handoff', 'expires')
 if key and redis.pcall('GET', key) == id then redis.call('PERSIST', key) end
 if run[8] then add_to_case(run[8], { arrived, id }) end -- it may have been one too many
 if sla then put_on_the_clock(id, ladder, arrived - shift, sla, spoken) end

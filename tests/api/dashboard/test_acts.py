@@ -100,7 +100,9 @@ async def test_an_act_on_a_task_asks_acts_and_is_written_down(
         "dashboard",
         "the customer called",
     )
-    assert 'role="status"' in (await http.get(answer.headers["location"])).text
+    page = (await http.get(answer.headers["location"])).text
+    assert 'role="status"' in page
+    assert ("by loopback: the customer called" in page) == (act == "cancel")
     # It cannot be done twice: there is no button any more, and the page says why not.
     assert f"/t/t1/do/{act}" not in (await http.get("/ui/t/t1")).text
     late = await http.get(f"/ui/t/t1/do/{act}")

@@ -13,7 +13,7 @@ local function cancel_task(id, task, window, ...)
       redis.call('SADD', told, task.token or '')
       -- It is emptied when the leases end; this is for a process that never comes back.
       redis.call('PEXPIRE', told, 86400000)
-      redis.call('HSET', run_key(id), 'cancel', NOW)
+      redis.call('HSET', run_key(id), 'cancel', NOW, ...)
       tell('cancelling', id, task.corr)
     end
     return 'asked'
