@@ -206,9 +206,11 @@ class Submitter:
         full, or another queue has something.
         """
         under_way = deque([_take(calls)])
+        # Before a connection is made: its callers may be let go meanwhile.
+        first_part = _leave(under_way[-1])
 
         def parts() -> Iterator[list[Order]]:
-            yield _leave(under_way[-1])
+            yield first_part
             while _fill_a_part(calls) and len(self._waiting) == 1:
                 under_way.append(_take(calls))
                 yield _leave(under_way[-1])

@@ -21,7 +21,7 @@ from hms_async import (
 from hms_async.runtime import submit
 from hms_async.storage import connect
 from hms_async.storage.store import Store
-from tests.runtime.support import PATIENCE_S, worker
+from tests.runtime.support import PATIENCE_S, until, worker
 from tests.scripted import scripted
 from tests.servers import Raw
 
@@ -255,6 +255,21 @@ async def test_a_missing_queue_is_told_at_once_even_after_a_lost_answer(
         proxy.lose_answers = 1
         with pytest.raises(QueueNotFound):
             await through.enqueue("nowhere", 1)
+
+
+async def test_many_whose_time_is_over_while_a_connection_is_made_may_arrive_afterwards(
+    oms: AsyncOMSClient, raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "COMMAND_TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr(submit, "ENQUEUE_TIMEOUT_S", 0.1)
+    async with proxied(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
+        proxy.late_s = 0.3
+        with anyio.fail_after(PATIENCE_S), pytest.raises(EnqueueManyError) as refused:
+            await through.enqueue_many("q", range(600))
+        await until(lambda: bool(raw.entries("queue:q")))
+
+    kinds = [type(one) for one in refused.value.results]
+    assert kinds == [EnqueueUnknown] * 250 + [StoreUnavailable] * 350
 
 
 async def test_many_of_which_a_part_was_refused_are_sent_again_and_none_is_there_twice(
