@@ -23,7 +23,7 @@ class Proxy:
     """Passes everything on, except script calls for which something else is planned.
 
     Attributes:
-        plan: What the next script calls meet, in order: an error line or a fault.
+        plan: What the next script calls meet, in order: an error line, a fault, or `None` to pass.
         calls: Script calls that clients have sent.
         url: The address for clients.
     """
@@ -31,7 +31,7 @@ class Proxy:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._upstream = (parts.hostname or "", parts.port or 6379)
-        self.plan = deque[str | Fault]()
+        self.plan = deque[str | Fault | None]()
         self.calls = 0
         self.url = ""
 
@@ -60,6 +60,8 @@ class Proxy:
         if not self.plan:
             return False
         planned = self.plan.popleft()
+        if planned is None:
+            return False
         if isinstance(planned, str):
             writer.write(f"-{planned}\r\n".encode())
             return True

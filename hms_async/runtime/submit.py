@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import anyio
@@ -58,12 +59,17 @@ class _Call(msgspec.Struct):
     maybe_sent: int = 0
     error: StoreUnavailable | None = None
 
-    def came_back(self, error: HMSError | None = None) -> None:
-        """Note that no answer will come, and whether they may have arrived all the same."""
-        maybe = error is not None
+    def came_back(self, error: HMSError, *, behind: bool = False) -> None:
+        """Note that no answer will come, and whether they may have arrived all the same.
+
+        Args:
+            error: What was met.
+            behind: Whether it was met by what was sent ahead of them: it says nothing of them then.
+        """
+        maybe = behind
         if isinstance(error, StoreUnavailable):
             self.error = error
-            maybe = is_ambiguous(error)
+            maybe = maybe or is_ambiguous(error)
         if maybe:
             self.maybe_sent = max(self.maybe_sent, self.under_way)
         self.under_way = 0
@@ -200,9 +206,11 @@ class Submitter:
         full, or another queue has something.
         """
         under_way = deque([_take(calls)])
+        # Before a connection is made: its callers may be let go meanwhile.
+        first_part = _leave(under_way[-1])
 
         def parts() -> Iterator[list[Order]]:
-            yield _leave(under_way[-1])
+            yield first_part
             while _fill_a_part(calls) and len(self._waiting) == 1:
                 under_way.append(_take(calls))
                 yield _leave(under_way[-1])
@@ -213,9 +221,12 @@ class Submitter:
         try:
             await self._store.enqueue_in_turn(queue, parts(), take)
         except HMSError as error:
-            for spans in under_way:
-                for span in spans:
-                    span.call.came_back(error)
+            # The last first, as it is noted with a call how far it had come.
+            first, *behind = under_way
+            for span in chain(*behind):
+                span.call.came_back(error, behind=True)
+            for span in first:
+                span.call.came_back(error)
             while under_way:
                 await self._send(queue, under_way.popleft())
 
@@ -229,7 +240,7 @@ class Submitter:
                     span.call.came_back(error)
             except HMSError as error:
                 for span in spans:
-                    span.call.came_back()
+                    span.call.came_back(error)
                 await self._refused(queue, spans, error)
                 return
             else:

@@ -21,7 +21,7 @@ from hms_async import (
 from hms_async.runtime import submit
 from hms_async.storage import connect
 from hms_async.storage.store import Store
-from tests.runtime.support import PATIENCE_S, worker
+from tests.runtime.support import PATIENCE_S, until, worker
 from tests.scripted import scripted
 from tests.servers import Raw
 
@@ -257,9 +257,25 @@ async def test_a_missing_queue_is_told_at_once_even_after_a_lost_answer(
             await through.enqueue("nowhere", 1)
 
 
+async def test_many_whose_time_is_over_while_a_connection_is_made_may_arrive_afterwards(
+    oms: AsyncOMSClient, raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "COMMAND_TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr(submit, "ENQUEUE_TIMEOUT_S", 0.1)
+    async with proxied(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
+        proxy.late_s = 0.3
+        with anyio.fail_after(PATIENCE_S), pytest.raises(EnqueueManyError) as refused:
+            await through.enqueue_many("q", range(600))
+        await until(lambda: bool(raw.entries("queue:q")))
+
+    kinds = [type(one) for one in refused.value.results]
+    assert kinds == [EnqueueUnknown] * 250 + [StoreUnavailable] * 350
+
+
 async def test_many_of_which_a_part_was_refused_are_sent_again_and_none_is_there_twice(
     oms: AsyncOMSClient, raw: Raw
 ) -> None:
+    first = await oms.enqueue("q", "leaves the script with the server")
     async with scripted(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
         await through.list_queues()
         # The part behind it is on its way then, and arrives.
@@ -267,7 +283,37 @@ async def test_many_of_which_a_part_was_refused_are_sent_again_and_none_is_there
         accepted = await through.enqueue_many("q", range(600))
 
     assert all(one.created for one in accepted)
-    assert sorted(raw.entries("queue:q")) == sorted(one.id for one in accepted)
+    assert sorted(raw.entries("queue:q")) == sorted(one.id for one in [first, *accepted])
+
+
+async def test_many_of_which_a_part_came_too_early_are_each_one_task_and_read_as_created(
+    oms: AsyncOMSClient, raw: Raw
+) -> None:
+    first = await oms.enqueue("q", "leaves the script with the server")
+    async with scripted(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
+        await through.list_queues()
+        # The server did nothing then, but the part behind it arrives.
+        proxy.plan.append("LOADING the dataset in memory")
+        accepted = await through.enqueue_many("q", range(600))
+
+    assert all(one.created for one in accepted)
+    assert sorted(raw.entries("queue:q")) == sorted(one.id for one in [first, *accepted])
+
+
+async def test_what_was_sent_behind_a_part_that_came_too_early_may_have_arrived(
+    oms: AsyncOMSClient, raw: Raw
+) -> None:
+    await oms.enqueue("q", "leaves the script with the server")
+    loading = "LOADING the dataset in memory"
+    async with scripted(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
+        await through.list_queues()
+        proxy.plan += [loading, None, *[loading] * 100]
+        with anyio.fail_after(3), pytest.raises(EnqueueManyError) as refused:
+            await through.enqueue_many("q", range(600))
+
+    assert len(raw.entries("queue:q")) == 1 + 250
+    kinds = [type(one) for one in refused.value.results]
+    assert kinds == [EnqueueUnknown] * 500 + [StoreUnavailable] * 100
 
 
 async def test_many_to_a_queue_that_nobody_created_are_refused(oms: AsyncOMSClient) -> None:
