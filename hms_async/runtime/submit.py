@@ -192,7 +192,8 @@ class Submitter:
             self._wanted.clear()
             while self._waiting:
                 for queue, calls in list(self._waiting.items()):
-                    if _fill_a_part(calls) and not self._durable:
+                    alone = len(self._waiting) == 1 and not self._durable
+                    if alone and _fill_a_part(calls):
                         await self._send_in_turn(queue, calls)
                     else:
                         await self._send(queue, _take(calls))

@@ -84,6 +84,20 @@ async def test_many_are_sent_as_they_were_when_they_were_given(oms: AsyncOMSClie
     assert (await oms.get_task(accepted[-1].id)).payload == {"number": 599}
 
 
+@pytest.mark.parametrize("store_url", ["valkey"], indirect=True)
+async def test_whoever_may_not_copy_enqueues_many_all_the_same(
+    oms: AsyncOMSClient, raw: Raw
+) -> None:
+    raw("ACL", "SETUSER", "clerk", "reset", "on", ">pass", "~*", "+@all", "-copy")
+    try:
+        async with AsyncOMSClient(oms.url.replace("//", "//clerk:pass@")) as clerk:
+            accepted = await clerk.enqueue_many("q", [1, 2, 3])
+    finally:
+        raw("ACL", "DELUSER", "clerk")
+    assert [(await oms.get_task(one.id)).payload for one in accepted] == [1, 2, 3]
+    assert (await oms.stats("q")).waiting == 3
+
+
 async def test_a_refused_task_harms_no_other_of_its_turn(oms: AsyncOMSClient) -> None:
     async def fine() -> None:
         assert (await oms.enqueue("q", 1)).created
