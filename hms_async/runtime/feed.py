@@ -96,9 +96,13 @@ class Feed:
     @property
     def state(self) -> str:
         """What keeps it from giving tasks, in a word; `open` if nothing does."""
-        if self.gone or self.refused:
-            return "gone" if self.gone else "refused"
-        return "paused" if self._paused else "open"
+        words = {
+            "gone": self.gone,
+            "refused": self.refused,
+            "broken": self.broken is not None,
+            "paused": self._paused,
+        }
+        return next((word for word, is_so in words.items() if is_so), "open")
 
     @property
     def quiet(self) -> bool:

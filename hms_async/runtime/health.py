@@ -135,7 +135,7 @@ def of_worker(feeds: Sequence["Feed"], held: "Held", slots: "Slots", name: str) 
 def hindrance_of(feeds: Sequence["Feed"]) -> str:
     """Return why none of a worker's queues can be served; empty when one can."""
     states = {feed.name: feed.state for feed in feeds}
-    if not {"gone", "refused"}.issuperset(states.values()):
+    if not {"gone", "refused", "broken"}.issuperset(states.values()):
         return ""
     return "no queue can be served: " + ", ".join(f"{q} is {word}" for q, word in states.items())
 

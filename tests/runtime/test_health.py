@@ -10,15 +10,15 @@ from anyio import to_thread
 from prometheus_client.parser import text_string_to_metric_families
 
 from hms_async import AsyncOMSClient, Task
-from hms_async.errors import StoreRefused, StoreUnavailable
+from hms_async.errors import StoreProtocol, StoreRefused, StoreUnavailable
 from hms_async.runtime import bell, carrier
 from hms_async.runtime import health as health_module
-from hms_async.runtime.health import READY_WITHIN_S, Health, Outlook
+from hms_async.runtime.health import READY_WITHIN_S, Health, Outlook, hindrance_of
 from hms_async.storage.traffic import Traffic
 from hms_async.telemetry.address import Bind
 from hms_async.telemetry.process_metrics import ProcessMetrics
 from hms_async.telemetry.vitals import Vitals
-from tests.runtime.support import until, worker
+from tests.runtime.support import answered, feeds_of, until, worker
 from tests.servers import Raw
 
 
@@ -109,6 +109,16 @@ async def test_a_worker_of_which_every_queue_is_gone_is_not_ready(
         await until(lambda: ready() == (False, "no queue can be served: q is gone"))
         await oms.create_queue("q")
         await until(lambda: ready() == (True, ""))
+
+
+def test_a_queue_whose_script_fails_is_broken_and_hinders_if_it_is_the_only_one() -> None:
+    one, other = feeds_of("a", "b")
+    one.rest(1.0, broken=StoreProtocol("a key of a wrong type"))
+    assert [feed.state for feed in (one, other)] == ["broken", "open"]
+    assert hindrance_of([one]) == "no queue can be served: a is broken"
+    assert hindrance_of([one, other]) == ""
+    one.learn(answered())
+    assert (one.state, hindrance_of([one])) == ("open", "")
 
 
 async def work(_task: Task[object]) -> None: ...
