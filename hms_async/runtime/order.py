@@ -80,7 +80,7 @@ def to_order(
         again: Of which task it is another run, if it is.
     """
     check_name(queue, what="queue name")
-    return _to_order(queue, task, tracing, again)
+    return _to_order(queue, task, make_id(_now_ms(), os.urandom(ENTROPY_BYTES)), tracing, again)
 
 
 class Orders(Sequence[Order]):
@@ -116,14 +116,11 @@ class Orders(Sequence[Order]):
         return made
 
     def _make(self, part: list[Order | bytes]) -> list[Order]:
-        # All at once: to ask the system for the entropy of one takes as long as to make its id
-        # thrice.
-        ids = make_ids(_now_ms(), os.urandom(ENTROPY_BYTES * len(part)))
         return [
             one
             if isinstance(one, Order)
             else Order(made_id, encode_envelope(made_id, self._queue, one), own_id=True)
-            for one, made_id in zip(part, ids, strict=True)
+            for one, made_id in zip(part, _new_ids(len(part)), strict=True)
         ]
 
     def apart(self, size: int) -> Iterator["Orders"]:
@@ -138,13 +135,21 @@ def to_orders(queue: str, items: Sequence[Any], tracing: Tracing | None = None) 
     All are checked, and all payloads are JSON, when this returns.
     """
     check_name(queue, what="queue name")
+    if tracing is not None:
+        items = [item if isinstance(item, NewTask) else NewTask(item) for item in items]
+    ids = iter(_new_ids(sum(isinstance(item, NewTask) for item in items)))
     checked = [
-        _to_order(queue, item if isinstance(item, NewTask) else NewTask(item), tracing)
-        if tracing is not None or isinstance(item, NewTask)
+        _to_order(queue, item, next(ids), tracing)
+        if isinstance(item, NewTask)
         else encode_json(item)
         for item in items
     ]
     return Orders(queue, checked)
+
+
+def _new_ids(number: int) -> list[str]:
+    # All at once: to ask the system for the entropy of one takes as long as to make its id thrice.
+    return make_ids(_now_ms(), os.urandom(ENTROPY_BYTES * number))
 
 
 def _now_ms() -> int:
@@ -154,13 +159,11 @@ def _now_ms() -> int:
 def _to_order(
     queue: str,
     task: NewTask,
+    made_id: str,
     tracing: Tracing | None = None,
     again: Again | None = None,
 ) -> Order:
-    if task.id is None:
-        task_id = make_id(_now_ms(), os.urandom(ENTROPY_BYTES))
-    else:
-        task_id = check_name(task.id, what="task id")
+    task_id = made_id if task.id is None else check_name(task.id, what="task id")
     options = _options(task, again)
     trace = check_trace(task.traceparent, task.tracestate, task.baggage)
     payload = encode_json(task.payload)
