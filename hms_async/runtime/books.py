@@ -90,25 +90,20 @@ class Books:
     def reserve(self, call: Call) -> None:
         """Promise slots to what a call may bring: it is under way from now on."""
         call.lane.busy = True
-        call.feed.asked += call.want
         call.feed.claiming += call.claims
-        self._promised += call.want
         self.suspect_asked = self.suspect_asked or call.suspects
-        self._note_astir(call.feed)
+        self.lend(call.feed, call.want)
 
     def release(self, call: Call) -> None:
         """Take back what was promised to a call: it is over."""
         call.lane.busy = False
-        call.feed.asked -= call.want
         call.feed.claiming -= call.claims
-        self._promised -= call.want
         if call.suspects:
             self.suspect_asked = False
-        self._note_astir(call.feed)
-        self.changed.set()
+        self.take_back(call.feed, call.want)
 
     def lend(self, feed: Feed, count: int) -> None:
-        """Promise slots to what a claim at the bell may bring."""
+        """Promise slots to what a claim may bring."""
         feed.asked += count
         self._promised += count
         self._note_astir(feed)

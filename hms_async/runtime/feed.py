@@ -96,25 +96,25 @@ class Feed:
     @property
     def state(self) -> str:
         """What keeps it from giving tasks, in a word; `open` if nothing does."""
-        words = {
-            "gone": self.gone,
-            "refused": self.refused,
-            "broken": self.broken is not None,
-            "paused": self._paused,
-        }
-        return next((word for word, is_so in words.items() if is_so), "open")
+        if self._is_open:
+            return "open"
+        if self.gone or self.refused:
+            return "gone" if self.gone else "refused"
+        return "paused" if self.broken is None else "broken"
+
+    @property
+    def _is_open(self) -> bool:
+        return not (self._paused or self.gone or self.refused or self.broken)
 
     @property
     def quiet(self) -> bool:
         """Whether nothing is to be had from it, as far as is known."""
-        return (
-            self._paused or self.gone or self.refused or self.broken is not None or not self.hungry
-        )
+        return not (self._is_open and self.hungry)
 
     @property
     def idle(self) -> bool:
         """Whether it is open, and was empty when we last asked."""
-        return not (self.hungry or self._paused or self.gone or self.refused)
+        return self._is_open and not self.hungry
 
     @property
     def astir(self) -> bool:

@@ -236,14 +236,12 @@ class Submitter:
         while spans := [span for span in spans if time.monotonic() < span.call.deadline]:
             try:
                 answers, replicas = await self._ask(queue, _leave(spans))
-            except StoreUnavailable as error:
-                for span in spans:
-                    span.call.came_back(error)
             except HMSError as error:
                 for span in spans:
                     span.call.came_back(error)
-                await self._refused(queue, spans, error)
-                return
+                if not isinstance(error, StoreUnavailable):
+                    await self._refused(queue, spans, error)
+                    return
             else:
                 self._answered(queue, spans, answers, replicas)
                 return

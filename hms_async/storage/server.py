@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, cast
 
@@ -124,14 +124,7 @@ class Server:
         Raises:
             StoreError: If the server cannot be asked.
         """
-        left: set[str] = set()
-        commands: list[tuple[Word, ...]] = []
-        for name, queue, args in calls:
-            script = load(name)
-            # The first leaves the script with the server, should it not know it.
-            sent = ("EVALSHA", script.sha) if name in left else ("EVAL", script.text)
-            left.add(name)
-            commands.append((*sent, *self._front(queue), *args))
+        commands = list(self._commands(calls))
         with connect.translated(self.traffic.failed):
             replies = await self._pool.call_each(commands)
         return [
@@ -159,16 +152,12 @@ class Server:
             QueueNotFound: If the script says that there is no such queue.
             StoreError: If the server cannot be asked, or refuses.
         """
-        script = load(name)
         began = deque[float]()
 
-        def commands() -> Iterable[Sequence[Word]]:
-            # The first leaves the script with the server, should it not know it.
-            sent = ("EVAL", script.text)
-            for args in calls:
+        def commands() -> Iterator[Sequence[Word]]:
+            for command in self._commands((name, queue, args) for args in calls):
                 began.append(time.monotonic())
-                yield (*sent, *self._front(queue), *args)
-                sent = ("EVALSHA", script.sha)
+                yield command
 
         def answer(reply: Any) -> None:
             self.traffic.answered(name, began.popleft())
@@ -247,6 +236,18 @@ class Server:
         if reply == _NO_QUEUE:
             raise QueueNotFound(queue)
         return reply
+
+    def _commands(
+        self, calls: Iterable[tuple[str, str, Sequence[str | bytes | float]]]
+    ) -> Iterator[Sequence[Word]]:
+        """Return the commands of calls that are sent before any of them is answered."""
+        left: set[str] = set()
+        for name, queue, args in calls:
+            script = load(name)
+            # The first leaves the script with the server, should it not know it.
+            sent = ("EVALSHA", script.sha) if name in left else ("EVAL", script.text)
+            left.add(name)
+            yield (*sent, *self._front(queue), *args)
 
     def _front(self, queue: str) -> tuple[Word, ...]:
         """Return the arguments that each script on a queue begins with."""

@@ -272,28 +272,15 @@ async def test_many_whose_time_is_over_while_a_connection_is_made_may_arrive_aft
     assert kinds == [EnqueueUnknown] * 250 + [StoreUnavailable] * 350
 
 
-async def test_many_of_which_a_part_was_refused_are_sent_again_and_none_is_there_twice(
-    oms: AsyncOMSClient, raw: Raw
+@pytest.mark.parametrize("answer", ["OOM command not allowed", "LOADING the dataset in memory"])
+async def test_many_of_which_a_part_is_not_done_are_each_one_task_and_read_as_created(
+    oms: AsyncOMSClient, raw: Raw, answer: str
 ) -> None:
     first = await oms.enqueue("q", "leaves the script with the server")
     async with scripted(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
         await through.list_queues()
         # The part behind it is on its way then, and arrives.
-        proxy.plan.append("OOM command not allowed")
-        accepted = await through.enqueue_many("q", range(600))
-
-    assert all(one.created for one in accepted)
-    assert sorted(raw.entries("queue:q")) == sorted(one.id for one in [first, *accepted])
-
-
-async def test_many_of_which_a_part_came_too_early_are_each_one_task_and_read_as_created(
-    oms: AsyncOMSClient, raw: Raw
-) -> None:
-    first = await oms.enqueue("q", "leaves the script with the server")
-    async with scripted(oms.url) as proxy, AsyncOMSClient(proxy.url) as through:
-        await through.list_queues()
-        # The server did nothing then, but the part behind it arrives.
-        proxy.plan.append("LOADING the dataset in memory")
+        proxy.plan.append(answer)
         accepted = await through.enqueue_many("q", range(600))
 
     assert all(one.created for one in accepted)

@@ -83,9 +83,6 @@ local function read_options(json)
   return options
 end
 
--- Numbers become text here and not in each command that has them, which costs more.
-local function digits(number) return string.format('%.0f', number) end
-
 -- What ends a task that has not begun, or runs for too long. `limits` tells a claim to look.
 local function add_limits(fields, options)
   local expires = options.expires or (options.expires_in and NOW + options.expires_in)

@@ -153,7 +153,7 @@ local function claim(taken, lanes, want, ahead, suspects, token_stem, worker, qu
     bodies = redis.call('MGET', unpack(keys))
   end
   local claims, ids, leases = taken.claims, taken.ids, {}
-  local expires = string.format('%.0f', NOW + lease)
+  local expires = digits(NOW + lease)
   for i, task in ipairs(picked) do
     local id, body = task.id, bodies[i]
     if not body then

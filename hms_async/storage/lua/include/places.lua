@@ -1,7 +1,6 @@
 -- Where tasks are after they were accepted, and what is told of them. Needs queue.
 
--- As text, for what is written for each task: some servers take long to write a number down.
-local NOW_TEXT = string.format('%.0f', NOW)
+local NOW_TEXT = digits(NOW)
 
 local QUEUE = string.match(NORMAL, '([^:{}]+)}?$')
 local SUSPECTS = NORMAL .. ':suspects'

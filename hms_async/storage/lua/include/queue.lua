@@ -30,6 +30,10 @@ if not NOW then
 end
 local STATS = NORMAL .. ':stats:' .. math.floor(NOW / 60000)
 
+-- Numbers that are written for each task become text once, and not in each command that has them,
+-- which costs more.
+local function digits(number) return string.format('%.0f', number) end
+
 -- A century: no delay or promise is longer.
 local LONGEST_MS = 3162240000000
 
